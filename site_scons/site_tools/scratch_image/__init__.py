@@ -1,0 +1,35 @@
+"""SCons tool that makes small, exact Docker images of dynamically linked programs.
+
+``Environment(tools=["default", "scratch_image"])`` adds the builders `Strace`, `Ldd`, `FileList`,
+`LayerTar`, `OciImage` and `DockerLoad`, and the methods `ScratchImage`, which chains them, and
+`ImageTree`, which reads a directory of images.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["Run", "exists", "generate"]
+
+
+def generate(env: Any, **_: Any) -> None:
+    """Add builders, methods and defaults to `env`; what the user has set stays."""
+    from . import builders, tree
+
+    builders.add_to(env)
+    env.AddMethod(tree.image_tree, "ImageTree")
+
+
+def exists(env: Any) -> bool:  # noqa: ARG001
+    """Tell SCons that the tool can be used: each step says itself what it lacks."""
+    return True
+
+
+def __getattr__(name: str) -> Any:
+    # Run is defined below the SCons line; the modules above it are importable without SCons.
+    if name == "Run":
+        from .builders import Run
+
+        return Run
+    raise AttributeError(name)

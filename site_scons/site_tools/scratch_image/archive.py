@@ -1,0 +1,329 @@
+"""The image archive: one tar that is an OCI layout and what `docker load` has always taken.
+
+https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md allows both in one: the
+blobs lie where the layout wants them, and Docker's ``manifest.json`` points at them. All members
+are files, the small ones first, so that a reader of a stream knows what follows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from .digest import CHUNK, Digest, copy
+from .errors import InputError
+from .image import Image, Reference, canonical
+from .layer import BLOCK, END, FILE, MEDIA_TYPES, PAX, Tally, decompress, header, padding
+from .paths import show
+
+_LAYOUT = {"imageLayoutVersion": "1.0.0"}
+
+_MAX_DOCUMENT = 4 << 20
+"""Bytes of a JSON document; containerd takes no larger one."""
+
+_MAX_MEMBERS = 1000
+"""Members of an archive; an image has at most 127 layers."""
+
+_OCTAL = re.compile(rb" *([0-7]+)[\0 ]+")
+_PAX_SIZE = re.compile(rb"(?:\A|\n)[0-9]+ size=([0-9]{1,18})\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive, and where it lies there, in bytes from the start."""
+
+    name: str
+    start: int
+    """Where its header begins."""
+    data: int
+    """Where its content begins."""
+    size: int
+    """Bytes of the content."""
+
+    @property
+    def end(self) -> int:
+        """Where the next member begins."""
+        return self.data + self.size + len(padding(self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What an archive says of its image; nothing of it is verified before `validate`."""
+
+    path: bytes
+    """Where the archive lies."""
+    members: tuple[Member, ...]
+    """In the order of the file."""
+    references: tuple[Reference, ...]
+    """The names that the image will have."""
+    manifest: Digest
+    """The image ID in a containerd store."""
+    config: Digest
+    """The image ID in a graph driver's store."""
+    layers: tuple[Digest, ...]
+    """Digests of the layer blobs, the lowest first."""
+    diff_ids: tuple[Digest, ...]
+    """Digests of the uncompressed layers, in the same order."""
+
+    def chunks(self, omit: Collection[Digest] = ()) -> Iterator[bytes]:
+        """Yield the bytes of the archive, without the blobs in `omit`."""
+        left_out = {_blob(digest) for digest in omit}
+        with open(self.path, "rb") as file:
+            for member in self.members:
+                if member.name not in left_out:
+                    span = _Span(file, member.start, member.end - member.start)
+                    yield from iter(lambda span=span: span.read(CHUNK), b"")  # type: ignore[misc]
+        yield END
+
+
+class _Span:
+    """A part of an open file, as a source."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        file.seek(start)
+        self._file = file
+        self._left = size
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def write(
+    sink: BinaryIO, image: Image, layers: Sequence[bytes], references: Sequence[Reference]
+) -> None:
+    """Write the archive of `image`, named by each of `references`, to `sink`.
+
+    `layers` are the paths of the files that `image.layers` tells of, in the same order.
+    InputError when there is no reference, or when such a file has changed; OSError when `sink`
+    cannot be written.
+    """
+    if not references:
+        raise InputError("cannot write image archive: it has no tag; give it one")
+    config, manifest = image.config.json(), image.manifest.json()
+    _add(sink, "oci-layout", canonical(_LAYOUT))
+    _add(sink, "index.json", image.index(references).json())
+    _add(sink, "manifest.json", canonical(_docker_manifest(image, references)))
+    _add(sink, _blob(Digest.of(config)), config)
+    _add(sink, _blob(Digest.of(manifest)), manifest)
+    paths = dict(zip((layer.digest for layer in image.layers), layers, strict=True))
+    sizes = {layer.digest: layer.size for layer in image.layers}
+    for digest, path in paths.items():
+        _add_file(sink, digest, sizes[digest], path)
+    sink.write(END)
+
+
+def _add(sink: BinaryIO, name: str, data: bytes) -> None:
+    sink.write(header(name.encode(), size=len(data)) + data + padding(len(data)))
+
+
+def _add_file(sink: BinaryIO, digest: Digest, size: int, path: bytes) -> None:
+    sink.write(header(_blob(digest).encode(), size=size))
+    with open(path, "rb", buffering=0) as file:
+        copied = copy(file, sink)
+    if copied != (digest, size):
+        raise InputError(
+            f"cannot write image archive: layer {show(path)} changed while it was read; "
+            "build again when it is at rest"
+        )
+    sink.write(padding(size))
+
+
+def _blob(digest: Digest) -> str:
+    return f"blobs/sha256/{digest.hex}"
+
+
+def _docker_manifest(image: Image, references: Sequence[Reference]) -> list[dict[str, Any]]:
+    return [
+        {
+            "Config": _blob(image.manifest.config.digest),
+            "RepoTags": [reference.familiar for reference in references],
+            "Layers": [_blob(layer.digest) for layer in image.layers],
+        }
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """The JSON of an archive, parsed, but of any shape."""
+
+    layout: Any
+    index: Any
+    docker: Any
+    manifest: Any
+    config: Any
+
+
+def read(path: bytes) -> Archive:
+    """Return what the archive `path` (hostile), of the kind that `write` makes, says.
+
+    Layers are not read, and may be left out. InputError when it is not such an archive.
+    """
+    with open(path, "rb") as file:
+        return _read(path, file)[0]
+
+
+def _read(path: bytes, file: BinaryIO) -> tuple[Archive, _Documents]:
+    try:
+        members = _members(file)
+        documents = _documents(file, members)
+        return _archive(path, members, documents), documents
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from error
+    except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(path, "its JSON is not that of one image") from error
+
+
+def _unreadable(path: bytes, cause: str) -> InputError:
+    return InputError(
+        f"cannot read image archive {show(path)}: {cause}; delete it and build it again"
+    )
+
+
+def _archive(path: bytes, members: dict[str, Member], documents: _Documents) -> Archive:
+    found = Archive(
+        path,
+        tuple(members.values()),
+        tuple(Reference.parse(text) for text in documents.docker[0]["RepoTags"]),
+        Digest.parse(documents.index["manifests"][0]["digest"]),
+        Digest.parse(documents.manifest["config"]["digest"]),
+        tuple(Digest.parse(layer["digest"]) for layer in documents.manifest["layers"]),
+        tuple(Digest.parse(text) for text in documents.config["rootfs"]["diff_ids"]),
+    )
+    if not found.references or len(found.layers) != len(found.diff_ids):
+        raise TypeError
+    return found
+
+
+def _documents(file: BinaryIO, members: dict[str, Member]) -> _Documents:
+    index = _document(file, members, "index.json")
+    manifest = _document(file, members, _blob(Digest.parse(index["manifests"][0]["digest"])))
+    return _Documents(
+        _document(file, members, "oci-layout"),
+        index,
+        _document(file, members, "manifest.json"),
+        manifest,
+        _document(file, members, _blob(Digest.parse(manifest["config"]["digest"]))),
+    )
+
+
+def _document(file: BinaryIO, members: dict[str, Member], name: str) -> Any:
+    member = members.get(name)
+    if member is None:
+        raise ValueError(f"{name} is missing")
+    if member.size > _MAX_DOCUMENT:
+        raise ValueError(f"{name} is larger than 4 MiB")
+    try:
+        return json.loads(_Span(file, member.data, member.size).read(member.size))
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON") from error
+
+
+def _members(file: BinaryIO) -> dict[str, Member]:
+    """Return the members of the tar `file` by name, in order; ValueError when it is broken."""
+    found: dict[str, Member] = {}
+    end = file.seek(0, os.SEEK_END)
+    start, long_size = file.seek(0), None
+    while (block := file.read(BLOCK)) != bytes(BLOCK):
+        name, kind, size = _parse_header(block)
+        member = Member(name, start, file.tell(), size if long_size is None else long_size)
+        if member.end > end:
+            raise ValueError("its end is missing")
+        if kind == PAX:
+            records = _PAX_SIZE.search(file.read(min(size, _MAX_DOCUMENT)))
+            long_size = int(records[1]) if records else None
+            file.seek(member.end)
+            continue
+        if kind != FILE or name in found or len(found) == _MAX_MEMBERS:
+            raise ValueError(f"{name!r} is not a file, or not the only one, or one too many")
+        found[name] = member
+        start, long_size = file.seek(member.end), None
+    return found
+
+
+def _parse_header(block: bytes) -> tuple[str, bytes, int]:
+    """Return name, type flag and size in a tar header; ValueError when it is none."""
+    if len(block) < BLOCK:
+        raise ValueError("its end is missing")
+    check, size = _OCTAL.fullmatch(block[148:156]), _OCTAL.fullmatch(block[124:136])
+    summed = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    if not check or not size or int(check[1], 8) != summed:
+        raise ValueError("it is not a tar file")
+    return block[:100].rstrip(b"\0").decode("ascii", "replace"), block[156:157], int(size[1], 8)
+
+
+def validate(path: bytes) -> list[str]:
+    """Recompute every digest, diff ID and size that the archive `path` claims.
+
+    Return one line for each claim that does not hold, so none for a sound archive. InputError
+    when it is not an archive.
+    """
+    with open(path, "rb") as file:
+        archive, documents = _read(path, file)
+        try:
+            return [*_broken_names(archive, documents), *_broken_blobs(file, archive, documents)]
+        except (LookupError, TypeError, AttributeError) as error:
+            raise _unreadable(path, "its JSON is not that of one image") from error
+
+
+def _broken_names(archive: Archive, documents: _Documents) -> Iterator[str]:
+    """Yield what is wrong between the documents."""
+    if documents.layout != _LAYOUT:
+        yield "oci-layout: not version 1.0.0"
+    manifests = documents.index["manifests"]
+    names = [each["annotations"]["io.containerd.image.name"] for each in manifests]
+    if names != [reference.canonical for reference in archive.references]:
+        yield "index.json: other names than in manifest.json"
+    if {each["digest"] for each in manifests} != {str(archive.manifest)}:
+        yield "index.json: more than one image"
+    docker = documents.docker[0]
+    if docker["Config"] != _blob(archive.config):
+        yield "manifest.json: another config than in the manifest"
+    if docker["Layers"] != [_blob(digest) for digest in archive.layers]:
+        yield "manifest.json: other layers than in the manifest"
+    filled = [step for step in documents.config["history"] if not step.get("empty_layer")]
+    if len(filled) != len(archive.layers):
+        yield "config: history and layers differ in number"
+
+
+def _broken_blobs(file: BinaryIO, archive: Archive, documents: _Documents) -> Iterator[str]:
+    """Yield what is wrong with the blobs, and with what is said of them."""
+    suffixes = {media_type: suffix for suffix, media_type in MEDIA_TYPES.items()}
+    manifest = documents.manifest
+    members = {member.name: member for member in archive.members}
+    kinds = {}
+    for each in [*documents.index["manifests"], manifest["config"], *manifest["layers"]]:
+        name = _blob(Digest(each["digest"]))
+        kinds[name] = suffixes.get(each["mediaType"], ".tar")
+        if name not in members:
+            yield f"{name}: missing"
+        elif members[name].size != each["size"]:
+            yield f"{name}: {members[name].size} bytes, not {each['size']}"
+    diff_ids = {
+        _blob(digest): diff_id
+        for digest, diff_id in zip(archive.layers, archive.diff_ids, strict=True)
+    }
+    for name, member in members.items():
+        if name.startswith("blobs/"):
+            blob = Tally(source=_Span(file, member.data, member.size))
+            yield from _broken_blob(name, blob, kinds.get(name, ".tar"), diff_ids.get(name))
+
+
+def _broken_blob(name: str, blob: Tally, suffix: str, diff_id: Digest | None) -> Iterator[str]:
+    tar = Tally()
+    try:
+        for chunk in decompress(blob, suffix):
+            tar.write(chunk)
+    except ValueError as error:
+        yield f"{name}: {error}"
+        while blob.read(CHUNK):
+            pass
+    if name != _blob(blob.digest):
+        yield f"{name}: the content has digest {blob.digest}"
+    if diff_id is not None and tar.digest != diff_id:
+        yield f"{name}: the uncompressed content has digest {tar.digest}, not {diff_id}"

@@ -1,0 +1,501 @@
+"""One Builder for each step, and `ScratchImage`, which chains them.
+
+Every builder has the same shape. Its emitter turns arguments and construction variables into a
+step while SConscripts are read; the one action lets the step run, and keeps what it looked at as
+the target's footprint. Emitters ask no node for its state: SCons would open its database too early.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
+
+import SCons
+import SCons.Action
+import SCons.Builder
+import SCons.Node.FS
+import SCons.Script
+
+from . import elf, engine, layer, tracer
+from .digest import Digest
+from .errors import InputError, ScratchImageError
+from .footprint import Footprint
+from .image import Reference, Settings, architecture
+from .root import Root
+from .steps import (
+    ImageStep,
+    LayerStep,
+    LddStep,
+    ListSource,
+    ListStep,
+    LoadStep,
+    Step,
+    TraceStep,
+    temporary,
+)
+
+EPOCH = 1793491200
+"""Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
+
+It is the date of this release. What a distribution had shipped by then keeps its time, so that
+.pyc files, which name the time of their source, stay valid. What a build makes is newer: its time
+says nothing, and two builds of the same files give the same bytes.
+"""
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What engines set where an image does not; images say it, so that a trace is told the same."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command under which a program is traced, as an SConscript writes it."""
+
+    command: str | Sequence[str] = ()
+    """Command line (words, quotes, one ``< FILE``) or argv; empty: the program alone."""
+    name: str = ""
+    """Part of the target's name where an image has several runs; default: 1, 2, ..."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables besides those of the image."""
+    stdin: Any = None
+    """File (name or node) for standard input; None: /dev/null."""
+    status: int = 0
+    """Exit status that is expected."""
+    timeout: float = 60
+    """Seconds after which the run has failed and is ended."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an emitter makes of a builder call."""
+
+    step: Step
+    targets: Sequence[Any]
+    sources: Sequence[Any]
+    before: Sequence[Any] = ()
+    """Nodes that are to be built first, but whose content alone does not make the target old."""
+
+
+Planner = Callable[[list[Any], list[Any], Any], Plan]
+
+declared: list[list[Any]] = []
+"""What builds each image that `ScratchImage` has declared so far: a list of nodes an image."""
+
+_SUFFIXES = (
+    ".strace",
+    ".trace",
+    ".ldd",
+    ".files",
+    ".oci.tar",
+    ".tar",
+    ".tar.gz",
+    ".tar.zst",
+    ".iid",
+)
+
+_tags: dict[str, tuple[str, str]] = {}
+"""The target that gives each tag to its image, and the place that declares it."""
+
+
+def add_to(env: Any) -> None:
+    """Add the builders, `ScratchImage` and the defaults of all variables to `env`."""
+    env["BUILDERS"].update(_builders())
+    env.AddMethod(scratch_image, "ScratchImage")
+    env["_SCRATCH_IMAGE_STEP"] = _signature
+    env.SetDefault(
+        STRACE="strace",
+        DOCKER_HOST=os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
+        SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or EPOCH,
+        LAYERTARSUFFIX=".tar",
+    )
+
+
+@functools.cache
+def _builders() -> dict[str, Any]:
+    return {
+        "Strace": _builder(_strace, "STRACECOMSTR", ".strace"),
+        "Ldd": _builder(_ldd, "LDDCOMSTR", ".ldd"),
+        "FileList": _builder(_file_list, "FILELISTCOMSTR", ".files"),
+        "LayerTar": _builder(_layer_tar, "LAYERTARCOMSTR", "$LAYERTARSUFFIX"),
+        "OciImage": _builder(_oci_image, "OCIIMAGECOMSTR", ".oci.tar"),
+        "DockerLoad": _builder(_docker_load, "DOCKERLOADCOMSTR", ".iid"),
+    }
+
+
+def _builder(plan: Planner, comstr: str, suffix: str) -> Any:
+    """Return a builder; setting the variable `comstr` replaces its line on the terminal."""
+    make_file = SCons.Node.FS.get_default_fs().File
+    return SCons.Builder.Builder(
+        action=SCons.Action.Action(_act, _announce, varlist=["_SCRATCH_IMAGE_STEP"]),
+        emitter=functools.partial(_emit, plan, comstr),
+        suffix=suffix,
+        ensure_suffix=True,
+        target_factory=make_file,
+        source_factory=make_file,
+    )
+
+
+# The action: alike for all builders
+
+
+def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
+    """Let the target's step run; return None, or the line that says what went wrong."""
+    step, footprint = target[0].attributes.step, target[0].attributes.footprint
+    try:
+        root = footprint.root()
+        footprint.discard()
+        told = step.run(
+            root, [_machine(each) for each in target], [_machine(each) for each in source]
+        )
+        footprint.keep(root)
+    except ScratchImageError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot write {target[0]}: {error.strerror}; {_mend(error)}"
+    if not SCons.Script.GetOption("silent") and not _users_line(target, source, env):
+        sys.stdout.write(f"{step.label:5}  {step.name}  {told}\n")
+    return None
+
+
+def _mend(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free some space and build again"
+    return "let the user who builds write there"
+
+
+def _announce(target: list[Any], source: list[Any], env: Any) -> str:
+    """Return the user's line; else what would be done, where nothing is done."""
+    step = target[0].attributes.step
+    planned = f"{step.label:5}  {step.name}" if SCons.Script.GetOption("no_exec") else ""
+    return _users_line(target, source, env) or planned
+
+
+def _users_line(target: list[Any], source: list[Any], env: Any) -> str:
+    return str(env.subst(f"${target[0].attributes.comstr}", target=target, source=source))
+
+
+def _signature(target: list[Any], source: list[Any], env: Any, for_signature: bool) -> str:  # noqa: ARG001
+    """Return what, besides the sources and the footprint, decides over a target's bytes."""
+    return Digest.of(f"{_own_code()} {target[0].attributes.step!r}".encode()).hex
+
+
+@functools.cache
+def _own_code() -> Digest:
+    """Return the digest of the plugin's own modules: what they make may differ when they do."""
+    directory = os.path.dirname(os.path.abspath(__file__))
+    digests = []
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".py"):
+            with open(os.path.join(directory, name), "rb") as stream:
+                digests.append(str(Digest.of_stream(stream)))
+    return Digest.of(" ".join(digests).encode())
+
+
+def _machine(node: Any) -> bytes:
+    """Return where the File `node` lies: for a source that may be its source directory."""
+    return os.fsencode(os.path.join(node.fs.Top.get_abspath(), str(node.rfile())))
+
+
+# The emitters: one shape, and a plan for each builder
+
+
+def _emit(
+    planner: Planner, comstr: str, target: list[Any], source: list[Any], env: Any
+) -> tuple[list[Any], list[Any]]:
+    """Plan the call; give its target the step and the footprint."""
+    staged = dict(env.get("IMAGE_STAGED", {}))
+    try:
+        plan = planner(target, source, env)
+        footprint = _footprint(plan.targets[0], staged, _epoch(env))
+    except InputError as error:
+        stop(str(error))
+    env.Depends(plan.targets, footprint)
+    env.Requires(plan.targets, [*plan.before, *staged.values()])
+    env.Precious(plan.targets)
+    env.NoCache(plan.targets)
+    env.Clean(plan.targets, [footprint.file, *map(_temporary, plan.targets)])
+    for node in plan.targets:
+        node.Decider(_is_other)
+        node.attributes.step, node.attributes.comstr = plan.step, comstr
+        node.attributes.footprint = footprint
+    return list(plan.targets), list(plan.sources)
+
+
+def _footprint(owner: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
+    def root() -> Root:
+        return Root(staged={path: _machine(node) for path, node in staged.items()}, epoch=epoch)
+
+    # One for each target for ever: two builder calls may name the same one.
+    footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)
+    footprint.root = root
+    return footprint
+
+
+def _temporary(node: Any) -> str:
+    return os.fsdecode(temporary(os.fsencode(node.get_abspath())))
+
+
+def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:
+    """Tell whether our own file `node` changed, whatever decider the project has set.
+
+    A big one is read again only when its time changed: it is always written anew.
+    """
+    if node.get_suffix() in (".tar", ".gz", ".zst"):
+        return bool(node.changed_timestamp_then_content(target, prev_ni, repo_node))
+    return bool(node.changed_content(target, prev_ni, repo_node))
+
+
+def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
+    if len(source) != 1:
+        raise InputError(f"cannot trace {target[0]}: it has not one program; name just one")
+    run = _run(env.get("RUN", ""))
+    stdin = [env.File(run.stdin)] if run.stdin else []
+    name = f"{_stem(target[0])} ({run.name or 'default'})"
+    step = TraceStep(name, _image_path(source[0], env), _command(run, env), env["STRACE"].encode())
+    record = target[0].target_from_source("", ".trace")
+    return Plan(step, [target[0], record], stdin, source)
+
+
+def _run(given: Any) -> Run:
+    """Return what the user means by `given`: a Run, a command line or an argv."""
+    run = given if isinstance(given, Run) else Run(given)
+    if isinstance(run.command, str) and run.command:
+        parsed = tracer.Run.parse(run.name, run.command)
+        stdin = run.stdin or (os.fsdecode(parsed.stdin) if parsed.stdin else None)
+        return replace(run, command=[os.fsdecode(word) for word in parsed.argv], stdin=stdin)
+    return run
+
+
+def _command(run: Run, env: Any) -> tracer.Run:
+    """Return `run` as the tracer takes it, without its standard input, which is a node."""
+    variables = {**_image_env(env), **run.env}
+    return tracer.Run(
+        name=run.name or "default",
+        argv=tuple(os.fsencode(word) for word in run.command),
+        environment={os.fsencode(name): os.fsencode(variables[name]) for name in sorted(variables)},
+        cwd=os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
+        status=run.status,
+        timeout=run.timeout,
+    )
+
+
+def _ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
+    programs = [_image_path(node, env) for node in source]
+    others = [path for path in env.get("IMAGE_STAGED", {}) if path not in programs]
+    step = LddStep(_stem(target[0]), tuple(programs), tuple(sorted(others)))
+    return Plan(step, target, [], source)
+
+
+def _file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
+    # strace's text of our own traces has a record beside it, which holds no pids and no times.
+    sources = [node for node in source if not (_is_traced(node) and _suffix(node) == ".strace")]
+    forms = tuple(_form(node) for node in sources)
+    step = ListStep(_stem(target[0]), forms, tuple(sorted(env.get("IMAGE_STAGED", {}))))
+    return Plan(step, target, sources)
+
+
+def _form(node: Any) -> ListSource:
+    known = {".strace": "strace", ".ldd": "ldd", ".trace": "record"}
+    form = known.get(_suffix(node), "extra")
+    if form == "record" and _is_traced(node):
+        return ListSource(form, _step(node).command.name)
+    return ListSource(form, node.srcnode().get_internal_path() if form == "extra" else _stem(node))
+
+
+def _is_traced(node: Any) -> bool:
+    return isinstance(_step(node), TraceStep)
+
+
+def _step(node: Any) -> Any:
+    """Return the step that makes `node`; None when none of ours does."""
+    return getattr(node.attributes, "step", None)
+
+
+def _layer_tar(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    suffix = layer.suffix(os.fsencode(str(target[0])))
+    return Plan(LayerStep(_stem(target[0]), layer.compressor(suffix)), target, source)
+
+
+def _oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
+    references = _references(target[0], env)
+    for reference in references:
+        _claim(reference, target[0])
+    step = ImageStep(_stem(target[0]), _settings(env), references, env["DOCKER_HOST"])
+    return Plan(step, target, source)
+
+
+def _docker_load(target: list[Any], source: list[Any], env: Any) -> Plan:
+    made = _step(source[0])
+    references = made.references if made else _references(target[0], env)
+    return Plan(LoadStep(_stem(target[0]), references, env["DOCKER_HOST"]), target, source)
+
+
+def _references(target: Any, env: Any) -> tuple[Reference, ...]:
+    given = env.get("IMAGE_TAG") or _stem(target)
+    return tuple(Reference.parse(tag) for tag in ([given] if isinstance(given, str) else given))
+
+
+def _claim(reference: Reference, target: Any) -> None:
+    """Note that `target` bears the tag `reference`; InputError when another image does."""
+    owner, place = _tags.setdefault(
+        reference.canonical, (target.get_internal_path(), where())
+    )
+    if owner != target.get_internal_path():
+        raise InputError(
+            f"cannot tag image {reference.familiar}: {owner} ({place}) has that tag; "
+            "give each image its own"
+        )
+
+
+def _settings(env: Any) -> Settings:
+    cmd, entrypoint = _words(env.get("IMAGE_CMD")), _words(env.get("IMAGE_ENTRYPOINT"))
+    settings = Settings(
+        architecture=architecture(elf.native_machine()),
+        created=_epoch(env),
+        entrypoint=entrypoint,
+        cmd=cmd,
+        env=dict(sorted(_image_env(env).items())),
+        user=str(env.get("IMAGE_USER", "")),
+        workdir=env.get("IMAGE_WORKDIR", ""),
+        labels=dict(sorted(env.get("IMAGE_LABELS", {}).items())),
+    )
+    settings.document()
+    return settings
+
+
+def _words(given: Any) -> tuple[str, ...]:
+    return tuple(shlex.split(given) if isinstance(given, str) else given or ())
+
+
+def _image_env(env: Any) -> dict[str, str]:
+    return {"PATH": PATH, **env.get("IMAGE_ENV", {})}
+
+
+def _epoch(env: Any) -> int:
+    try:
+        return int(env["SOURCE_DATE_EPOCH"])
+    except ValueError:
+        raise InputError(
+            f"cannot use SOURCE_DATE_EPOCH {env['SOURCE_DATE_EPOCH']!r}: it is not a whole number; "
+            "give seconds since 1970"
+        ) from None
+
+
+def _image_path(node: Any, env: Any) -> bytes:
+    """Return where the program `node` lies in the image: where it is staged, or where it is."""
+    for path, staged in env.get("IMAGE_STAGED", {}).items():
+        if staged is node:
+            return bytes(path)
+    return _machine(node)
+
+
+def _suffix(node: Any) -> str:
+    return str(node.get_suffix())
+
+
+def _stem(node: Any) -> str:
+    """Return the name of an image's file without the suffix of the step."""
+    name = os.path.basename(str(node))
+    return next((name.removesuffix(each) for each in _SUFFIXES if name.endswith(each)), name)
+
+
+# The chain
+
+
+def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list[Any]:
+    """Declare all steps from `program` to an image in an engine; return their targets.
+
+    `target` is the path stem of the step files. `program` is the program's path on the machine,
+    or a dictionary of the project's own files by the paths that they will have in the image, the
+    program first. `variables` are construction variables for this image.
+    """
+    try:
+        staged, programs = _programs(env, program)
+        runs = _runs(env.Override(variables))
+    except InputError as error:
+        stop(str(error))
+    given = {**variables, "IMAGE_STAGED": staged}
+    if not ({"IMAGE_CMD", "IMAGE_ENTRYPOINT"} & {*env.Dictionary(), *variables}):
+        given["IMAGE_ENTRYPOINT"] = [os.fsdecode(_image_path(programs[0], given))]
+    traces = [
+        env.Strace(_trace_stem(target, run, runs), programs[0], RUN=run, **given) for run in runs
+    ]
+    ldd = env.Ldd(target, programs, **given)
+    extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
+    files = env.FileList(target, [*traces, ldd, *extra], **given)
+    tar = env.LayerTar(target, files, **given)
+    archive = env.OciImage(target, tar, **given)
+    load = env.DockerLoad(target, archive, **given)
+    nodes = env.Flatten([traces, ldd, files, tar, archive])
+    if _engine_answers(load[0].attributes.step.address):
+        nodes += load
+    else:
+        # Without an engine a plain `scons` builds all that can be built; asking for the .iid by
+        # its name still says what is wrong.
+        env.Ignore(load[0].dir, load)
+    declared.append(nodes)
+    return list(nodes)
+
+
+_engine_answers = functools.cache(engine.answers)
+"""Asked once for each engine and run of SCons."""
+
+
+def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
+    """Return the staged files and the program nodes that `program` means."""
+    if not isinstance(program, Mapping):
+        return {}, [env.arg2nodes(program, env.File)[0]]
+    staged = {os.fsencode(path): env.arg2nodes(node, env.File)[0] for path, node in program.items()}
+    for path in staged:
+        if path[:1] != b"/" or os.path.normpath(path) != path:
+            raise InputError(
+                f"cannot stage {os.fsdecode(path)!r}: it is not a plain absolute path; "
+                "write the path that the file will have in the image"
+            )
+    return staged, [next(iter(staged.values()))]
+
+
+def _runs(env: Any) -> list[Run]:
+    given = env.get("RUNS", "")
+    if isinstance(given, Mapping):
+        return [replace(_run(run), name=name) for name, run in given.items()]
+    runs = [_run(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+    if len(runs) == 1:
+        return runs
+    named = [replace(run, name=run.name or str(at)) for at, run in enumerate(runs, start=1)]
+    if len({run.name for run in named}) < len(named):
+        raise InputError("cannot tell runs apart: two have one name; name each by itself")
+    return named
+
+
+def _trace_stem(target: str, run: Run, runs: Sequence[Run]) -> str:
+    return target if len(runs) == 1 else f"{target}.{run.name}"
+
+
+# Mistakes in SConscripts
+
+
+def where() -> str:
+    """Return ``FILE:LINE`` of the SConscript that is calling us."""
+    ours = os.path.dirname(os.path.abspath(__file__))
+    scons = os.path.dirname(os.path.abspath(SCons.__file__))
+    frame = sys._getframe()
+    while frame.f_back and os.path.dirname(os.path.abspath(frame.f_code.co_filename)).startswith(
+        (ours, scons)
+    ):
+        frame = frame.f_back
+    return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def stop(text: str) -> NoReturn:
+    """End SCons with status 2 and one line: `text`, and where the user's mistake is.
+
+    A UserError would add a second line, which names a line of this file.
+    """
+    sys.stderr.write(f"scons: *** {where()}: {text}\n")
+    sys.exit(2)

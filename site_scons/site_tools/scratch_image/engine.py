@@ -1,0 +1,326 @@
+"""The engine, Docker or Podman: which image it has under a tag, and giving it a new one.
+
+Its API: https://docs.docker.com/reference/api/engine/ . An address is written as in DOCKER_HOST.
+The one question of a build that has nothing to do is asked over the socket itself: importing the
+engine's SDK takes a quarter of a second, the question a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from . import archive
+from .archive import Archive
+from .digest import Digest
+from .errors import EngineError, InputError
+
+if TYPE_CHECKING:
+    from requests import Response
+
+_UNIX = "unix://"
+
+_ASK_SECONDS = 60.0
+"""For an answer that an engine has at hand, even a busy one."""
+_PING_SECONDS = 5.0
+_LOAD_SECONDS = 600.0
+"""For the next sign of life while an engine unpacks layers."""
+
+_MAX_ANSWER = 16 << 20
+"""Bytes of an answer."""
+_MAX_LINE = 1 << 20
+"""Bytes of one line of the report of a load."""
+
+_HEAD = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[^\r\n]*\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,15}) *\r\n", re.IGNORECASE)
+
+_MENDS = (
+    ("no space left", "free space in the engine's data folder, which `docker info` names"),
+    ("permission denied", "join the group that owns the socket, or build as a user who may"),
+    ("invalid tar header", "name the layer .tar or .tar.gz: this engine may not know zstd"),
+)
+"""What mends an error whose text has these words."""
+
+_START = "start it, or set DOCKER_HOST"
+_LOOK = "look into the engine's log"
+_WHO = "see that Docker or Podman listens there"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What an engine answers to one request."""
+
+    status: int
+    """HTTP status."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """An image that an engine has."""
+
+    id: str
+    """Digest of the config (graph driver) or of the manifest (containerd store)."""
+    diff_ids: tuple[str, ...]
+    """The lowest layer first."""
+
+
+def image_id(address: str, tag: str) -> str | None:
+    """Return the ID of the image that the engine has under `tag`; None when it has none.
+
+    EngineError when the engine cannot be reached, or answers what cannot be understood.
+    """
+    present = _inspect(address, tag)
+    return present.id if present else None
+
+
+def answers(address: str) -> bool:
+    """Tell whether an engine answers at `address`; never raises."""
+    try:
+        return _get(address, "/_ping", _PING_SECONDS).status == 200
+    except EngineError:
+        return False
+
+
+def load(
+    address: str,
+    archive_path: bytes,
+    known: Mapping[str, Collection[str]] | None = None,
+) -> str:
+    """Give the engine the image in the archive under its tags; return the ID that it has there.
+
+    Only what is missing is sent, nothing at all when the tags are right. `known` holds the
+    manifest digests of images that this project loaded, each with the digests of its layer
+    blobs: a containerd store is only trusted to have these. Should the engine refuse the part,
+    it gets the whole. InputError when the archive is broken; EngineError when the engine cannot
+    be reached, or does not take the image.
+    """
+    image = archive.read(archive_path)
+    found = _loaded(address, image)
+    if found:
+        return found
+    omit = _omittable(address, image, known or {})
+    if omit:
+        with suppress(EngineError):
+            return _sent(address, image, omit)
+    return _sent(address, image, frozenset())
+
+
+def _sent(address: str, image: Archive, omit: Collection[Digest]) -> str:
+    """Send the archive without the blobs in `omit`; return the ID that the image has then."""
+    with _call(address, _LOAD_SECONDS, "POST", "/images/load", image.chunks(omit)) as response:
+        cause = _refusal(address, response)
+    found = None if cause else _loaded(address, image)
+    if not found:
+        cause = cause or "it took the image, but has another one under that tag"
+        raise EngineError(
+            f"cannot load image {image.references[0]}: engine at {address}: {cause}; {_mend(cause)}"
+        )
+    return found
+
+
+def _loaded(address: str, image: Archive) -> str | None:
+    """Return the ID of `image` when the engine has just that under each of its tags."""
+    ids = {image_id(address, reference.familiar) for reference in image.references}
+    found = ids.pop()
+    return found if not ids and found in (str(image.config), str(image.manifest)) else None
+
+
+def _omittable(
+    address: str, image: Archive, known: Mapping[str, Collection[str]]
+) -> frozenset[Digest]:
+    """Return the layer blobs that the engine has, by the image that is there under a tag."""
+    for reference in image.references:
+        present = _inspect(address, reference.familiar)
+        if present:
+            break
+    else:
+        return frozenset()
+    if _has_containerd_store(address):
+        # By the diff ID alone it would take its own unpacked files for the blob, and could
+        # never push the image again.
+        blobs = known.get(present.id, ())
+        return frozenset(digest for digest in image.layers if str(digest) in blobs)
+    # A graph driver finds a layer by the chain of all below it: only a common start counts.
+    same = 0
+    for ours, theirs in zip(image.diff_ids, present.diff_ids, strict=False):
+        if str(ours) != theirs:
+            break
+        same += 1
+    return frozenset(image.layers[:same]) - frozenset(image.layers[same:])
+
+
+def _has_containerd_store(address: str) -> bool:
+    answer = _get(address, "/info", _ASK_SECONDS)
+    status = _json(address, "what it is", answer).get("DriverStatus")
+    return isinstance(status, list) and ["driver-type", "io.containerd.snapshotter.v1"] in status
+
+
+def _inspect(address: str, tag: str) -> _Present | None:
+    answer = _get(address, f"/images/{quote(tag, safe='/:')}/json", _ASK_SECONDS)
+    if answer.status == 404:
+        return None
+    found = _json(address, f"for image {tag}", answer)
+    try:
+        layers = found["RootFS"].get("Layers") or ()
+        return _Present(
+            Digest.parse(found["Id"]).text, tuple(Digest.parse(text).text for text in layers)
+        )
+    except (InputError, LookupError, TypeError, AttributeError) as error:
+        raise _unasked(address, f"for image {tag}", "its answer tells no image ID", _WHO) from error
+
+
+def _json(address: str, what: str, answer: _Answer) -> dict[str, Any]:
+    """Return the object in `answer`; EngineError when there is none, or the engine failed."""
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        found = None
+    if answer.status != 200:
+        message = found.get("message") if isinstance(found, dict) else ""
+        cause = f"it answers {answer.status} {_line(message)}".rstrip()
+        raise _unasked(address, what, cause, _mend(cause))
+    if not isinstance(found, dict):
+        raise _unasked(address, what, "its answer is not a JSON object", _WHO)
+    return found
+
+
+def _unasked(address: str, what: str, cause: str, mend: str) -> EngineError:
+    return EngineError(f"cannot ask engine at {address} {what}: {cause}; {mend}")
+
+
+def _unreached(address: str, error: BaseException) -> EngineError:
+    # What libraries wrap around the cause says less than the cause.
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    cause = getattr(error, "strerror", None) or _line(error) or type(error).__name__
+    return EngineError(f"cannot reach engine at {address}: {cause}; {_mend(cause, _START)}")
+
+
+def _mend(cause: str, default: str = _LOOK) -> str:
+    return next((mend for words, mend in _MENDS if words in cause.lower()), default)
+
+
+def _line(text: object) -> str:
+    """Return `text` from outside as a part of one line."""
+    printable = "".join(char if char.isprintable() else " " for char in str(text or "")[:2000])
+    return " ".join(printable.split())[:300].rstrip(" ;")
+
+
+def _get(address: str, target: str, seconds: float) -> _Answer:
+    if address.startswith(_UNIX):
+        return _get_by_socket(address, target, seconds)
+    with _call(address, seconds, "GET", target) as response:
+        return _Answer(response.status_code, _body(address, response))
+
+
+def _get_by_socket(address: str, target: str, seconds: float) -> _Answer:
+    """Ask by HTTP/1.0, in which the answer ends with the connection and is in one piece."""
+    request = f"GET {target} HTTP/1.0\r\nHost: engine\r\n\r\n".encode()
+    received = bytearray()
+    deadline = time.monotonic() + seconds
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(seconds)
+            connection.connect(address.removeprefix(_UNIX))
+            connection.sendall(request)
+            while len(received) <= _MAX_ANSWER and (piece := connection.recv(1 << 16)):
+                received += piece
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
+    except (OSError, ValueError) as error:
+        raise _unreached(address, error) from error
+    return _parsed(address, bytes(received))
+
+
+def _parsed(address: str, received: bytes) -> _Answer:
+    """Return the HTTP answer in the bytes `received` (hostile)."""
+    if len(received) > _MAX_ANSWER:
+        raise _unasked(address, "anything", "its answer has no end", _WHO)
+    head, gap, body = received.partition(b"\r\n\r\n")
+    status = _HEAD.match(head + b"\r\n")
+    if not status or not gap:
+        raise _unasked(address, "anything", "its answer is not HTTP", _WHO)
+    length = _LENGTH.search(head + b"\r\n")
+    if length and len(body) < int(length[1]):
+        raise _unasked(address, "anything", "its answer was cut off", _LOOK)
+    return _Answer(int(status[1]), body)
+
+
+@contextmanager
+def _call(
+    address: str, seconds: float, method: str, target: str, data: Iterable[bytes] | None = None
+) -> Iterator[Response]:
+    """Give the response to one request by the SDK, which knows TCP, TLS and SSH, as well."""
+    import docker
+    import requests
+    from docker.utils import kwargs_from_env
+
+    settings = {**os.environ, "DOCKER_HOST": address}
+    try:
+        client = docker.APIClient(
+            # Given, so that it is not asked for. Targets without a version mean the engine's own.
+            version="1.41",
+            use_ssh_client=True,
+            **kwargs_from_env(environment=settings),
+        )
+        url = client.base_url + target
+        with (
+            client,
+            client.request(method, url, data=data, timeout=seconds, stream=True) as response,
+        ):
+            yield response
+    except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
+        raise _unreached(address, error) from error
+
+
+def _body(address: str, response: Response) -> bytes:
+    received = bytearray()
+    for piece in response.iter_content(1 << 16):
+        received += piece
+        if len(received) > _MAX_ANSWER:
+            raise _unasked(address, "anything", "its answer has no end", _WHO)
+    return bytes(received)
+
+
+def _refusal(address: str, response: Response) -> str:
+    """Return why the engine did not take an image, by its report; nothing when it did."""
+    if response.status_code != 200:
+        return _failure(_body(address, response)) or f"it answers {response.status_code}"
+    # Read to the end: an engine that loses its listener stops loading.
+    failures = [_failure(line) for line in _lines(address, response) if line.strip()]
+    return next(filter(None, failures), "")
+
+
+def _lines(address: str, response: Response) -> Iterator[bytes]:
+    rest = b""
+    for piece in response.iter_content(1 << 16):
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+        if len(rest) > _MAX_LINE:
+            raise _unasked(address, "to load", "its answer has no end", _WHO)
+    yield rest
+
+
+def _failure(line: bytes) -> str:
+    """Return the error in one `line` of the report of a load, else nothing."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        return "its answer is not JSON"
+    detail = event.get("errorDetail") or event.get("error") or event.get("message")
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail
+    # The containerd store of Docker 28 reports this one as if it were progress.
+    if not detail and "Error unpacking" in str(event.get("stream")):
+        detail = event["stream"]
+    return _line(detail)

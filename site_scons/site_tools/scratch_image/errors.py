@@ -1,0 +1,30 @@
+"""Errors that a user can mend, each one line: ``cannot <verb> <object>: <cause>; <mend>``.
+
+Anything else that is raised is a bug of ours and may show a traceback.
+"""
+
+from __future__ import annotations
+
+
+class ScratchImageError(Exception):
+    """Base of all errors whose text is meant for the user as it stands."""
+
+
+class InputError(ScratchImageError):
+    """What the user wrote (an SConscript value, an extra list, a tag) is wrong."""
+
+
+class TraceError(ScratchImageError):
+    """A run could not be traced, or its trace cannot be trusted."""
+
+
+class ElfError(ScratchImageError):
+    """A file is not an ELF file that can be read, or a library it needs is missing."""
+
+
+class ListError(ScratchImageError):
+    """A path cannot be listed or packed."""
+
+
+class EngineError(ScratchImageError):
+    """The engine is down, refuses, or answers something that cannot be trusted."""

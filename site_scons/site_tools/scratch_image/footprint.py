@@ -1,0 +1,152 @@
+"""The SCons node that stands for the state of all that a target's step looked at.
+
+SCons's own File nodes miss modes, links, absence and listings, and cost more than forty times as
+much for each path on a null build. A footprint is one dependency of one target: its signature is
+the digest of the state text (see `state`) that lies beside the target, with every state taken
+afresh; what .sconsign keeps is the digest of the text as the step left it.
+
+This leans on a few things that SCons does not document: `Value.get_ninfo` is asked again after a
+build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back into a node.
+``tests/test_footprint.py`` holds them on the oldest and the newest SCons that are supported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import SCons.Errors
+import SCons.Node
+import SCons.Node.FS
+import SCons.Node.Python
+import SCons.Script
+
+from . import state
+from .errors import ScratchImageError
+from .root import Root
+
+_NONE = "none"
+"""Signature where there is no whole footprint: it never equals one that a build has stored."""
+
+
+class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no types
+    """State of every path that the last build of `owner` looked at."""
+
+    def __init__(self, owner: Any, root: Callable[[], Root]) -> None:
+        """`owner` is a File node; `root` makes the root that its step sees."""
+        name = f"footprint of {owner.get_internal_path()}"
+        super().__init__(name, name=name)
+        self.owner = owner
+        self.root = root
+        self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
+        self._fresh: str | None = None
+        self._told = False
+        self.Decider(_changed)
+        SCons.Node.Python._memo_lookup_map[hash((name, None))] = self
+
+    def discard(self) -> None:
+        """Take the footprint away: from here on the target is not up to date."""
+        if os.path.lexists(self.file):
+            os.unlink(self.file)
+
+    def keep(self, root: Root) -> None:
+        """Write down the state of all that `root` has on record: the target is whole."""
+        os.makedirs(os.path.dirname(self.file), exist_ok=True)
+        with open(self.file + ".new", "wb") as sink:
+            sink.write(state.take(root).text())
+        os.replace(self.file + ".new", self.file)
+
+    def stored(self) -> state.Footprint | None:
+        """Return the footprint that the last build left; None when there is no whole one."""
+        try:
+            with open(self.file, "rb") as stream:
+                return state.read(stream.read())
+        except OSError:
+            return None
+
+    # What SCons asks. None of these may raise: an exception that leaves a node's method while a
+    # target is being booked as built stops every other thread of a parallel build for ever.
+
+    def scan(self) -> None:
+        """Name the derived files among the paths: they are built before the state is taken."""
+        if self.implicit is None:
+            self.implicit, self.implicit_set = [], set()
+            self._children_reset()
+            self._add_child(self.implicit, self.implicit_set, self._derived())
+
+    def _derived(self) -> list[Any]:
+        stored = self.stored()
+        if stored is None:
+            return []
+        top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
+        try:
+            root = self.root()
+        except ScratchImageError:
+            return []
+        machine = {root.machine(path) for path, _ in stored.states}
+        nodes = (self._node(path) for path in sorted(machine) if path.startswith(top))
+        return [node for node in nodes if node is not None and node is not self.owner]
+
+    def _node(self, path: bytes) -> Any:
+        try:
+            node = self.owner.fs.Entry(os.fsdecode(path), create=False)
+        except SCons.Errors.UserError:
+            return None
+        derived = node.has_builder() or node.side_effect
+        return node if derived and not isinstance(node, SCons.Node.FS.Dir) else None
+
+    def get_ninfo(self) -> Any:
+        """Return the node information with the signature that is true now."""
+        if self.ninfo is None:
+            self.ninfo = self.new_ninfo()
+        self.ninfo.csig = self._signature()
+        return self.ninfo
+
+    def _signature(self) -> str:
+        stored = self.stored() if self.owner.get_state() == SCons.Node.executed else None
+        if stored is not None:
+            return stored.signature()
+        if self._fresh is None:
+            fresh = self.fresh()
+            self._fresh = _NONE if fresh is None else fresh.signature()
+        return self._fresh
+
+    def fresh(self) -> state.Footprint | None:
+        """Return the stored footprint with every state taken afresh; None when there is none."""
+        stored = self.stored()
+        try:
+            return stored and stored.again(self.root())
+        except ScratchImageError:
+            return None
+
+    def get_csig(self) -> str:
+        """Return the signature that is true now."""
+        return str(self.get_ninfo().csig)
+
+    def get_text_contents(self) -> str:
+        """Return what SCons shows as this node's contents."""
+        return self.get_csig()
+
+    def clear(self) -> None:
+        """Forget what was found: ``--interactive`` builds again in the same process."""
+        super().clear()
+        self._fresh = None
+        self._told = False
+
+    def tell(self) -> None:
+        """Print, once, each path that changed and how, for ``--debug=explain``."""
+        if self._told or "explain" not in SCons.Script.GetOption("debug"):
+            return
+        self._told = True
+        stored, fresh = self.stored(), self.fresh()
+        for phrase in state.explain(stored, fresh) if stored and fresh else ():
+            print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
+
+
+def _changed(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001
+    """Tell whether `node`, a Footprint, differs from what SCons stored: a decider."""
+    changed: bool = node.get_csig() != getattr(prev_ni, "csig", None)
+    if changed:
+        node.tell()
+    return changed

@@ -1,0 +1,424 @@
+"""Entries to a layer: one tar of which every byte follows from the file list and the files.
+
+Headers are ustar, written here: that is several times faster than `tarfile`, and no Python
+version can change a byte. A PAX record stands only where ustar cannot hold a value
+(https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html). What a layer may hold:
+https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from .digest import CHUNK, Digest
+from .errors import InputError, ListError
+from .filelist import Entry
+from .paths import parents, show
+from .root import Aspect, Kind, Root
+
+BLOCK = 512
+"""Bytes of a tar header; contents are padded to a multiple."""
+
+END = bytes(2 * BLOCK)
+"""What ends a tar. Filling up to 10240 bytes is for tapes; Docker does not do it either."""
+
+MEDIA_TYPES = {
+    ".tar": "application/vnd.oci.image.layer.v1.tar",
+    ".tar.gz": "application/vnd.oci.image.layer.v1.tar+gzip",
+    ".tar.zst": "application/vnd.oci.image.layer.v1.tar+zstd",
+}
+"""The suffixes that a layer file may have, and the OCI media type each stands for."""
+
+FILE, HARD, LINK, DIR, PAX = b"0", b"1", b"2", b"5", b"x"
+"""Type flags of tar members."""
+
+_TYPES = {"file": FILE, "hard": HARD, "link": LINK, "dir": DIR}
+
+_USTAR = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+
+_LIMITS = {"uid": 1 << 21, "gid": 1 << 21, "size": 1 << 33, "mtime": 1 << 33}
+"""The first number that the octal digits of a ustar field cannot hold."""
+
+_GZIP_LEVEL = 6
+_ZSTD_LEVEL = 3
+
+
+class Sink(Protocol):
+    """Where bytes go: any binary file open for writing, and what wraps one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+
+
+class Source(Protocol):
+    """Where bytes come from: any binary file open for reading, and what wraps one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer as it lies in a file."""
+
+    media_type: str
+    """One of `MEDIA_TYPES`."""
+    digest: Digest
+    """Of the file, compressed as it is."""
+    size: int
+    """Bytes of the file."""
+    diff_id: Digest
+    """Digest of the uncompressed tar."""
+
+
+class Tally:
+    """A sink or a source that counts and hashes the bytes that pass through to another one."""
+
+    def __init__(self, *, sink: Sink | None = None, source: Source | None = None) -> None:
+        """Wrap `sink` for writing, or `source` for reading."""
+        self.size = 0
+        self._sink = sink
+        self._source = source
+        self._hasher = hashlib.sha256()
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what has passed so far."""
+        return Digest(f"sha256:{self._hasher.hexdigest()}")
+
+    def write(self, data: bytes, /) -> None:
+        """Pass `data` on to the sink, if there is one."""
+        self.size += len(data)
+        self._hasher.update(data)
+        if self._sink is not None:
+            self._sink.write(data)
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes of the source."""
+        data = self._source.read(size) if self._source is not None else b""
+        self.size += len(data)
+        self._hasher.update(data)
+        return data
+
+
+def write(sink: Sink, entries: Iterable[Entry], root: Root, epoch: int) -> Layer:
+    """Write `entries`, in any order, as one tar to `sink`; return it as an uncompressed layer.
+
+    Contents and times of files come from `root`, all else from the entries. Members are sorted
+    by the components of their paths. A file's time is its own, but `epoch` (seconds since 1970)
+    where it is later or means nothing; all other times are `epoch`. ListError when an entry
+    cannot be in a layer or its file is not as listed; OSError when `sink` cannot be written.
+    """
+    tally = Tally(sink=sink)
+    for entry in _ordered(entries):
+        if entry.kind == "file":
+            _write_file(tally, entry, root, epoch)
+        else:
+            tally.write(_member(entry, 0, epoch))
+    tally.write(END)
+    return Layer(MEDIA_TYPES[".tar"], tally.digest, tally.size, tally.digest)
+
+
+def read(path: bytes) -> Layer:
+    """Return what the layer file `path`, named by its suffix, holds; it is read once.
+
+    InputError when it is not a whole tar of that kind.
+    """
+    kind = suffix(path)
+    with open(path, "rb", buffering=0) as file:
+        blob = Tally(source=file)
+        tar = Tally()
+        last = b""
+        try:
+            for chunk in decompress(blob, kind):
+                tar.write(chunk)
+                last = (last + chunk[-len(END) :])[-len(END) :]
+        except ValueError as error:
+            raise _unreadable(path, str(error)) from error
+    if last != END or tar.size % BLOCK:
+        raise _unreadable(path, "the end of the tar is missing")
+    return Layer(MEDIA_TYPES[kind], blob.digest, blob.size, tar.digest)
+
+
+def _unreadable(path: bytes, cause: str) -> InputError:
+    return InputError(f"cannot read layer {show(path)}: {cause}; delete it and build it again")
+
+
+def suffix(path: bytes) -> str:
+    """Return which key of `MEDIA_TYPES` the file name `path` ends in; InputError when in none."""
+    for known in MEDIA_TYPES:
+        if path.endswith(known.encode()):
+            return known
+    raise InputError(
+        f"cannot make layer {show(path)}: its suffix tells no compression; "
+        f"end its name in one of {', '.join(MEDIA_TYPES)}"
+    )
+
+
+@contextmanager
+def compress(sink: Sink, suffix: str) -> Iterator[Sink]:
+    """Give a sink whose bytes reach `sink` compressed as `suffix` says; whole when it is left.
+
+    The gzip header holds no name and no time. The zstd frame holds no content size, which is not
+    known in a stream, and no checksum, since the digest is one. Neither depends on how the bytes
+    are cut into writes.
+    """
+    if suffix == ".tar.gz":
+        import gzip
+
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, sink, mtime=0) as stream:  # type: ignore[call-overload]
+            yield stream
+    elif suffix == ".tar.zst":
+        import zstandard
+
+        codec = zstandard.ZstdCompressor(_ZSTD_LEVEL, write_content_size=False)
+        with codec.stream_writer(sink, closefd=False) as writer:  # type: ignore[arg-type]
+            yield writer
+    else:
+        yield sink
+
+
+def compressor(suffix: str) -> str:
+    """Name the compressor, its version and level: all that the compressed bytes depend on."""
+    if suffix == ".tar.gz":
+        # From Python 3.14 on, zlib may be zlib-ng, whose bytes differ.
+        version = getattr(zlib, "ZLIBNG_VERSION", zlib.ZLIB_RUNTIME_VERSION)
+        return f"zlib {version} level {_GZIP_LEVEL}"
+    if suffix == ".tar.zst":
+        import zstandard
+
+        version = ".".join(map(str, zstandard.ZSTD_VERSION))
+        return f"zstd {version} level {_ZSTD_LEVEL} by zstandard {zstandard.__version__}"
+    return "none"
+
+
+def decompress(source: Source, suffix: str) -> Iterator[bytes]:
+    """Yield what `source` (hostile), compressed as `suffix` says, holds; all of it is read.
+
+    ValueError, with the cause as its text, when it is not that, or when its end is missing.
+    """
+    if suffix == ".tar.gz":
+        return _gunzip(source)
+    if suffix == ".tar.zst":
+        return _unzstd(source)
+    return iter(lambda: source.read(CHUNK), b"")
+
+
+def _gunzip(source: Source) -> Iterator[bytes]:
+    import gzip
+
+    try:
+        with gzip.GzipFile("", "rb", fileobj=source) as stream:  # type: ignore[call-overload]
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"it is not a whole gzip file ({error})") from error
+
+
+def _unzstd(source: Source) -> Iterator[bytes]:
+    import zstandard
+
+    codec = zstandard.ZstdDecompressor()
+    frame = codec.decompressobj()
+    try:
+        # zstd packs up to 32768 bytes into one: a small piece keeps what it may hold in bounds.
+        while piece := source.read(4096):
+            while piece:
+                frame = codec.decompressobj() if frame.eof else frame
+                yield frame.decompress(piece)
+                piece = frame.unused_data
+    except zstandard.ZstdError as error:
+        raise ValueError(f"it is not a zstd file ({error})") from error
+    if not frame.eof:
+        raise ValueError("the end of the zstd file is missing")
+
+
+def header(
+    name: bytes,
+    kind: bytes = FILE,
+    *,
+    mode: int = 0o644,
+    uid: int = 0,
+    gid: int = 0,
+    size: int = 0,
+    mtime: int = 0,
+    link: bytes = b"",
+) -> bytes:
+    """Return the header of a tar member `name`, with a PAX header before it where one is needed.
+
+    `size` is in bytes, `mtime` in seconds since 1970; `link` is a link's text, or the name of
+    the member that a hard link is another name of. Content must follow, padded by `padding`.
+    """
+    numbers = {"uid": uid, "gid": gid, "size": size, "mtime": mtime}
+    records = {key: b"%d" % number for key, number in numbers.items() if number >= _LIMITS[key]}
+    prefix, base = _split(name)
+    if len(base) > 100:
+        records["path"] = name
+    if len(link) > 100:
+        records["linkpath"] = link
+    numbers.update((key, 0) for key in records if key in numbers)
+    return _pax(records) + _ustar(prefix, base, kind, mode, link, **numbers)
+
+
+def padding(size: int) -> bytes:
+    """Return the zeros that follow a content of `size` bytes."""
+    return bytes(-size % BLOCK)
+
+
+def _split(name: bytes) -> tuple[bytes, bytes]:
+    """Return ustar's prefix (up to 155 bytes) and name of `name`, cut at a slash.
+
+    Without a fitting slash the prefix is empty, and the name longer than its 100 bytes.
+    """
+    if len(name) <= 100:
+        return b"", name
+    cut = name.find(b"/", len(name) - 101)
+    if 0 < cut <= 155 and cut + 1 < len(name):
+        return name[:cut], name[cut + 1 :]
+    return b"", name
+
+
+def _pax(records: dict[str, bytes]) -> bytes:
+    if not records:
+        return b""
+    # Names that are not UTF-8 stand as they are, as GNU tar writes them: it warns of hdrcharset.
+    data = b"".join(_record(key.encode(), value) for key, value in records.items())
+    return (
+        _ustar(b"", b"././@PaxHeader", PAX, 0o644, b"", size=len(data)) + data + padding(len(data))
+    )
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """Return one PAX record: its own length in digits, and ``key=value``."""
+    body = b" %s=%s\n" % (key, value)
+    length = len(body)
+    while length != len(body) + len(b"%d" % length):
+        length = len(body) + len(b"%d" % length)
+    return b"%d%s" % (length, body)
+
+
+def _ustar(
+    prefix: bytes,
+    name: bytes,
+    kind: bytes,
+    mode: int,
+    link: bytes,
+    uid: int = 0,
+    gid: int = 0,
+    size: int = 0,
+    mtime: int = 0,
+) -> bytes:
+    """Return one ustar header block; texts that are too long are cut, numbers must fit."""
+    block = _USTAR.pack(
+        name,
+        b"%07o" % mode,
+        b"%07o" % uid,
+        b"%07o" % gid,
+        b"%011o" % size,
+        b"%011o" % mtime,
+        b" " * 8,
+        kind,
+        link,
+        b"ustar\x0000",
+        b"",
+        b"",
+        b"0000000",
+        b"0000000",
+        prefix,
+    )
+    return b"%s%06o\0 %s" % (block[:148], sum(block), block[156:])
+
+
+def _member(entry: Entry, size: int, mtime: int) -> bytes:
+    name = entry.path[1:] + b"/" * (entry.kind == "dir")
+    return header(
+        name if entry.path != b"/" else b"./",
+        _TYPES[entry.kind],
+        mode=entry.mode,
+        uid=entry.uid,
+        gid=entry.gid,
+        size=size,
+        mtime=mtime,
+        link=entry.target[1:] if entry.kind == "hard" else entry.target,
+    )
+
+
+def _write_file(tally: Tally, entry: Entry, root: Root, epoch: int) -> None:
+    status = root.status(entry.path, Aspect.MTIME)
+    if status is None:
+        raise _unpackable(entry, "it has gone", "build again to list anew")
+    if status.kind is not Kind.FILE:
+        raise _unpackable(entry, "it is no longer a regular file", "build again to list anew")
+    mtime = epoch if status.mtime is None else max(0, min(status.mtime, epoch))
+    tally.write(_member(entry, status.size, mtime))
+    left = status.size
+    with root.open(entry.path) as stream:
+        while left and (chunk := stream.read(min(left, CHUNK))):
+            tally.write(chunk)
+            left -= len(chunk)
+        # Whatever touches the file sets its ctime, growth and a change back included.
+        changed = os.fstat(stream.fileno()).st_ctime_ns != status.ctime_ns
+    if left or changed:
+        raise _unpackable(entry, "it changed while it was read", "build again when it is at rest")
+    tally.write(padding(status.size))
+
+
+def _ordered(entries: Iterable[Entry]) -> list[Entry]:
+    """Return `entries` with each directory before what lies in it; ListError for a bad one."""
+    ordered = sorted(entries, key=lambda entry: entry.path.split(b"/"))
+    packed: dict[bytes, Entry] = {}
+    for entry in ordered:
+        _check(entry, packed)
+        packed[entry.path] = entry
+    return ordered
+
+
+def _check(entry: Entry, packed: dict[bytes, Entry]) -> None:
+    """Raise ListError when `entry` cannot follow those already `packed`."""
+    if not _is_plain(entry.path):
+        raise _unpackable(entry, "it is not a plain absolute path", "write it without . .. and //")
+    if os.path.basename(entry.path).startswith(b".wh."):
+        raise _unpackable(
+            entry, "names with .wh. in front mean deleted files in layers", "leave it out"
+        )
+    if entry.path in packed:
+        raise _unpackable(entry, "it is listed twice", "list it once")
+    above = parents(entry.path)[-1:]
+    if above not in ([], [b"/"]) and getattr(packed.get(above[0]), "kind", "") != "dir":
+        raise _unpackable(
+            entry, f"{show(above[0])} is not listed as a directory", "list that, as well"
+        )
+    if entry.kind == "hard":
+        _check_hard(entry, packed.get(entry.target))
+
+
+def _is_plain(path: bytes) -> bool:
+    names = path[1:].split(b"/")
+    return path == b"/" or (
+        path[:1] == b"/" and b"\0" not in path and not {b"", b".", b".."}.intersection(names)
+    )
+
+
+def _check_hard(entry: Entry, first: Entry | None) -> None:
+    if first is None or first.kind != "file":
+        raise _unpackable(
+            entry, f"no file {show(entry.target)} is listed before it", "list it as a file"
+        )
+    # A hard link sets mode and owner of the one file that both names have.
+    if (entry.mode, entry.uid, entry.gid) != (first.mode, first.uid, first.gid):
+        raise _unpackable(
+            entry,
+            f"mode or owner differ from those of {show(first.path)}, the same file",
+            "list both alike",
+        )
+
+
+def _unpackable(entry: Entry, cause: str, mend: str) -> ListError:
+    return ListError(f"cannot pack {show(entry.path)}: {cause}; {mend}")

@@ -1,0 +1,259 @@
+"""The one door to child processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import IO, cast
+
+from .errors import ScratchImageError
+
+SEARCH_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for: what Docker gives a container that says nothing else."""
+
+TOOL_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType(
+    {b"LC_ALL": b"C", b"PATH": SEARCH_PATH, b"HOME": b"/"}
+)
+"""What tools get, whoever builds: messages are parsed, and nobody's settings are read."""
+
+KEPT = 1 << 19
+"""Bytes kept of the beginning of each output, and as many of its end."""
+
+_POLL = 0.02
+"""Seconds between two looks at processes that are being ended."""
+
+_PATIENCE = 10.0
+"""Seconds that ended processes have to go."""
+
+
+class ProcessError(ScratchImageError):
+    """A tool is missing, failed, or did not end in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a process ended."""
+
+    argv: tuple[bytes, ...]
+    status: int
+    """Exit status, or minus the number of the signal that ended it."""
+    stdout: bytes
+    """What it printed; of more than 2 * `KEPT` bytes the middle is left out, which is marked."""
+    stderr: bytes
+    overdue: tuple[bytes, ...] = ()
+    """Commands that still ran at the time limit, and were ended; empty when all ended in time."""
+
+    @property
+    def end(self) -> str:
+        """Return how it ended, as a clause."""
+        if self.overdue:
+            return "it did not end in time"
+        if self.status < 0:
+            return f"it was ended by {signal_name(-self.status)}"
+        return f"it ended with status {self.status}"
+
+    @property
+    def failure(self) -> str:
+        """Return the command, how it ended, and all that it printed."""
+        text = f"cannot run {command_line(self.argv)}: {self.end}; see what it printed"
+        for name, output in (("stdout", self.stdout), ("stderr", self.stderr)):
+            lines = output.decode("utf-8", "backslashreplace").splitlines() or ["(nothing)"]
+            text += "".join(f"\n{name}: {line}" for line in lines)
+        return text
+
+    def check(self) -> Result:
+        """Return the result itself; ProcessError when it is a failure."""
+        if self.status or self.overdue:
+            raise ProcessError(self.failure)
+        return self
+
+
+def run(
+    argv: Sequence[bytes | str],
+    *,
+    timeout: float,
+    environment: Mapping[bytes, bytes] = TOOL_ENVIRONMENT,
+    stdin: bytes | None = None,
+    cwd: bytes = b"/",
+) -> Result:
+    """Run `argv` to its end, or for `timeout` seconds; return how it ended.
+
+    `environment` is all that the process gets; a program without a slash is looked for on its
+    PATH. Standard input is the file `stdin`, or /dev/null. The process leads a session of its own,
+    with umask 022. At the time limit everything in that session ends, and what it traces.
+    ProcessError when it cannot be started. Safe to call from threads.
+    """
+    words = tuple(os.fsencode(word) for word in argv)
+    try:
+        with open(stdin or b"/dev/null", "rb") as source:
+            child = subprocess.Popen(
+                words,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=cwd,
+                env=environment,
+                umask=0o022,
+                start_new_session=True,
+            )
+    except (OSError, ValueError) as error:
+        raise ProcessError(_unstartable(words, error)) from error
+    with child:
+        return _finish(words, child, time.monotonic() + timeout)
+
+
+def _unstartable(argv: tuple[bytes, ...], error: Exception) -> str:
+    cause = error.strerror if isinstance(error, OSError) else str(error)
+    name = error.filename if isinstance(error, OSError) else None
+    where = f" ({os.fsdecode(name)!r})" if name else ""
+    return f"cannot run {command_line(argv)}: {cause}{where}; install it, or correct the command"
+
+
+def _finish(argv: tuple[bytes, ...], child: subprocess.Popen[bytes], deadline: float) -> Result:
+    outputs = (_Output(), _Output())
+    overdue: tuple[bytes, ...] = ()
+    try:
+        _collect(child, outputs, deadline)
+        child.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        overdue = _end_all(child.pid) or argv[:1]
+        # Somebody who left the session may hold the pipes open: what came is enough.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _collect(child, outputs, time.monotonic() + _PATIENCE)
+    except BaseException:
+        _end_all(child.pid)
+        raise
+    return Result(argv, child.wait(), outputs[0].text(), outputs[1].text(), overdue)
+
+
+class _Output:
+    """The beginning and the end of what a process prints."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        self._size += len(data)
+        room = KEPT - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        if len(self._tail) > 2 * KEPT:
+            del self._tail[:-KEPT]
+
+    def text(self) -> bytes:
+        left_out = self._size - 2 * KEPT
+        if left_out <= 0:
+            return bytes(self._head + self._tail)
+        mark = b"\n[%d bytes left out]\n" % left_out
+        return bytes(self._head) + mark + bytes(self._tail[-KEPT:])
+
+
+def _collect(
+    child: subprocess.Popen[bytes], outputs: tuple[_Output, _Output], deadline: float
+) -> None:
+    """Read what `child` prints until it closes both pipes; TimeoutExpired at `deadline`."""
+    with selectors.DefaultSelector() as selector:
+        for pipe, output in zip((child.stdout, child.stderr), outputs, strict=True):
+            if pipe is not None and not pipe.closed:
+                selector.register(pipe, selectors.EVENT_READ, output)
+        while selector.get_map():
+            rest = deadline - time.monotonic()
+            if rest <= 0:
+                raise subprocess.TimeoutExpired(child.args, 0)
+            for key, _ in selector.select(rest):
+                data = os.read(key.fd, 1 << 16)
+                key.data.add(data)
+                if not data:
+                    selector.unregister(key.fileobj)
+                    cast("IO[bytes]", key.fileobj).close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """One line of the process table."""
+
+    pid: int
+    session: int
+    tracer: int
+    """Who traces it; 0 for nobody."""
+    command: bytes
+
+
+def _end_all(leader: int) -> tuple[bytes, ...]:
+    """End all of the session that `leader` leads, and all that it traces; return what still ran.
+
+    What is traced goes first: its tracer then writes down the end, and goes by itself. A killed
+    tracer would leave it behind, crippled.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    first: tuple[bytes, ...] = ()
+    while (living := list(_living(leader))) and time.monotonic() < deadline:
+        traced = [process for process in living if process.tracer == leader]
+        first = first or tuple(sorted({process.command for process in traced or living}))
+        for process in traced or living:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        time.sleep(_POLL)
+    return first
+
+
+def _living(leader: int) -> Iterator[_Process]:
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            process = _process(int(name))
+            if process is not None and leader in (process.session, process.tracer):
+                yield process
+
+
+_TRACER = re.compile(rb"^TracerPid:\t(\d+)", re.MULTILINE)
+
+
+def _process(pid: int) -> _Process | None:
+    """Return what proc(5) says of `pid`; None when it has ended."""
+    try:
+        stat, status, command = (_read(pid, name) for name in ("stat", "status", "cmdline"))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name, in parentheses, may hold anything.
+    state, _, _, session = stat[stat.rindex(b")") + 2 :].split()[:4]
+    tracer = _TRACER.search(status)
+    if state in (b"Z", b"X"):
+        return None
+    words = command.rstrip(b"\0").replace(b"\0", b" ")
+    return _Process(pid, int(session), int(tracer[1]) if tracer else 0, words[:200])
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb") as stream:
+        return stream.read()
+
+
+def find(name: bytes) -> bytes | None:
+    """Return the path of the program `name`, itself a path or looked for on SEARCH_PATH."""
+    found = shutil.which(os.fsdecode(name), path=os.fsdecode(SEARCH_PATH))
+    return None if found is None else os.fsencode(os.path.abspath(found))
+
+
+def signal_name(number: int) -> str:
+    """Return the name of signal `number`, as ``SIGSEGV``."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def command_line(argv: Sequence[bytes]) -> str:
+    """Return `argv` as one would type it, printable."""
+    return shlex.join(word.decode("utf-8", "backslashreplace") for word in argv)

@@ -1,0 +1,253 @@
+"""The file system that a traced program sees: a base, and files staged at their image paths.
+
+Every step looks at files through a `Root` and nowhere else, and the root keeps the record of
+what was looked at. That record is the step's exact dependency, misses and listings included:
+a step cannot forget to name an input.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import BinaryIO
+
+from .errors import ListError
+from .paths import join, parents, show
+
+MAX_LINKS = 40
+"""Symbolic links followed in one lookup before the kernel answers ELOOP (path_resolution(7))."""
+
+
+class Aspect(Enum):
+    """What of a path was looked at; the value is the word in text records."""
+
+    STAT = "stat"
+    """Whether it exists; kind, mode, owner, link text."""
+    SIZE = "size"
+    """As STAT, and a regular file's size in bytes."""
+    CONTENT = "content"
+    """As STAT, and a regular file's bytes."""
+    LISTING = "listing"
+    """As STAT, and a directory's names and their kinds."""
+    HARD = "hard"
+    """Which other paths are the same file."""
+    MTIME = "mtime"
+    """A regular file's modification time in whole seconds."""
+    SONAME = "soname"
+    """What ld.so.cache answers for a name; the "path" is the name."""
+    IMAGE = "image"
+    """Which image an engine holds under a tag; the "path" is engine address and tag."""
+
+
+class Kind(Enum):
+    """The kinds of file; the value is the word in text records."""
+
+    FILE = "file"
+    DIR = "dir"
+    LINK = "link"
+    OTHER = "other"
+    """A device, FIFO or socket: never part of an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What lstat(2) tells of a path, with a link's text."""
+
+    kind: Kind
+    mode: int
+    """Permission bits, 0 to 0o7777."""
+    uid: int
+    gid: int
+    size: int = 0
+    """Bytes of a regular file."""
+    mtime: int = 0
+    """Seconds since 1970, none later than the root's epoch."""
+    target: bytes = b""
+    """Text of a symbolic link."""
+    inode: tuple[int, int] = (0, 0)
+    """Device and inode number; zeros where the root made it up."""
+    names: int = 1
+    """Hard links; a staged file has one, whatever the build directory holds."""
+    ctime_ns: int = 0
+    """When content or metadata last changed, nanoseconds; 0 where the root made it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One lookup of a path, component by component, as the kernel does it."""
+
+    links: tuple[bytes, ...]
+    """Symbolic links that were followed, in order, each by its own link-free path."""
+    real: bytes
+    """The link-free path where the lookup ended."""
+    status: Status | None
+    """Status of `real`; None when it does not exist: then `real` is the first missing path."""
+
+
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIR, stat.S_IFLNK: Kind.LINK}
+
+_STAGED_DIR = Status(Kind.DIR, 0o755, 0, 0)
+
+
+class Root:
+    """A base directory and staged files; keeps (path, aspect) of all that was asked of it."""
+
+    def __init__(
+        self,
+        base: bytes = b"/",
+        staged: Mapping[bytes, bytes] | None = None,
+        epoch: int = 2**63 - 1,
+    ) -> None:
+        """Take `base`, an absolute directory, and `staged`: image path to path on the machine.
+
+        No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
+        """
+        self.base = base
+        self.epoch = epoch
+        self.looked: set[tuple[bytes, Aspect]] = set()
+        self.staged: dict[bytes, bytes] = {}
+        self._staged_dirs: dict[bytes, set[bytes]] = {}
+        # A path staged below a link of the base (/bin/hello) lies where the link leads.
+        self.staged = {self._place(path): machine for path, machine in (staged or {}).items()}
+        self._image = {machine: image for image, machine in self.staged.items()}
+        for path in self.staged:
+            for above, below in zip(parents(path), [*parents(path)[1:], path], strict=True):
+                self._staged_dirs.setdefault(above, set()).add(os.path.basename(below))
+
+    def _place(self, path: bytes) -> bytes:
+        """Return where `path` lies when the links of the base above it are followed."""
+        for above in reversed(parents(path)):
+            found = self.walk(above)
+            if found.status is not None:
+                return join(found.real, path[len(above) :].lstrip(b"/"))
+        return path
+
+    def machine(self, path: bytes) -> bytes:
+        """Return where the image path `path` lies on the machine."""
+        if path in self.staged:
+            return self.staged[path]
+        return path if self.base == b"/" else self.base + path
+
+    def image(self, path: bytes) -> bytes:
+        """Return the image path of the machine's `path`, for a base that is the machine's root."""
+        return self._image.get(path, path)
+
+    def look(self, path: bytes, aspect: Aspect) -> None:
+        """Put `path` on record without looking."""
+        self.looked.add((path, aspect))
+
+    def status(self, path: bytes, aspect: Aspect = Aspect.STAT) -> Status | None:
+        """Return what `path` is, its last component not followed; None when it does not exist."""
+        self.look(path, aspect)
+        return self.peek(path)
+
+    def peek(self, path: bytes) -> Status | None:
+        """As `status`, but off the record: for what cannot change a step's result."""
+        try:
+            found = os.lstat(self.machine(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return _STAGED_DIR if path in self._staged_dirs else None
+        except OSError as error:
+            raise ListError(
+                f"cannot look at {show(path)}: {error.strerror}; build as a user who may"
+            ) from error
+        return self._made(path, found)
+
+    def _made(self, path: bytes, found: os.stat_result) -> Status:
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), Kind.OTHER)
+        target = os.readlink(self.machine(path)) if kind is Kind.LINK else b""
+        if path in self.staged:
+            # Owner, umask and time of whoever ran the build are not the project's doing.
+            mode = 0o755 if found.st_mode & 0o111 else 0o644
+            size, inode = found.st_size, (found.st_dev, found.st_ino)
+            return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, found.st_ctime_ns)
+        return Status(
+            kind,
+            stat.S_IMODE(found.st_mode),
+            found.st_uid,
+            found.st_gid,
+            found.st_size if kind is Kind.FILE else 0,
+            min(max(found.st_mtime_ns // 10**9, 0), self.epoch),
+            target,
+            (found.st_dev, found.st_ino),
+            found.st_nlink,
+            found.st_ctime_ns,
+        )
+
+    def listing(self, path: bytes) -> list[bytes]:
+        """Return the sorted names in the directory `path`, staged ones included."""
+        self.look(path, Aspect.LISTING)
+        names = set(self._staged_dirs.get(path, ()))
+        try:
+            names.update(os.listdir(self.machine(path)))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ListError(
+                f"cannot list {show(path)}: {error.strerror}; build as a user who may"
+            ) from error
+        return sorted(names)
+
+    @contextmanager
+    def open(self, path: bytes, aspect: Aspect | None = Aspect.CONTENT) -> Iterator[BinaryIO]:
+        """Open the regular file `path` (link-free) for reading; ListError when it cannot be."""
+        if aspect is not None:
+            self.look(path, aspect)
+        try:
+            # O_NONBLOCK: a FIFO put in the file's place must not hang the build.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(self.machine(path), flags)
+        except OSError as error:
+            raise ListError(
+                f"cannot read {show(path)}: {error.strerror}; "
+                "make it readable for the user who builds, or build again if it has gone"
+            ) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ListError(
+                f"cannot read {show(path)}: it is not a regular file; leave it out of the image"
+            )
+        with os.fdopen(descriptor, "rb", buffering=0) as stream:
+            yield stream
+
+    def walk(self, path: bytes, *, follow: bool = True, aspect: Aspect = Aspect.STAT) -> Walk:
+        """Look `path` up component by component; links on the way are put on record.
+
+        `aspect` is recorded for the path where the lookup ends. With `follow` false a link in the
+        last component is not followed. A loop of links ends as a path that does not exist.
+        """
+        links: list[bytes] = []
+        here = b"/"
+        todo = _split(path)
+        found = self.peek(here)
+        while todo:
+            name = todo.pop()
+            if name == b"..":
+                here = os.path.dirname(here)
+                continue
+            step = join(here, name)
+            found = self.peek(step)
+            if found is None or len(links) > MAX_LINKS:
+                self.look(step, Aspect.STAT)
+                return Walk(tuple(links), step, None)
+            if found.kind is Kind.LINK and (todo or follow):
+                self.look(step, Aspect.STAT)
+                links.append(step)
+                todo += _split(found.target)
+                here = b"/" if found.target[:1] == b"/" else here
+                continue
+            if todo and found.kind is not Kind.DIR:
+                self.look(step, Aspect.STAT)
+                return Walk(tuple(links), join(step, todo[-1]), None)
+            here = step
+        self.look(here, aspect)
+        return Walk(tuple(links), here, self.peek(here))
+
+
+def _split(path: bytes) -> list[bytes]:
+    """Return the components of `path`, last first: a stack to pop from."""
+    return [name for name in reversed(path.split(b"/")) if name not in (b"", b".")]

@@ -1,0 +1,175 @@
+"""The state of what a step looked at: taken when it has run, compared before it runs again.
+
+A footprint is text: one line for each (path, aspect) that the step's root has on record, with the
+state that was found. The same lines taken afresh are equal if, and only if, nothing that the step
+depends on has changed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import engine, ldso
+from .digest import Digest
+from .errors import ScratchImageError
+from .paths import escape, join, show, unescape
+from .root import Aspect, Kind, Root, Status
+
+_HEADER = b"# scratch_image footprint 1\n"
+
+_CHANGES = {
+    Aspect.CONTENT: "content",
+    Aspect.SIZE: "size",
+    Aspect.LISTING: "listing",
+    Aspect.HARD: "hard links",
+    Aspect.MTIME: "modification time",
+    Aspect.SONAME: "answer of ld.so.cache",
+    Aspect.IMAGE: "image in the engine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a step looked at, and what it found."""
+
+    nonce: bytes
+    """Random word of the build that took it, so that no two builds leave the same footprint.
+
+    Without it, a build killed before SCons noted it, and its cause taken back, would leave a
+    target made from what is no longer there and a footprint that says otherwise.
+    """
+    states: dict[tuple[bytes, Aspect], bytes]
+    """Each path and aspect with its state, a few words of text."""
+
+    def text(self) -> bytes:
+        """Return the footprint as sorted text, a line for each path and aspect."""
+        return b"".join([_HEADER, b"nonce ", self.nonce, b"\n", *self._lines()])
+
+    def _lines(self) -> Iterator[bytes]:
+        for (path, aspect), found in sorted(self.states.items(), key=_order):
+            yield b"%s %s %s\n" % (aspect.value.encode(), escape(path), found)
+
+    def signature(self) -> str:
+        """Return the digest of the text."""
+        return str(Digest.of(self.text()))
+
+    def again(self, root: Root) -> Footprint:
+        """Return the same footprint with every state taken afresh in `root`."""
+        return Footprint(self.nonce, {key: _state(root, *key) for key in self.states})
+
+
+def take(root: Root) -> Footprint:
+    """Return the footprint of all that `root` has on record."""
+    # A copy: to find some states the root is asked more.
+    states = {key: _state(root, *key) for key in frozenset(root.looked)}
+    return Footprint(secrets.token_hex(8).encode(), states)
+
+
+def read(text: bytes) -> Footprint | None:
+    """Return the footprint that `text` holds; None when it is not one of this version."""
+    lines = text.split(b"\n")
+    if len(lines) < 3 or lines[0] != _HEADER.rstrip() or lines[1][:6] != b"nonce " or lines[-1]:
+        return None
+    states = {}
+    for line in lines[2:-1]:
+        aspect, _, rest = line.partition(b" ")
+        path, _, found = rest.partition(b" ")
+        try:
+            states[unescape(path), Aspect(aspect.decode("ascii", "replace"))] = found
+        except ValueError:
+            return None
+    return Footprint(lines[1][6:], states)
+
+
+def explain(old: Footprint, new: Footprint) -> list[str]:
+    """Return what changed from `old` to `new`, a phrase for each path: ``PATH: content``."""
+    phrases = []
+    for (path, aspect), was in sorted(old.states.items(), key=_order):
+        now = new.states[path, aspect]
+        if was != now:
+            phrases.append(f"{show(path)}: {_change(aspect, was, now)}")
+    return list(dict.fromkeys(phrases))
+
+
+def _change(aspect: Aspect, was: bytes, now: bytes) -> str:
+    old, new = was.split(b" "), now.split(b" ")
+    if b"absent" in (old[0], new[0]):
+        return "appeared" if old[0] == b"absent" else "vanished"
+    if aspect in (Aspect.SONAME, Aspect.IMAGE, Aspect.MTIME, Aspect.HARD):
+        return f"{_CHANGES[aspect]} changed"
+    if old[0] != new[0]:
+        return f"{old[0].decode()} became {new[0].decode()}"
+    if old[0] == b"link":
+        return f"link changed from {old[1].decode()} to {new[1].decode()}"
+    if old[1:3] != new[1:3]:
+        return f"mode or owner changed from {b' '.join(old[1:3]).decode()} to " + (
+            b" ".join(new[1:3]).decode()
+        )
+    return f"{_CHANGES.get(aspect, 'state')} changed"
+
+
+def _order(item: tuple[tuple[bytes, Aspect], bytes]) -> tuple[bytes, str]:
+    (path, aspect), _ = item
+    return path, aspect.value
+
+
+def _state(root: Root, path: bytes, aspect: Aspect) -> bytes:
+    """Return the state as words of text; never raises for what the machine or engine holds."""
+    try:
+        if aspect is Aspect.SONAME:
+            return str(Digest.of(ldso.answer(root, path))).encode()
+        if aspect is Aspect.IMAGE:
+            address, _, tag = path.decode().partition(" ")
+            return (engine.image_id(address, tag) or "absent").encode()
+        status = root.peek(path)
+        return b"absent" if status is None else _words(root, path, aspect, status)
+    except ScratchImageError as error:
+        # An engine that is down or a file that may not be read: a state like any other. The step
+        # that runs because of it will say what is wrong.
+        return b"unknown " + escape(str(error).encode())
+
+
+def _words(root: Root, path: bytes, aspect: Aspect, status: Status) -> bytes:
+    if status.kind is Kind.LINK:
+        return b"link " + escape(status.target)
+    words = b"%s %04o %d:%d" % (status.kind.value.encode(), status.mode, status.uid, status.gid)
+    if aspect is Aspect.LISTING and status.kind is Kind.DIR:
+        return words + b" " + _listing(root, path)
+    if status.kind is not Kind.FILE:
+        return words
+    if aspect is Aspect.CONTENT:
+        return words + b" " + _content(root, path, status)
+    if aspect is Aspect.SIZE:
+        return words + b" %d" % status.size
+    if aspect is Aspect.MTIME:
+        return b"%d" % status.mtime
+    if aspect is Aspect.HARD:
+        return b"%d" % status.inode[1] if status.names > 1 else b"single"
+    return words
+
+
+def _listing(root: Root, path: bytes) -> bytes:
+    kinds = []
+    for name in root.listing(path):
+        status = root.peek(join(path, name))
+        kinds.append(b"%s/%s" % (name, status.kind.value.encode() if status else b""))
+    return str(Digest.of(b"\0".join(kinds))).encode()
+
+
+_digests: dict[bytes, tuple[tuple[int, ...], bytes]] = {}
+"""Digest of each file on the machine, by path, with the identity it had when it was hashed."""
+
+
+def _content(root: Root, path: bytes, status: Status) -> bytes:
+    """Return the file's digest, hashing it once for all steps that look at it."""
+    identity = (*status.inode, status.size, status.ctime_ns)
+    machine = root.machine(path)
+    known = _digests.get(machine)
+    if known is not None and known[0] == identity:
+        return known[1]
+    with root.open(path, aspect=None) as stream:
+        found = str(Digest.of_stream(stream)).encode()
+    _digests[machine] = (identity, found)
+    return found

@@ -1,0 +1,615 @@
+"""Runs a program under strace, and settles what its log means into a record.
+
+The run happens in the file system as it is: staged files are at their build paths, and what the run
+writes stays written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from . import elf, process
+from .errors import InputError, ListError, TraceError
+from .paths import escape, is_under, join, parents, show, unescape
+from .root import Aspect, Kind, Root, Status, Walk
+from .strace import Access, Log, Use, parse
+from .strace import join as join_logs
+
+OLDEST_STRACE = (5, 10)
+"""The oldest release that knows every call by which C libraries open and look at files.
+
+openat2(2) came with 5.6 and faccessat2(2) with 5.8. What strace does not know is hidden by
+``--seccomp-bpf``.
+"""
+
+KEEPS_PRIVILEGES = (6, 2)
+"""The first release whose ``--seccomp-bpf`` leaves set-id programs their privileges."""
+
+VOLATILE = (b"/proc", b"/sys", b"/dev")
+"""The kernel's own trees: nothing in them is a file that could be packed."""
+
+LD_CACHE = b"/etc/ld.so.cache"
+
+HEADER = b"# scratch_image trace 1\n"
+
+_CALLS = (
+    "%file,?getdents,?getdents64,?fchdir,?clone,?clone3,?fork,?vfork,?unshare,?setns,?connect,?bind,"
+    "?recvmsg,?recvmmsg,?open_by_handle_at,?memfd_create,?pidfd_getfd,?io_uring_setup,?ptrace"
+)
+
+_SAID = 300
+"""Characters of a failed run's last words that a message quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command under which a program is traced."""
+
+    name: str
+    """Tells the runs of one image apart, in file names and messages."""
+    argv: tuple[bytes, ...]
+    """Program (image path, or base name) and its arguments."""
+    environment: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Variables besides PATH and HOME, or instead of them."""
+    stdin: bytes | None = None
+    """File on the machine that standard input is read from; None for /dev/null."""
+    cwd: bytes = b"/"
+    """Directory on the machine where the run starts."""
+    status: int = 0
+    """Exit status that is expected."""
+    timeout: float = 60.0
+    """Seconds after which the run is ended and has failed."""
+
+    @classmethod
+    def parse(cls, name: str, command: str) -> Run:
+        """Return the run that the command line `command` asks for.
+
+        Words are split and quoted as in sh(1), and one ``< file`` gives the standard input.
+        InputError for all else that only a shell can do.
+        """
+        if odd := _SHELL_ONLY.search(_unquoted(command)):
+            raise _bad_command(name, command, f"{odd[0].strip() or 'a second line'} is for a shell")
+        start, redirected, stdin = _split_at(command, "<")
+        words, source = _words(name, command, start), _words(name, command, stdin)
+        if redirected and len(source) != 1:
+            raise _bad_command(name, command, "one file name has to follow <, and nothing else")
+        if not words or _ASSIGNMENT.match(words[0]):
+            raise _bad_command(name, command, "it does not start with a program")
+        argv = tuple(os.fsencode(word) for word in words)
+        return cls(name, argv, stdin=os.fsencode(source[0]) if source else None)
+
+
+_SHELL_ONLY = re.compile(r"[|&;()>$`*?\[\n]|(?:^|\s)[~#]\S*|<\s*<")
+_ASSIGNMENT = re.compile(r"\w+=")
+_QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\.)*)"|\\.""", re.DOTALL)
+_EXPANDED = re.compile(r"(?<!\\)[$`]")
+
+
+def _unquoted(command: str) -> str:
+    """Return `command` with each quoted character as a letter: what is left may be syntax."""
+
+    def mask(found: re.Match[str]) -> str:
+        expanded = _EXPANDED.search(found[1] or "")
+        return ("$" if expanded else "q") * len(found[0])
+
+    return _QUOTED.sub(mask, command)
+
+
+def _split_at(command: str, sign: str) -> tuple[str, bool, str]:
+    before, found, _ = _unquoted(command).partition(sign)
+    return command[: len(before)], bool(found), command[len(before) + 1 :]
+
+
+def _words(name: str, command: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise _bad_command(name, command, str(error).lower()) from error
+
+
+def _bad_command(name: str, command: str, cause: str) -> InputError:
+    return InputError(
+        f"cannot read the command {command!r} of run {name}: {cause}; "
+        'use Run(...) with argv ["sh", "-c", ...] for what a shell has to do'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """One line of a record."""
+
+    kind: Use
+    """The strongest use that the run made of `path`; compares equal to its word."""
+    path: bytes
+    """Link-free image path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a run used, wrote and did not find."""
+
+    uses: tuple[Used, ...]
+    """One for each path, sorted by path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One traced run."""
+
+    text: bytes
+    """strace's text, as ``strace -f -o`` writes it, process by process."""
+    record: Record
+    seconds: float
+    """How long the run took under strace."""
+
+    @property
+    def files(self) -> int:
+        """How many paths the run used that are there."""
+        outside = (Use.ABSENT, Use.WRITE)
+        return sum(use.kind not in outside for use in self.record.uses)
+
+    @property
+    def absent(self) -> int:
+        """How many paths the run looked for in vain."""
+        return sum(use.kind is Use.ABSENT for use in self.record.uses)
+
+
+def trace(
+    run: Run, program: bytes, root: Root, strace: bytes = b"strace", flags: tuple[bytes, ...] = ()
+) -> Trace:
+    """Run `program` (image path) as `run` says under `strace`; return what it used.
+
+    `strace` is a path, or a name to be looked for where programs are; `flags` are more options for
+    it. What the result depends on is put on the root's record. TraceError when the program cannot
+    be traced, does not end as expected, or does what makes its trace worthless.
+    """
+    tool = _Tool.find(run, strace)
+    target = _Target.find(run, program, root)
+    with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
+        directory = os.fsencode(name)
+        started_ns = _clock(directory)
+        begun = time.monotonic()
+        result = process.run(
+            tool.command(target, directory, flags, run.argv[1:]),
+            environment={b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment},
+            stdin=run.stdin,
+            cwd=run.cwd,
+            timeout=run.timeout,
+        )
+        seconds = time.monotonic() - begun
+        text = join_logs(_logs(directory))
+    log = parse(text, run.cwd)
+    _check_end(run, result, log, target)
+    _check_log(run, log)
+    settling = _Settling(log, root, started_ns)
+    _check_inputs(run, settling, root, tool.strips_privileges(target))
+    return Trace(text, settling.record, seconds)
+
+
+def _clock(directory: bytes) -> int:
+    """Return the time by the clock that ctimes are taken from, in nanoseconds.
+
+    It ticks every few milliseconds, and is behind the one that programs read.
+    """
+    name = join(directory, b"started")
+    with open(name, "wb") as stream:
+        return os.fstat(stream.fileno()).st_ctime_ns
+
+
+def _logs(directory: bytes) -> dict[int, bytes]:
+    found = {}
+    for name in os.listdir(directory):
+        stem, _, pid = name.partition(b".")
+        if stem == b"log":
+            with open(join(directory, name), "rb") as stream:
+                found[int(pid)] = stream.read()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The program that is traced."""
+
+    path: bytes
+    """Where it lies on the machine."""
+    shown: str
+    """Its image path, for messages."""
+    privileged: bool
+    """Whether executing it gives privileges: set-user-ID, set-group-ID or file capabilities."""
+
+    @classmethod
+    def find(cls, run: Run, program: bytes, root: Root) -> _Target:
+        if root.base != b"/":
+            raise TraceError(
+                f"cannot trace {run.name}: its root is {show(root.base)}, but a run sees the "
+                "machine's own; list that root's files by ldd and extra lists"
+            )
+        found = root.walk(program)
+        if found.status is None:
+            raise TraceError(
+                f"cannot trace {run.name}: there is no {show(found.real)}; build or install it"
+            )
+        if found.status.kind is not Kind.FILE or not found.status.mode & 0o111:
+            raise TraceError(
+                f"cannot trace {run.name}: {show(program)} is no executable file; "
+                "name the program, and make it executable"
+            )
+        # Of a link the name is kept: some programs do what their name says.
+        path = root.machine(found.real) if found.real in root.staged else program
+        return cls(path, show(program), _is_privileged(path, found.status))
+
+
+def _is_privileged(path: bytes, status: Status) -> bool:
+    if status.mode & (stat.S_ISUID | stat.S_ISGID):
+        return True
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError:
+        return False
+
+
+_CPUS = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    """The strace that is used."""
+
+    path: bytes
+    version: tuple[int, int]
+
+    @classmethod
+    def find(cls, run: Run, name: bytes) -> _Tool:
+        path = process.find(name)
+        if path is None:
+            raise TraceError(
+                f"cannot trace {run.name}: there is no {show(name)}; apt-get install strace"
+            )
+        answer = process.run([path, b"--version"], timeout=run.timeout)
+        found = re.match(rb"strace -- version (\d+)\.(\d+)", answer.stdout)
+        if not found:
+            raise TraceError(
+                f"cannot trace {run.name}: {show(path)} does not tell its version as strace does; "
+                "apt-get install strace"
+            )
+        version = int(found[1]), int(found[2])
+        if version < OLDEST_STRACE:
+            raise TraceError(
+                f"cannot trace {run.name}: {show(path)} is strace {version[0]}.{version[1]}, which "
+                f"does not know all calls; install {OLDEST_STRACE[0]}.{OLDEST_STRACE[1]} or newer"
+            )
+        return cls(path, version)
+
+    def strips_privileges(self, target: _Target) -> bool:
+        """Tell whether what `target` executes runs without the privileges that its file gives."""
+        return os.geteuid() != 0 or (self._filters(target) and self.version < KEEPS_PRIVILEGES)
+
+    def _filters(self, target: _Target) -> bool:
+        return self.version >= KEEPS_PRIVILEGES or not target.privileged
+
+    def command(
+        self,
+        target: _Target,
+        directory: bytes,
+        flags: tuple[bytes, ...],
+        arguments: tuple[bytes, ...],
+    ) -> list[bytes | str]:
+        """Return the command that traces `target` and leaves logs in `directory`.
+
+        One file for each process (-ff) needs no joining of halves; appended to (-A), for process
+        numbers come again. io_uring opens files without calls: it is refused, and programs do
+        without. No -z and no --quiet: they lose lines.
+        """
+        return [
+            *_pinned(),
+            *(self.path, "-ff", "-A", "-y", "-s", "4096", "-e", "signal=none"),
+            *(["--seccomp-bpf"] if self._filters(target) else []),
+            *("-e", f"trace={_CALLS}", "-e", "inject=io_uring_setup:error=ENOSYS"),
+            *flags,
+            *("-o", join(directory, b"log"), "--", target.path),
+            *arguments,
+        ]
+
+
+def _pinned() -> list[bytes | str]:
+    """Return what keeps tracer and tracee on one processor: handing over is much faster then."""
+    taskset = process.find(b"taskset")
+    cpus = sorted(os.sched_getaffinity(0))
+    return [taskset, "-c", str(cpus[next(_CPUS) % len(cpus)])] if taskset else []
+
+
+# Whether the trace can be trusted.
+
+_FORBIDDEN = re.compile(rb"strace: .*(?:ptrace|PTRACE_).*Operation not permitted")
+_NOT_EXECUTED = re.compile(rb"strace: exec: (.+)")
+
+
+def _check_end(run: Run, result: process.Result, log: Log, target: _Target) -> None:
+    if result.overdue:
+        running = ", ".join(show(command) for command in result.overdue)
+        raise TraceError(
+            f"cannot trace {run.name}: after {run.timeout:g} s it still ran ({running}); "
+            "give it a longer timeout, or a command that ends"
+        )
+    if not any(access.kind is Use.EXEC for access in log.accesses):
+        raise TraceError(f"cannot trace {run.name}: {_unstarted(result, target)}")
+    if result.status != run.status:
+        said = _last_words(result.stderr)
+        raise TraceError(
+            f"cannot trace {run.name}: {result.end}, not with status {run.status}, and said "
+            f"{said!r}; correct the run, or let it expect that"
+        )
+
+
+def _unstarted(result: process.Result, target: _Target) -> str:
+    """Return why strace did not start `target`, and what to do."""
+    if _FORBIDDEN.search(result.stderr):
+        return (
+            "the kernel forbids ptrace; in Docker give --cap-add SYS_PTRACE (and, before Docker "
+            "19.03, --security-opt seccomp=unconfined), on a host set kernel.yama.ptrace_scope=0"
+        )
+    if failed := _NOT_EXECUTED.search(result.stderr):
+        cause = failed[1].decode("utf-8", "backslashreplace")
+        return (
+            f"{target.shown} cannot be executed: {cause}; build it for this machine, or install "
+            "its interpreter"
+        )
+    return f"strace failed and said {_last_words(result.stderr)!r}; correct its flags"
+
+
+def _last_words(stderr: bytes) -> str:
+    text = " | ".join(stderr.decode("utf-8", "backslashreplace").split("\n")).strip(" |")
+    return text if len(text) <= _SAID else "..." + text[-_SAID:]
+
+
+def _check_log(run: Run, log: Log) -> None:
+    if log.problems:
+        causes = ", ".join(f"{problem.call.decode()} {problem.cause}" for problem in log.problems)
+        raise TraceError(
+            f"cannot trust the trace of {run.name}: {causes}; run it without that, "
+            "or name its files in an extra list"
+        )
+    if log.unparsed:
+        raise TraceError(
+            f"cannot trust the trace of {run.name}: {len(log.unparsed)} lines of it are not "
+            f"understood, the first is {_last_words(log.unparsed[0])!r}; report this, with the "
+            "version of strace"
+        )
+
+
+def _check_inputs(run: Run, settling: _Settling, root: Root, stripped: bool) -> None:
+    for path in settling.changed:
+        raise TraceError(
+            f"cannot trust the trace of {run.name}: {show(path)} changed while it ran; "
+            "build again when it is at rest"
+        )
+    for use in settling.record.uses:
+        if use.kind is Use.EXEC and stripped and _gives_privileges(root, use.path):
+            raise TraceError(
+                f"cannot trust the trace of {run.name}: {show(use.path)} is set-id, and ran "
+                "without its privileges; trace as root, with strace 6.2 or newer"
+            )
+
+
+def _gives_privileges(root: Root, path: bytes) -> bool:
+    """Tell whether executing `path` gives privileges that the user who builds has not."""
+    status = root.peek(path)
+    if status is None or not _is_privileged(root.machine(path), status):
+        return False
+    if not status.mode & (stat.S_ISUID | stat.S_ISGID):
+        return os.geteuid() != 0
+    other_user = bool(status.mode & stat.S_ISUID) and status.uid != os.geteuid()
+    return other_user or (bool(status.mode & stat.S_ISGID) and status.gid != os.getegid())
+
+
+# What the log means.
+
+_STRENGTH = {use: -number for number, use in enumerate(Use)}
+
+_ASPECTS = {
+    Use.EXEC: Aspect.CONTENT,
+    Use.READ: Aspect.CONTENT,
+    Use.LIST: Aspect.LISTING,
+    Use.STAT: Aspect.SIZE,
+    Use.LINK: Aspect.STAT,
+    Use.ABSENT: Aspect.STAT,
+}
+
+
+def settle(log: Log, root: Root, started_ns: int) -> Record:
+    """Return what `log` means, and put on the root's record what that depends on.
+
+    `started_ns` is when the run started, by the clock of ctimes, in nanoseconds; with 0 whatever
+    was opened for writing counts as changed.
+    """
+    return _Settling(log, root, started_ns).record
+
+
+class _Settling:
+    """Walks what a log names through the file system as it is after the run."""
+
+    def __init__(self, log: Log, root: Root, started_ns: int) -> None:
+        self._root = root
+        self._started_ns = started_ns
+        self._images = {os.path.realpath(machine): image for image, machine in root.staged.items()}
+        self._outputs: set[bytes] = set()
+        self._made: set[bytes] = set()
+        self._kinds: dict[bytes, Use] = {}
+        self._executed: list[bytes] = []
+        looked = set(root.looked)
+        for access in log.accesses:
+            if access.kind in (Use.WRITE, Use.CREATE):
+                self._take_output(access)
+        for access in log.accesses:
+            self._take_input(access)
+        self._take_interpreters()
+        self.record = self._record()
+        # A walk leaves traces in the kernel's trees and in outputs, too: the record says it all.
+        root.looked = looked | _looks(self.record)
+
+    @property
+    def changed(self) -> list[bytes]:
+        """Inputs that changed after the run had started, though it did not write them."""
+        return [path for path in sorted(self._kinds) if self._has_changed(path)]
+
+    def _has_changed(self, path: bytes) -> bool:
+        status = self._root.peek(path)
+        if status is None or status.ctime_ns <= self._started_ns:
+            return False
+        # A directory changes with any entry: that counts only for who read its entries.
+        if status.kind is not Kind.DIR:
+            return True
+        own = any(os.path.dirname(output) == path for output in self._outputs)
+        return self._kinds[path] is Use.LIST and not own
+
+    def _walks(self, access: Access) -> Iterator[Walk]:
+        """Yield the lookups that `access` stands for: of the path, and of what was opened."""
+        real = None
+        if not _is_volatile(os.path.normpath(access.path)):
+            walk = self._walk(access.path, access.follow)
+            real = walk.real
+            if access.sure or (walk.status is None) == (access.kind is Use.ABSENT):
+                yield walk
+        if access.real is not None and self._image(access.real) != real:
+            yield self._walk(access.real, follow=False)
+
+    def _walk(self, path: bytes, follow: bool) -> Walk:
+        path = self._image(path)
+        while True:
+            try:
+                return self._root.walk(path, follow=follow)
+            except ListError:
+                # Who builds may not look there; the run could not, either.
+                path = os.path.dirname(path)
+
+    def _image(self, path: bytes) -> bytes:
+        return self._images.get(path) or self._root.image(path)
+
+    def _take_output(self, access: Access) -> None:
+        for walk in self._walks(access):
+            if _is_volatile(walk.real):
+                continue
+            if walk.status is None or walk.status.ctime_ns >= self._started_ns:
+                self._outputs.add(walk.real)
+                if access.kind is Use.CREATE:
+                    self._made.add(walk.real)
+
+    def _take_input(self, access: Access) -> None:
+        for walk in self._walks(access):
+            for link in walk.links:
+                self._use(link, Use.LINK)
+            self._use(walk.real, _kind(access.kind, walk.status))
+            if access.kind is Use.EXEC and walk.status is not None:
+                self._executed.append(walk.real)
+
+    def _use(self, path: bytes, kind: Use) -> None:
+        if _is_volatile(path) or path in self._outputs:
+            return
+        if self._made and not self._made.isdisjoint(parents(path)):
+            return
+        known = self._kinds.get(path)
+        if known is None or _STRENGTH[kind] > _STRENGTH[known]:
+            self._kinds[path] = kind
+
+    def _take_interpreters(self) -> None:
+        """Take what the kernel opened without any call: ``#!`` interpreters and ELF loaders."""
+        seen = set(self._executed)
+        while self._executed:
+            interpreter = self._interpreter(self._executed.pop())
+            if interpreter is not None:
+                self._take_interpreter(join(b"/", interpreter), seen)
+
+    def _take_interpreter(self, path: bytes, seen: set[bytes]) -> None:
+        walk = self._walk(path, follow=True)
+        for link in walk.links:
+            self._use(link, Use.LINK)
+        self._use(walk.real, _kind(Use.EXEC, walk.status))
+        if walk.status is not None and walk.real not in seen:
+            seen.add(walk.real)
+            self._executed.append(walk.real)
+
+    def _interpreter(self, path: bytes) -> bytes | None:
+        with self._root.open(path, None) as stream:
+            head = stream.read(elf.SCRIPT_HEAD)
+            if elf.is_elf(head):
+                return elf.read(stream, path).interpreter
+            return elf.interpreter_of_script(head)
+
+    def _record(self) -> Record:
+        # What the run made and removed again is nothing to anybody, and often has a random name.
+        gone = {path for path in self._made if self._root.peek(path) is None}
+        kinds = self._kinds | dict.fromkeys(self._outputs - gone, Use.WRITE)
+        return Record(tuple(Used(kinds[path], path) for path in sorted(kinds)))
+
+
+def _is_volatile(path: bytes) -> bool:
+    return any(is_under(path, tree) for tree in VOLATILE)
+
+
+def _kind(kind: Use, status: Status | None) -> Use:
+    """Return what an access that was logged as `kind` was, to a path that has `status` now."""
+    if status is None:
+        return Use.ABSENT
+    if status.kind is Kind.LINK:
+        return Use.LINK
+    fits = {Kind.FILE: (Use.EXEC, Use.READ), Kind.DIR: (Use.LIST,)}
+    return kind if kind in fits.get(status.kind, ()) else Use.STAT
+
+
+def _looks(record: Record) -> set[tuple[bytes, Aspect]]:
+    """Return what a trace with this record depends on.
+
+    Of ld.so.cache that is not the content, which changes with every library of the machine, but
+    what it answers for the libraries in the record.
+    """
+    inputs = {use.path: use.kind for use in record.uses if use.kind is not Use.WRITE}
+    looks = {(path, _ASPECTS[kind]) for path, kind in inputs.items() if path != LD_CACHE}
+    if LD_CACHE in inputs:
+        names = {os.path.basename(path) for path in inputs}
+        looks |= {(name, Aspect.SONAME) for name in names if b".so" in name}
+        looks.add((LD_CACHE, Aspect.STAT))
+    return looks
+
+
+# Records as text.
+
+_WORDS = {use.value.encode(): use for use in Use if use is not Use.CREATE}
+
+
+def write_record(record: Record) -> bytes:
+    """Return the text of `record`: a header, and a line ``KIND PATH`` for each path."""
+    lines = (b"%b %b\n" % (use.kind.value.encode(), escape(use.path)) for use in record.uses)
+    return HEADER + b"".join(lines)
+
+
+def read_record(text: bytes) -> Record:
+    """Return the record that `text` (hostile) spells; InputError names a line that is wrong."""
+    lines = text.split(b"\n")
+    if lines[0] + b"\n" != HEADER or lines[-1] != b"":
+        raise _bad_record(1, "it is no whole record")
+    uses: list[Used] = []
+    for number, line in enumerate(lines[1:-1], start=2):
+        word, _, name = line.partition(b" ")
+        path = unescape(name)
+        if word not in _WORDS or not _is_link_free(path) or escape(path) != name:
+            raise _bad_record(number, "it is no kind and link-free path")
+        if uses and path <= uses[-1].path:
+            raise _bad_record(number, "it is out of order")
+        uses.append(Used(_WORDS[word], path))
+    return Record(tuple(uses))
+
+
+def _is_link_free(path: bytes) -> bool:
+    return path[:1] == b"/" and b"\0" not in path and os.path.normpath(path) == path
+
+
+def _bad_record(number: int, cause: str) -> InputError:
+    return InputError(f"cannot read line {number} of a trace record: {cause}; build it again")

@@ -1,0 +1,43 @@
+"""What the tests share: the oldest and the newest SCons, and a real engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from engines import dockerd
+from lab import Scons
+
+TOP = Path(__file__).parents[1]
+
+
+def _oldest() -> Scons:
+    """Return the oldest SCons that pyproject allows, installed once below build/."""
+    found = re.search(r'"scons>=([0-9.]+)"', (TOP / "pyproject.toml").read_text())
+    assert found
+    wanted = found[1]
+    place = TOP / "build" / "test" / f"scons-{wanted}"
+    if not (place / "SCons").is_dir():
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "-q", "--target", place, f"scons=={wanted}"],
+            check=True,
+        )
+    return Scons(wanted, str(place))
+
+
+@pytest.fixture(scope="session", params=["newest", "oldest"])
+def scons(request: pytest.FixtureRequest) -> Scons:
+    """Give each SCons in turn."""
+    return Scons(version("scons"), "") if request.param == "newest" else _oldest()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a Docker engine of our own."""
+    with dockerd(tmp_path_factory.mktemp("engine")) as address:
+        yield address

@@ -1,0 +1,213 @@
+"""A project that uses the plugin, and a small world of files that its program looks at."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "site_scons/site_tools/scratch_image"
+NO_ENGINE = "unix:///nonexistent/docker.sock"
+
+_STEP = re.compile(r"^(TRACE|LDD|LIST|TAR|IMAGE|LOAD) +\S+(?: \((\w+)\))?", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Scons:
+    """One SCons to test with."""
+
+    version: str
+    path: str
+    """Directory that PYTHONPATH names to get it; empty for the one that is installed."""
+
+    def run(
+        self,
+        directory: Path,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        timeout: int = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run SCons in `directory`; output and errors come in one text."""
+        variables = {**os.environ, "PYTHONPATH": self.path, **(env or {})}
+        return subprocess.run(
+            [sys.executable, "-m", "SCons", *arguments],
+            cwd=directory,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one call of SCons did."""
+
+    status: int
+    steps: list[str]
+    """Sorted labels; a trace with the name of its run: ``TRACE second``."""
+    output: str
+
+
+WORLD = {
+    "data.txt": "data\n",
+    "same1.txt": "same\n",
+    "same2.txt": "same\n",
+    "only-stat.txt": "stat\n",
+    "stdin.txt": "input\n",
+    "extra1.txt": "extra 1\n",
+    "extra2.txt": "extra 2\n",
+    "dir/one": "1\n",
+    "other.txt": "other\n",
+}
+
+READER = r"""
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int greet(void);
+static void look(const char *path) { int f = open(path, O_RDONLY); if (f >= 0) close(f); }
+int main(void) {
+    struct stat s;
+    puts(VERSION);
+    look(WORLD "/" DATA);
+    look(WORLD "/link");
+    look(WORLD "/maybe");
+    stat(WORLD "/only-stat.txt", &s);
+    DIR *d = opendir(WORLD "/dir");
+    while (d && readdir(d)) continue;
+    char c;
+    while (read(0, &c, 1) == 1) continue;
+    return greet();
+}
+"""
+
+SCONSTRUCT = """\
+env = Environment(tools=["scratch_image"], toolpath=["tool"], DOCKER_HOST=ARGUMENTS["engine"])
+env.ImageTree("images")
+"""
+
+SCONSCRIPT = """\
+Import("env")
+from scratch_image import Run
+
+env.ScratchImage(
+    "reader",
+    "{world}/reader",
+    RUNS=[Run("reader one", name="first"), Run("reader two < {world}/stdin.txt", name="second")],
+    EXTRA_FILES="reader.extra",
+    IMAGE_TAG="{tag}",
+    IMAGE_LABELS={{"kind": "reader"}},
+)
+"""
+
+
+class Lab:
+    """A directory with a world and a project whose image is of a program of that world."""
+
+    def __init__(
+        self,
+        directory: Path,
+        scons: Scons,
+        jobs: int = 1,
+        engine: str = NO_ENGINE,
+        tag: str = "reader",
+    ) -> None:
+        self.world = directory / "world"
+        self.project = directory / "project"
+        self.scons = scons
+        self.jobs = jobs
+        self.engine = engine
+        self.tag = tag
+
+    def make(self) -> Lab:
+        """Make world and project."""
+        for name, text in WORLD.items():
+            self.write(self.world / name, text)
+        (self.world / "link").symlink_to("same1.txt")
+        self.compile_library("lib2", 0)
+        (self.world / "lib1").mkdir()
+        self.compile_reader()
+        self.make_project(self.project)
+        return self
+
+    def make_project(self, project: Path) -> None:
+        """Make a project in `project`."""
+        shutil.copytree(
+            PACKAGE, project / "tool/scratch_image", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        self.write(project / "SConstruct", SCONSTRUCT)
+        self.write(project / "images/reader/SConscript", self.sconscript())
+        self.write(project / "images/reader/reader.extra", f"{self.world}/extra1.txt\n")
+
+    def sconscript(self) -> str:
+        """Return the image's SConscript as it is at first."""
+        return SCONSCRIPT.format(world=self.world, tag=self.tag)
+
+    @staticmethod
+    def write(path: Path, text: str) -> None:
+        """Write a text file, with the directories above it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def compile_library(self, directory: str, status: int) -> None:
+        """Make ``directory/libgreet.so``, whose function returns `status`."""
+        (self.world / directory).mkdir(exist_ok=True)
+        made = self.world / directory / "libgreet.so"
+        code = f"int greet(void) {{ return {status}; }}\n"
+        _gcc(
+            code, made, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libgreet.so", f"-DX={status}"
+        )
+
+    def compile_reader(self, version: str = "1", data: str = "data.txt") -> None:
+        """Make the program: it prints `version` and opens the world's file `data`."""
+        _gcc(
+            READER,
+            self.world / "reader",
+            f'-DVERSION="{version}"',
+            f'-DDATA="{data}"',
+            f'-DWORLD="{self.world}"',
+            f"-L{self.world}/lib2",
+            "-lgreet",
+            "-Wl,--enable-new-dtags",
+            f"-Wl,-rpath,{self.world}/lib1:{self.world}/lib2",
+        )
+
+    def build(self, *arguments: str, project: Path | None = None, status: int = 0) -> Build:
+        """Build ``images/reader`` or what `arguments` say; the exit status has to be `status`."""
+        targets = (
+            arguments if any(a[:1] != "-" for a in arguments) else (*arguments, "images/reader")
+        )
+        ran = self.scons.run(
+            project or self.project, f"-j{self.jobs}", f"engine={self.engine}", *targets
+        )
+        assert ran.returncode == status, ran.stdout
+        assert "Traceback" not in ran.stdout, ran.stdout
+        steps = sorted(
+            f"{label} {run}" if run else label for label, run in _STEP.findall(ran.stdout)
+        )
+        return Build(ran.returncode, steps, ran.stdout)
+
+    def out(self, name: str, project: Path | None = None) -> Path:
+        """Return the path of the step file ``reader`` + `name`."""
+        return (project or self.project) / "build/images/reader" / f"reader{name}"
+
+
+def _gcc(code: str, made: Path, *flags: str) -> None:
+    subprocess.run(
+        ["gcc", "-x", "c", "-", "-x", "none", "-o", f"{made}.new", *flags],
+        input=code,
+        text=True,
+        check=True,
+    )
+    Path(f"{made}.new").replace(made)

@@ -1,0 +1,71 @@
+"""One module is one noun, and imports go one way."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from lab import PACKAGE
+
+ORDER = [
+    *("errors", "digest", "paths", "root", "process", "strace", "elf", "ldso", "tracer"),
+    *("closure", "extras", "filelist", "layer", "image", "archive", "engine", "state"),
+    *("steps", "footprint", "builders", "tree", "__init__"),
+]
+"""A module imports only what stands before it."""
+
+SCONS = {"footprint", "builders", "tree", "__init__"}
+"""The modules that may know SCons."""
+
+
+def _imports(module: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module} if node.module else {alias.name for alias in node.names}
+    return {str(name).split(".")[0] for name in found}
+
+
+def _outside(module: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(ORDER) == sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_module_imports_only_modules_before_it(name: str) -> None:
+    before = set(ORDER[: ORDER.index(name)])
+
+    assert _imports(PACKAGE / f"{name}.py") - before == set()
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name not in SCONS])
+def test_scons_is_known_below_the_line_only(name: str) -> None:
+    assert "SCons" not in _outside(PACKAGE / f"{name}.py")
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name not in SCONS])
+def test_module_can_be_found_in_a_test(name: str) -> None:
+    assert (Path(__file__).parent / f"test_{name}.py").exists()
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_heavy_imports_are_inside_functions(name: str) -> None:
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
+    top = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            top |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            top.add(str(node.module).split(".")[0])
+
+    assert top & {"docker", "elftools", "zstandard", "tarfile", "http", "requests"} == set()

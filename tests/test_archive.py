@@ -1,0 +1,505 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scratch_image import archive, layer
+from scratch_image.archive import Archive
+from scratch_image.digest import Digest
+from scratch_image.errors import InputError
+from scratch_image.image import Image, Reference, Settings
+from scratch_image.layer import Layer
+
+GOLDEN = Path(__file__).parent / "archive"
+TAR = (Path(__file__).parent / "layer" / "small.tar").read_bytes()
+SETTINGS = Settings("amd64", 1_700_000_000, entrypoint=["/bin/hello"])
+REFERENCES = [Reference.parse("example/hello:1.2"), Reference.parse("hello")]
+
+
+def build(
+    path: Path, layers: list[bytes], references: list[Reference] = REFERENCES, suffix: str = ".tar"
+) -> Image:
+    """Write the archive of an image of `layers`, uncompressed tars, to `path`."""
+    files = []
+    for number, data in enumerate(layers):
+        file = path.with_name(f"{path.name}.{number}{suffix}")
+        with file.open("wb") as output, layer.compress(output, suffix) as sink:
+            sink.write(data)
+        files.append(os.fsencode(file))
+    image = Image(SETTINGS, tuple(layer.read(file) for file in files))
+    with path.open("wb") as sink:
+        archive.write(sink, image, files, references)
+    return image
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        streams = {member.name: tar.extractfile(member) for member in tar}
+        return {name: stream.read() for name, stream in streams.items() if stream}
+
+
+def rewrite(path: Path, members: dict[str, bytes]) -> None:
+    path.write_bytes(
+        b"".join(
+            layer.header(name.encode(), size=len(data)) + data + layer.padding(len(data))
+            for name, data in members.items()
+        )
+        + layer.END
+    )
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    build(tmp_path / "x.oci.tar", [TAR, layer.END])
+    return tmp_path / "x.oci.tar"
+
+
+def test_the_archive_is_the_golden_one(small: Path) -> None:
+    assert (GOLDEN / "small.oci.tar").read_bytes() == small.read_bytes()
+
+
+def test_gnu_tar_lists_it_as_it_is(small: Path) -> None:
+    environment = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.environ["PATH"]}
+    told = subprocess.run(
+        ["tar", "--full-time", "-tvf", small], env=environment, capture_output=True, check=True
+    )
+    assert told.stderr == b""
+    assert (GOLDEN / "small.txt").read_bytes() == told.stdout
+
+
+@pytest.mark.parametrize("suffix", sorted(layer.MEDIA_TYPES))
+def test_it_is_read_back_and_sound(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "x.oci.tar"
+    image = build(path, [TAR, layer.END], suffix=suffix)
+    found = archive.read(os.fsencode(path))
+    assert (
+        Archive(
+            path=os.fsencode(path),
+            members=found.members,
+            references=tuple(REFERENCES),
+            manifest=Digest.of(image.manifest.json()),
+            config=Digest.of(image.config.json()),
+            layers=tuple(each.digest for each in image.layers),
+            diff_ids=(Digest.of(TAR), Digest.of(layer.END)),
+        )
+        == found
+    )
+    assert list(contents(path)) == [member.name for member in found.members]
+    assert archive.validate(os.fsencode(path)) == []
+
+
+@pytest.mark.parametrize("transport", ["oci-archive", "docker-archive"])
+def test_skopeo_reads_it(tmp_path: Path, transport: str) -> None:
+    path = tmp_path / "x.oci.tar"
+    image = build(path, [TAR], REFERENCES[:1], suffix=".tar.gz")
+    told = subprocess.run(
+        ["skopeo", "inspect", f"{transport}:{path}"], capture_output=True, check=True, text=True
+    )
+    found = json.loads(told.stdout)
+    assert (found["Architecture"], found["Created"]) == ("amd64", "2023-11-14T22:13:20Z")
+    config = subprocess.run(
+        ["skopeo", "inspect", "--config", "--raw", f"{transport}:{path}"],
+        capture_output=True,
+        check=True,
+    )
+    assert image.config.json() == config.stdout
+    if transport == "oci-archive":
+        assert str(Digest.of(image.manifest.json())) == found["Digest"]
+        assert [str(image.layers[0].digest)] == found["Layers"]
+
+
+def test_skopeo_copies_it_with_all_digests(tmp_path: Path) -> None:
+    path = tmp_path / "x.oci.tar"
+    image = build(path, [TAR, layer.END], REFERENCES[:1], suffix=".tar.gz")
+    subprocess.run(
+        ["skopeo", "copy", "--insecure-policy", f"oci-archive:{path}", f"dir:{tmp_path / 'out'}"],
+        capture_output=True,
+        check=True,
+    )
+    assert image.manifest.json() == (tmp_path / "out" / "manifest.json").read_bytes()
+
+
+def test_a_layer_that_comes_twice_is_stored_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.oci.tar"
+    image = build(path, [TAR, layer.END, TAR])
+    assert len(contents(path)) == 7
+    assert len(archive.read(os.fsencode(path)).layers) == 3
+    assert image.layers[0] == image.layers[2]
+    assert archive.validate(os.fsencode(path)) == []
+
+
+def test_chunks_are_the_archive(small: Path) -> None:
+    assert small.read_bytes() == b"".join(archive.read(os.fsencode(small)).chunks())
+
+
+def test_chunks_leave_out_what_is_said(small: Path, tmp_path: Path) -> None:
+    found = archive.read(os.fsencode(small))
+    part = tmp_path / "part.tar"
+    part.write_bytes(b"".join(found.chunks([found.layers[0]])))
+    expected = contents(small)
+    assert expected.pop(f"blobs/sha256/{found.layers[0].hex}") == TAR
+    assert expected == contents(part)
+    assert found.layers == archive.read(os.fsencode(part)).layers
+    assert [f"blobs/sha256/{found.layers[0].hex}: missing"] == archive.validate(os.fsencode(part))
+
+
+def test_an_archive_without_a_tag() -> None:
+    with pytest.raises(InputError) as caught:
+        archive.write(io.BytesIO(), Image(SETTINGS, ()), [], [])
+    assert str(caught.value) == "cannot write image archive: it has no tag; give it one"
+
+
+@pytest.mark.parametrize(
+    "data", [TAR + b"\0", TAR[:-1], TAR[:-1] + b"x"], ids=["long", "short", "x"]
+)
+def test_a_layer_file_that_changed(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "x y.tar"
+    file.write_bytes(TAR)
+    image = Image(SETTINGS, (layer.read(os.fsencode(file)),))
+    file.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        archive.write(io.BytesIO(), image, [os.fsencode(file)], REFERENCES)
+    assert (
+        f"cannot write image archive: layer {tmp_path}/x\\040y.tar changed while it was read; "
+        "build again when it is at rest"
+    ) == str(caught.value)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system with room for 16 kB."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", where], check=True)
+    yield where
+    subprocess.run(["umount", where], check=True)
+
+
+def test_a_full_disk_is_the_callers_to_tell(tmp_path: Path, small_disk: Path) -> None:
+    file = tmp_path / "x.tar"
+    file.write_bytes(os.urandom(100_000 // 512 * 512) + layer.END)
+    image = Image(SETTINGS, (layer.read(os.fsencode(file)),))
+    with (
+        pytest.raises(OSError, match="No space left on device"),
+        (small_disk / "x.oci.tar").open("wb", buffering=0) as sink,
+    ):
+        archive.write(sink, image, [os.fsencode(file)], REFERENCES)
+
+
+def test_a_layer_of_8_gib_is_found(small: Path) -> None:
+    name = f"blobs/sha256/{'0' * 64}"
+    with small.open("r+b") as file:
+        file.seek(-len(layer.END), os.SEEK_END)
+        start = file.tell()
+        file.write(layer.header(name.encode(), size=1 << 33))
+        file.seek(1 << 33, os.SEEK_CUR)
+        file.write(layer.END)
+    member = archive.read(os.fsencode(small)).members[-1]
+    assert (name, start, start + 1536, 1 << 33) == (
+        member.name,
+        member.start,
+        member.data,
+        member.size,
+    )
+
+
+def edit(name: str, change: Callable[[Any], object]) -> Callable[[dict[str, bytes]], None]:
+    """Return what changes the JSON of the member `name`, found by the start of its name."""
+
+    def apply(members: dict[str, bytes]) -> None:
+        document = json.loads(members[name])
+        change(document)
+        members[name] = json.dumps(document).encode()
+
+    return apply
+
+
+def replace(name: str, data: bytes) -> Callable[[dict[str, bytes]], None]:
+    def apply(members: dict[str, bytes]) -> None:
+        members[name] = data
+
+    return apply
+
+
+_IMAGE = Image(
+    SETTINGS,
+    tuple(
+        Layer(layer.MEDIA_TYPES[".tar"], Digest.of(data), len(data), Digest.of(data))
+        for data in (TAR, layer.END)
+    ),
+)
+MANIFEST = f"blobs/sha256/{Digest.of(_IMAGE.manifest.json()).hex}"
+CONFIG = f"blobs/sha256/{_IMAGE.manifest.config.digest.hex}"
+LAYER = f"blobs/sha256/{Digest.of(TAR).hex}"
+ZERO = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            replace("oci-layout", b'{"imageLayoutVersion":"2"}'),
+            ["oci-layout: not version 1.0.0"],
+            id="layout",
+        ),
+        pytest.param(
+            edit("manifest.json", lambda docker: docker[0]["RepoTags"].pop()),
+            ["index.json: other names than in manifest.json"],
+            id="names",
+        ),
+        pytest.param(
+            edit("index.json", lambda index: index["manifests"][1].update(digest=ZERO)),
+            ["index.json: more than one image", f"blobs/sha256/{'0' * 64}: missing"],
+            id="two images",
+        ),
+        pytest.param(
+            edit("manifest.json", lambda docker: docker[0].update(Config=LAYER)),
+            ["manifest.json: another config than in the manifest"],
+            id="config of Docker",
+        ),
+        pytest.param(
+            edit("manifest.json", lambda docker: docker[0]["Layers"].reverse()),
+            ["manifest.json: other layers than in the manifest"],
+            id="layers of Docker",
+        ),
+        pytest.param(
+            edit("index.json", lambda index: index["manifests"][0].update(size=1)),
+            [f"{MANIFEST}: {len(_IMAGE.manifest.json())} bytes, not 1"],
+            id="size of the manifest",
+        ),
+        pytest.param(
+            replace(LAYER, TAR[:-1] + b"x"),
+            [
+                f"{LAYER}: the content has digest {Digest.of(TAR[:-1] + b'x')}",
+                f"{LAYER}: the uncompressed content has digest {Digest.of(TAR[:-1] + b'x')}, "
+                f"not {Digest.of(TAR)}",
+            ],
+            id="bytes of a layer",
+        ),
+        pytest.param(
+            replace(f"blobs/sha256/{'0' * 64}", b"more"),
+            [f"blobs/sha256/{'0' * 64}: the content has digest {Digest.of(b'more')}"],
+            id="a blob that nobody names",
+        ),
+    ],
+)
+def test_a_claim_that_does_not_hold(
+    small: Path, change: Callable[[dict[str, bytes]], None], expected: list[str]
+) -> None:
+    members = contents(small)
+    change(members)
+    rewrite(small, members)
+    assert expected == archive.validate(os.fsencode(small))
+
+
+def test_all_claims_that_do_not_hold_are_told_at_once(small: Path) -> None:
+    members = contents(small)
+    edit(CONFIG, lambda config: config["history"].pop())(members)
+    edit(CONFIG, lambda config: config["rootfs"]["diff_ids"].reverse())(members)
+    edit(MANIFEST, lambda manifest: manifest["layers"][0].update(size=7))(members)
+    edit(
+        MANIFEST,
+        lambda manifest: manifest["layers"][1].update(mediaType=layer.MEDIA_TYPES[".tar.gz"]),
+    )(members)
+    rewrite(small, members)
+    empty = f"blobs/sha256/{Digest.of(layer.END).hex}"
+    assert [
+        "config: history and layers differ in number",
+        *[f"{MANIFEST}: {len(members[MANIFEST])} bytes, not {len(_IMAGE.manifest.json())}"] * 2,
+        f"{CONFIG}: {len(members[CONFIG])} bytes, not {len(_IMAGE.config.json())}",
+        f"{LAYER}: {len(TAR)} bytes, not 7",
+        f"{CONFIG}: the content has digest {Digest.of(members[CONFIG])}",
+        f"{MANIFEST}: the content has digest {Digest.of(members[MANIFEST])}",
+        f"{LAYER}: the uncompressed content has digest {Digest.of(TAR)}, "
+        f"not {Digest.of(layer.END)}",
+        f"{empty}: it is not a whole gzip file (Not a gzipped file (b'\\x00\\x00'))",
+        f"{empty}: the uncompressed content has digest {Digest.of(b'')}, not {Digest.of(TAR)}",
+    ] == archive.validate(os.fsencode(small))
+
+
+JSON = "its JSON is not that of one image"
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        pytest.param(
+            lambda members: members.pop("index.json"), "index.json is missing", id="index"
+        ),
+        pytest.param(
+            lambda members: members.pop("oci-layout"), "oci-layout is missing", id="layout"
+        ),
+        pytest.param(lambda members: members.pop(CONFIG), f"{CONFIG} is missing", id="config"),
+        pytest.param(replace("manifest.json", b"[}"), "manifest.json is not JSON", id="no JSON"),
+        pytest.param(replace("index.json", b"\xff"), "index.json is not JSON", id="not UTF-8"),
+        pytest.param(
+            replace("index.json", b"9" * 9999), "index.json is not JSON", id="huge number"
+        ),
+        pytest.param(
+            replace("index.json", bytes((4 << 20) + 1)),
+            "index.json is larger than 4 MiB",
+            id="large",
+        ),
+        pytest.param(replace("index.json", b"[" * 99999), JSON, id="deep"),
+        pytest.param(replace("index.json", b"{}"), JSON, id="empty index"),
+        pytest.param(replace("index.json", b"7"), JSON, id="a number"),
+        pytest.param(replace("manifest.json", b"[]"), JSON, id="no image"),
+        pytest.param(replace("manifest.json", b'[{"RepoTags":null}]'), JSON, id="null tags"),
+        pytest.param(replace("manifest.json", b'[{"RepoTags":[]}]'), JSON, id="no tags"),
+        pytest.param(replace("manifest.json", b'[{"RepoTags":[1]}]'), JSON, id="tags of numbers"),
+        pytest.param(replace("manifest.json", b'[{"RepoTags":["X"]}]'), JSON, id="bad tag"),
+        pytest.param(
+            edit("index.json", lambda index: index["manifests"][0].update(digest="sha256:../x")),
+            JSON,
+            id="digest with a path",
+        ),
+        pytest.param(
+            edit(CONFIG, lambda config: config["rootfs"]["diff_ids"].pop()), JSON, id="diff IDs"
+        ),
+    ],
+)
+def test_what_is_no_image_archive(
+    small: Path, change: Callable[[dict[str, bytes]], object], cause: str
+) -> None:
+    members = contents(small)
+    change(members)
+    rewrite(small, members)
+    for function in (archive.read, archive.validate):
+        with pytest.raises(InputError) as caught:
+            function(os.fsencode(small))
+        assert (f"cannot read image archive {small}: {cause}; delete it and build it again") == str(
+            caught.value
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(edit(CONFIG, lambda config: config.pop("history")), id="no history"),
+        pytest.param(edit("index.json", lambda x: x["manifests"][0].pop("annotations")), id="name"),
+        pytest.param(edit(MANIFEST, lambda x: x["config"].pop("size")), id="no size"),
+        pytest.param(edit(MANIFEST, lambda x: x["config"].update(mediaType=[])), id="media type"),
+        pytest.param(edit("index.json", lambda x: x["manifests"][1].update(digest=1)), id="digest"),
+        pytest.param(edit("manifest.json", lambda x: x[0].pop("Layers")), id="layers"),
+    ],
+)
+def test_what_validate_needs(small: Path, change: Callable[[dict[str, bytes]], object]) -> None:
+    members = contents(small)
+    change(members)
+    rewrite(small, members)
+    archive.read(os.fsencode(small))
+    with pytest.raises(InputError) as caught:
+        archive.validate(os.fsencode(small))
+    assert (f"cannot read image archive {small}: {JSON}; delete it and build it again") == str(
+        caught.value
+    )
+
+
+def head(name: bytes, **values: Any) -> bytes:
+    return layer.header(name, **values)
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        pytest.param(b"", "its end is missing", id="empty"),
+        pytest.param(b"x" * 511, "its end is missing", id="short"),
+        pytest.param(b"x" * 512, "it is not a tar file", id="text"),
+        pytest.param(
+            head(b"a")[:148] + b"-0000001" + head(b"a")[156:], "it is not a tar file", id="-"
+        ),
+        pytest.param(head(b"a"), "its end is missing", id="no end"),
+        pytest.param(head(b"a", size=9), "its end is missing", id="no content"),
+        pytest.param(
+            head(b"a") * 2 + layer.END,
+            "'a' is not a file, or not the only one, or one too many",
+            id="twice",
+        ),
+        pytest.param(
+            head(b"a", kind=layer.LINK, link=b"/etc/passwd") + layer.END,
+            "'a' is not a file, or not the only one, or one too many",
+            id="link",
+        ),
+        pytest.param(
+            b"".join(head(b"%d" % number) for number in range(1001)) + layer.END,
+            "'1000' is not a file, or not the only one, or one too many",
+            id="many members",
+        ),
+        pytest.param(layer.END, "index.json is missing", id="nothing in it"),
+        pytest.param(
+            head(b"p", kind=layer.PAX, size=30)
+            + b"29 size=999999999999999999\n".ljust(512, b"\0")
+            + head(b"a"),
+            "its end is missing",
+            id="PAX size beyond all",
+        ),
+        pytest.param(
+            head(b"p", kind=layer.PAX, size=(1 << 33) - 1),
+            "its end is missing",
+            id="huge PAX header",
+        ),
+        pytest.param(
+            head(b"p", kind=layer.PAX, size=9) + b"9 path=b\n".ljust(512, b"\0") + layer.END,
+            "index.json is missing",
+            id="PAX header without a size",
+        ),
+    ],
+)
+def test_what_is_no_tar(tmp_path: Path, data: bytes, cause: str) -> None:
+    path = tmp_path / "x.oci.tar"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        archive.read(os.fsencode(path))
+    assert (f"cannot read image archive {path}: {cause}; delete it and build it again") == str(
+        caught.value
+    )
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch") / "x.oci.tar"
+
+
+GOOD = (GOLDEN / "small.oci.tar").read_bytes()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=40))
+def test_damage_is_our_error_or_is_told(scratch: Path, start: int, damage: bytes) -> None:
+    scratch.write_bytes(GOOD[:start] + damage + GOOD[start + len(damage) :])
+    try:
+        archive.validate(os.fsencode(scratch))
+    except InputError as error:
+        assert str(error).startswith("cannot read image archive ")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(GOOD) - len(layer.END)))
+def test_an_archive_cut_anywhere_is_not_sound(scratch: Path, end: int) -> None:
+    scratch.write_bytes(GOOD[:end])
+    with pytest.raises(InputError):
+        archive.validate(os.fsencode(scratch))
+
+
+def test_damaged_gzip_is_told_with_the_digest(tmp_path: Path) -> None:
+    path = tmp_path / "x.oci.tar"
+    image = build(path, [os.urandom(3 << 20) + layer.END], suffix=".tar.gz")
+    members = contents(path)
+    name = f"blobs/sha256/{image.layers[0].digest.hex}"
+    members[name] = members[name][:5000] + b"\xff" * 5000 + members[name][10000:]
+    rewrite(path, members)
+    found = archive.validate(os.fsencode(path))
+    assert f"{name}: the content has digest {Digest.of(members[name])}" == found[1]
+    assert len(found) == 3
+    with pytest.raises(zlib.error):
+        zlib.decompress(members[name], 31)

@@ -1,0 +1,634 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engines import dockerd
+from scratch_image import archive, engine, layer
+from scratch_image.archive import Archive
+from scratch_image.digest import Digest
+from scratch_image.errors import EngineError
+from scratch_image.filelist import Entry
+from scratch_image.image import Image, Reference, Settings
+from scratch_image.root import Root
+
+SETTINGS = Settings("amd64", entrypoint=["/app/show"])
+NAME = "example/show:1"
+
+
+@pytest.fixture(scope="module")
+def show(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a static program that prints /etc/text."""
+    directory = tmp_path_factory.mktemp("show")
+    (directory / "show.c").write_text(
+        "#include <stdio.h>\n"
+        'int main(void) { FILE *f = fopen("/etc/text", "r"); int c;\n'
+        "  while (f && (c = getc(f)) != EOF) putchar(c); return !f; }\n"
+    )
+    subprocess.run(
+        ["gcc", "-static", "-Os", "-s", "-o", directory / "show", directory / "show.c"], check=True
+    )
+    return directory / "show"
+
+
+@pytest.fixture(scope="module")
+def tcp() -> str:
+    """Find an address of this machine on which nothing listens yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory, tcp: str) -> Iterator[str]:
+    with dockerd(tmp_path_factory.mktemp("engine"), tcp) as address:
+        yield address
+
+
+@pytest.fixture
+def address(daemon: str) -> str:
+    """Give the address of an engine without images."""
+    found = docker(daemon, "image", "ls", "-aq").split()
+    if found:
+        docker(daemon, "image", "rm", "-f", *sorted(set(found)))
+    return daemon
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[list[Digest]]:
+    """Record what is left out of each archive that is sent."""
+    omitted: list[list[Digest]] = []
+    chunks = Archive.chunks
+
+    def spy(self: Archive, omit: Collection[Digest] = ()) -> Iterator[bytes]:
+        omitted.append(sorted(omit))
+        return chunks(self, omit)
+
+    monkeypatch.setattr(Archive, "chunks", spy)
+    return omitted
+
+
+def docker(address: str, *arguments: str) -> str:
+    done = subprocess.run(["docker", "-H", address, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run(address: str, name: str = NAME) -> str:
+    return docker(address, "run", "--rm", "--network", "none", name)
+
+
+def tar(path: Path, staged: dict[bytes, bytes], suffix: str = ".tar") -> bytes:
+    """Write a layer with `staged` files (image path to bytes) and return where it lies."""
+    root = {}
+    entries = {Entry("dir", 0o755, 0, 0, os.path.dirname(name)) for name in staged}
+    for number, (name, data) in enumerate(staged.items()):
+        source = path.with_name(f"{path.name}.{number}")
+        source.write_bytes(data)
+        source.chmod(0o755)
+        root[name] = os.fsencode(source)
+        entries.add(Entry("file", 0o755, 0, 0, name))
+    made = path.with_name(path.name + suffix)
+    with made.open("wb") as output, layer.compress(output, suffix) as sink:
+        layer.write(sink, entries, Root(b"/", root), 0)
+    return os.fsencode(made)
+
+
+def build(
+    directory: Path,
+    layers: list[bytes],
+    settings: Settings = SETTINGS,
+    tags: tuple[str, ...] = (NAME,),
+) -> tuple[bytes, Image]:
+    """Write an archive of the layer files `layers`; return where it lies and what it holds."""
+    image = Image(settings, tuple(layer.read(path) for path in layers))
+    path = Path(tempfile.mkdtemp(dir=directory)) / "x.oci.tar"
+    with path.open("wb") as sink:
+        archive.write(sink, image, layers, [Reference.parse(tag) for tag in tags])
+    assert archive.validate(os.fsencode(path)) == []
+    return os.fsencode(path), image
+
+
+def config_id(image: Image) -> str:
+    return str(Digest.of(image.config.json()))
+
+
+@pytest.fixture
+def program(show: Path, tmp_path: Path) -> bytes:
+    return tar(tmp_path / "program", {b"/app/show": show.read_bytes()})
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Callable[[str], bytes]:
+    return lambda words: tar(tmp_path / words, {b"/etc/text": words.encode()})
+
+
+Text = Callable[[str], bytes]
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_an_image_is_loaded_once_and_runs(
+    address: str, tmp_path: Path, show: Path, sent: list[list[Digest]], suffix: str
+) -> None:
+    files = {b"/app/show": show.read_bytes(), b"/etc/text": b"hello"}
+    path, image = build(tmp_path, [tar(tmp_path / "all", files, suffix)])
+    assert engine.image_id(address, NAME) is None
+    assert config_id(image) == engine.load(address, path)
+    assert config_id(image) == engine.image_id(address, NAME)
+    assert run(address) == "hello"
+    assert config_id(image) == engine.load(address, path)
+    assert sent == [[]]
+
+
+def test_an_unchanged_lower_layer_is_not_sent_again(
+    address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
+) -> None:
+    engine.load(address, build(tmp_path, [program, text("one")])[0])
+    path, image = build(tmp_path, [program, text("two")])
+    assert config_id(image) == engine.load(address, path)
+    assert [[], [image.layers[0].digest]] == sent
+    assert run(address) == "two"
+
+
+def test_a_changed_lower_layer_is_sent_with_all_above(
+    address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
+) -> None:
+    engine.load(address, build(tmp_path, [text("one"), program])[0])
+    path, image = build(tmp_path, [text("two"), program])
+    assert config_id(image) == engine.load(address, path)
+    assert sent == [[], []]
+    assert run(address) == "two"
+
+
+def test_a_label_alone_sends_no_layer(
+    address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
+) -> None:
+    engine.load(address, build(tmp_path, [program, text("one")])[0])
+    labelled = replace(SETTINGS, labels={"a": "b"})
+    path, image = build(tmp_path, [program, text("one")], labelled)
+    assert config_id(image) == engine.load(address, path)
+    assert [[], sorted(each.digest for each in image.layers)] == sent
+    assert run(address) == "one"
+    assert docker(address, "inspect", "--format", "{{.Config.Labels.a}}", NAME) == "b\n"
+
+
+def test_a_layer_that_comes_again_higher_up_is_sent(
+    address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
+) -> None:
+    engine.load(address, build(tmp_path, [text("one"), program])[0])
+    path, image = build(tmp_path, [text("one"), text("two"), program, text("one")])
+    assert config_id(image) == engine.load(address, path)
+    assert sent == [[], []]
+    assert run(address) == "one"
+
+
+def test_a_removed_image_is_loaded_again(
+    address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
+) -> None:
+    path, image = build(tmp_path, [program, text("one")])
+    engine.load(address, path)
+    docker(address, "rmi", NAME)
+    assert engine.image_id(address, NAME) is None
+    assert config_id(image) == engine.load(address, path)
+    assert sent == [[], []]
+    assert run(address) == "one"
+
+
+def test_a_moved_tag_is_moved_back(
+    address: str, tmp_path: Path, program: bytes, text: Text
+) -> None:
+    path, image = build(tmp_path, [program, text("one")])
+    engine.load(address, path)
+    other, moved = build(tmp_path, [program, text("two")], tags=("other",))
+    engine.load(address, other)
+    docker(address, "tag", "other", NAME)
+    assert config_id(moved) == engine.image_id(address, NAME)
+    assert config_id(image) == engine.load(address, path)
+    assert (run(address), run(address, "other")) == ("one", "two")
+
+
+def test_a_load_over_an_image_of_other_content(
+    address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
+) -> None:
+    engine.load(address, build(tmp_path, [text("unlike")])[0])
+    path, image = build(tmp_path, [program, text("one")])
+    assert config_id(image) == engine.load(address, path)
+    assert sent == [[], []]
+    assert run(address) == "one"
+
+
+def test_each_tag_is_set(
+    address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
+) -> None:
+    tags = (NAME, "localhost:5000/show", "show:2")
+    path, image = build(tmp_path, [program, text("one")], tags=tags)
+    engine.load(address, path)
+    assert {config_id(image)} == {engine.image_id(address, tag) for tag in tags}
+    docker(address, "rmi", NAME)
+    assert config_id(image) == engine.load(address, path)
+    assert [[], sorted(each.digest for each in image.layers)] == sent
+    assert run(address) == "one"
+
+
+def test_a_refused_part_is_followed_by_the_whole(
+    address: str,
+    tmp_path: Path,
+    program: bytes,
+    text: Text,
+    sent: list[list[Digest]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, image = build(tmp_path, [program, text("one")])
+    digests = frozenset(each.digest for each in image.layers)
+    monkeypatch.setattr(engine, "_omittable", lambda *_: digests)
+    assert config_id(image) == engine.load(address, path)
+    assert [sorted(digests), []] == sent
+    assert run(address) == "one"
+
+
+def test_an_engine_at_a_tcp_address(
+    address: str, tcp: str, tmp_path: Path, program: bytes, text: Text
+) -> None:
+    path, image = build(tmp_path, [program, text("one")])
+    assert engine.answers(tcp)
+    assert engine.image_id(tcp, NAME) is None
+    assert config_id(image) == engine.load(tcp, path)
+    assert config_id(image) == engine.image_id(tcp, NAME)
+    assert run(address) == "one"
+
+
+def test_an_empty_image_is_loaded(address: str, tmp_path: Path) -> None:
+    path, image = build(tmp_path, [])
+    assert config_id(image) == engine.load(address, path)
+
+
+ODD = [b"/a b", b"/q'u\"o", b"/new\nline", b"/\xff\xfe", "/käse".encode(), b"/" + b"\xff" * 200]
+
+
+def test_odd_names_survive_the_engine(address: str, tmp_path: Path) -> None:
+    path, _ = build(tmp_path, [tar(tmp_path / "odd", dict.fromkeys(ODD, b"x"))])
+    engine.load(address, path)
+    container = docker(address, "create", NAME).strip()
+    exported = tmp_path / "export.tar"
+    docker(address, "export", "-o", str(exported), container)
+    docker(address, "rm", container)
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "-xf", exported, "-C", tmp_path / "out"], check=True)
+    found = {b"/" + name for name in os.listdir(os.fsencode(tmp_path / "out"))}
+    assert set() == set(ODD) - found
+
+
+def test_modes_owners_and_hard_links_survive_the_engine(address: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    entries = [
+        Entry("dir", 0o700, 0, 0, b"/"),
+        Entry("dir", 0o1777, 1, 2, b"/tmp"),
+        Entry("file", 0o4755, 1000, 3_000_000, b"/tmp/a"),
+        Entry("hard", 0o4755, 1000, 3_000_000, b"/tmp/b", b"/tmp/a"),
+        Entry("link", 0o777, 5, 6, b"/tmp/c", b"/no/where"),
+    ]
+    made = tmp_path / "x.tar"
+    with made.open("wb") as sink:
+        layer.write(sink, entries, Root(b"/", {b"/tmp/a": os.fsencode(tmp_path / "a")}), 1000)
+    engine.load(address, build(tmp_path, [os.fsencode(made)])[0])
+    container = docker(address, "create", NAME).strip()
+    docker(address, "export", "-o", str(tmp_path / "export.tar"), container)
+    docker(address, "rm", container)
+    told = subprocess.run(
+        ["tar", "--numeric-owner", "--full-time", "-tvf", tmp_path / "export.tar", "tmp"],
+        env={"TZ": "UTC", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert [" ".join(line.split()) for line in told.stdout.splitlines()] == [
+        "drwxrwxrwt 1/2 0 1970-01-01 00:16:40 tmp/",
+        "-rwsr-xr-x 1000/3000000 1 1970-01-01 00:16:40 tmp/a",
+        "hrwsr-xr-x 1000/3000000 0 1970-01-01 00:16:40 tmp/b link to tmp/a",
+        "lrwxrwxrwx 5/6 0 1970-01-01 00:16:40 tmp/c -> /no/where",
+    ]
+
+
+def test_an_engine_that_does_not_know_zstd(address: str, tmp_path: Path) -> None:
+    path, _ = build(tmp_path, [tar(tmp_path / "x", {b"/etc/x": os.urandom(99999)}, ".tar.zst")])
+    with pytest.raises(EngineError) as caught:
+        engine.load(address, path)
+    start, end = (
+        f"cannot load image {NAME}: engine at {address}: ",
+        ("invalid tar header; name the layer .tar or .tar.gz: this engine may not know zstd"),
+    )
+    assert str(caught.value).startswith(start)
+    assert str(caught.value).endswith(end)
+
+
+def test_a_full_disk_of_the_engine(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", disk], check=True)
+    try:
+        path, _ = build(tmp_path, [tar(tmp_path / "x", {b"/etc/x": os.urandom(40 << 20)})])
+        with dockerd(disk) as address, pytest.raises(EngineError) as caught:
+            engine.load(address, path)
+    finally:
+        subprocess.run(["umount", "-R", disk], check=True)
+    assert str(caught.value).startswith(f"cannot load image {NAME}: engine at {address}: ")
+    assert str(caught.value).endswith(
+        "no space left on device; free space in the engine's data folder, which `docker info` names"
+    )
+
+
+def test_the_question_of_a_null_build_imports_no_sdk(address: str) -> None:
+    program = (
+        "import sys; from scratch_image import engine\n"
+        f"assert engine.image_id({address!r}, 'none') is None\n"
+        f"assert engine.answers({address!r})\n"
+        "print(sorted({'docker', 'requests', 'tarfile', 'http', 'zstandard'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        pytest.param("unix:///no/such.sock", "No such file or directory", id="no socket"),
+        pytest.param(f"unix:///tmp/{'x' * 200}", "AF_UNIX path too long", id="long path"),
+        pytest.param("tcp://127.0.0.1:1", "Connection refused", id="refused"),
+        pytest.param("ssh://", "", id="no host"),
+        pytest.param("nonsense://x", "", id="unknown protocol"),
+        pytest.param("", "", id="empty"),
+    ],
+)
+def test_an_engine_that_is_not_there(tmp_path: Path, text: str, cause: str) -> None:
+    if not text:
+        text = f"unix://{tmp_path}"
+        cause = "Connection refused"
+    assert not engine.answers(text)
+    with pytest.raises(EngineError) as caught:
+        engine.image_id(text, NAME)
+    assert str(caught.value).startswith(f"cannot reach engine at {text}: {cause}")
+    assert str(caught.value).endswith("; start it, or set DOCKER_HOST")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_socket_that_one_may_not_use() -> None:
+    directory = Path(tempfile.mkdtemp(dir="/tmp"))
+    directory.chmod(0o700)
+    address = f"unix://{directory}/docker.sock"
+    os.seteuid(65534)
+    try:
+        with pytest.raises(EngineError) as caught:
+            engine.image_id(address, NAME)
+    finally:
+        os.seteuid(0)
+        directory.rmdir()
+    assert (
+        f"cannot reach engine at {address}: Permission denied; "
+        "join the group that owns the socket, or build as a user who may"
+    ) == str(caught.value)
+
+
+@contextmanager
+def liar(*answers: bytes) -> Iterator[str]:
+    """Serve, at the address given, each of `answers` to one connection, the last one for ever.
+
+    A fake, since no engine at hand gives such answers.
+    """
+    directory = tempfile.mkdtemp(prefix="liar-", dir="/tmp")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{directory}/docker.sock")
+        server.listen()
+        left = list(answers)
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    _answer(connection, left.pop(0) if len(left) > 1 else left[0])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"unix://{directory}/docker.sock"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    shutil.rmtree(directory)
+
+
+def _answer(connection: socket.socket, answer: bytes) -> None:
+    received = b""
+    while not received.endswith(b"\r\n\r\n" if received[:4] != b"POST" else b"\r\n0\r\n\r\n"):
+        piece = connection.recv(1 << 20)
+        received += piece
+        if not piece or (answer == CUT and received[:4] == b"POST"):
+            return
+    with suppress(OSError):  # The other side may have had enough.
+        connection.sendall(answer)
+
+
+CUT = b""
+"""Answer nothing, and close the connection as soon as a request has begun."""
+
+
+def http(body: bytes, status: str = "200 OK", length: int | None = None) -> bytes:
+    size = len(body) if length is None else length
+    return f"HTTP/1.0 {status}\r\nContent-Length: {size}\r\n\r\n".encode() + body
+
+
+ID = "sha256:" + "1" * 64
+NONE = http(b'{"message":"No such image"}', "404 Not Found")
+WHO = "see that Docker or Podman listens there"
+LOOK = "look into the engine's log"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        pytest.param(b"", f"anything: its answer is not HTTP; {WHO}", id="nothing"),
+        pytest.param(b"\x00" * 999, f"anything: its answer is not HTTP; {WHO}", id="garbage"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n", f"anything: its answer is not HTTP; {WHO}", id="head"),
+        pytest.param(
+            http(b'{"Id":"', length=99), f"anything: its answer was cut off; {LOOK}", id="cut off"
+        ),
+        pytest.param(http(bytes(17 << 20)), f"anything: its answer has no end; {WHO}", id="huge"),
+        pytest.param(
+            http(b"{}"), f"for image {NAME}: its answer tells no image ID; {WHO}", id="no ID"
+        ),
+        pytest.param(
+            http(json.dumps({"Id": "../x", "RootFS": {}}).encode()),
+            f"for image {NAME}: its answer tells no image ID; {WHO}",
+            id="no digest",
+        ),
+        pytest.param(
+            http(json.dumps({"Id": [ID], "RootFS": {}}).encode()),
+            f"for image {NAME}: its answer tells no image ID; {WHO}",
+            id="a list",
+        ),
+        pytest.param(
+            http(json.dumps({"Id": ID, "RootFS": {"Layers": 7}}).encode()),
+            f"for image {NAME}: its answer tells no image ID; {WHO}",
+            id="layers are a number",
+        ),
+        pytest.param(
+            http(b"[1]"), f"for image {NAME}: its answer is not a JSON object; {WHO}", id="array"
+        ),
+        pytest.param(
+            http(b"[" * 99999),
+            f"for image {NAME}: its answer is not a JSON object; {WHO}",
+            id="deep",
+        ),
+        pytest.param(
+            http(b'{"message":"kaputt;\\n\\u001b[31m now"}', "500 Internal Server Error"),
+            f"for image {NAME}: it answers 500 kaputt; [31m now; {LOOK}",
+            id="500",
+        ),
+        pytest.param(
+            http(b"<html>", "403 Forbidden"), f"for image {NAME}: it answers 403; {LOOK}", id="403"
+        ),
+    ],
+)
+def test_nonsense_answers(answer: bytes, cause: str) -> None:
+    with liar(answer) as address:
+        with pytest.raises(EngineError) as caught:
+            engine.image_id(address, NAME)
+        assert f"cannot ask engine at {address} {cause}" == str(caught.value)
+
+
+def test_an_engine_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_ASK_SECONDS", 0.1)
+    directory = tempfile.mkdtemp(prefix="mute-", dir="/tmp")
+    address = f"unix://{directory}/docker.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{directory}/docker.sock")
+        server.listen()
+        before = time.monotonic()
+        with pytest.raises(EngineError) as caught:
+            engine.image_id(address, NAME)
+        assert time.monotonic() - before < 5
+    shutil.rmtree(directory)
+    assert f"cannot reach engine at {address}: timed out; start it, or set DOCKER_HOST" == str(
+        caught.value
+    )
+
+
+PROGRESS = b'{"status":"Loading layer","progressDetail":{"current":1}}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("report", "cause"),
+    [
+        pytest.param(http(b"<html>"), f"its answer is not JSON; {LOOK}", id="no JSON"),
+        pytest.param(http(b"[" * 99999), f"its answer is not JSON; {LOOK}", id="deep"),
+        pytest.param(http(b"7\n"), f"its answer is not JSON; {LOOK}", id="a number"),
+        pytest.param(
+            http(PROGRESS + b'{"errorDetail":{"message":"disk is; bad"},"error":"x"}\n' + PROGRESS),
+            f"disk is; bad; {LOOK}",
+            id="errorDetail",
+        ),
+        pytest.param(
+            http(b'{"errorDetail":{"code":7}}'), "{'code': 7}; " + LOOK, id="error without text"
+        ),
+        pytest.param(http(b'{"error":"no"}'), f"no; {LOOK}", id="error"),
+        pytest.param(
+            http(b'{"stream":"Error unpacking image x: apply layer error\\n"}\n'),
+            f"Error unpacking image x: apply layer error; {LOOK}",
+            id="error as progress",
+        ),
+        pytest.param(
+            http(PROGRESS),
+            f"it took the image, but has another one under that tag; {LOOK}",
+            id="lie",
+        ),
+        pytest.param(
+            http(b'{"message":"no"}', "500 Internal Server Error"), f"no; {LOOK}", id="500"
+        ),
+        pytest.param(http(b"{}", "400 Bad Request"), f"it answers 400; {LOOK}", id="400"),
+    ],
+)
+def test_a_load_that_fails(tmp_path: Path, report: bytes, cause: str) -> None:
+    path, _ = build(tmp_path, [])
+    with liar(NONE, NONE, report, NONE) as address:
+        with pytest.raises(EngineError) as caught:
+            engine.load(address, path)
+        assert f"cannot load image {NAME}: engine at {address}: {cause}" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("report", "cause"),
+    [
+        pytest.param(http(bytes(2 << 20)), "to load: its answer has no end", id="endless line"),
+        pytest.param(
+            http(b" " * (17 << 20), "500 Internal Server Error"),
+            "anything: its answer has no end",
+            id="endless error",
+        ),
+    ],
+)
+def test_a_report_without_end(tmp_path: Path, report: bytes, cause: str) -> None:
+    path, _ = build(tmp_path, [])
+    with liar(NONE, NONE, report) as address:
+        with pytest.raises(EngineError) as caught:
+            engine.load(address, path)
+        assert f"cannot ask engine at {address} {cause}; {WHO}" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        pytest.param(CUT, id="while sending"),
+        pytest.param(http(PROGRESS, length=99999), id="in the report"),
+    ],
+)
+def test_a_connection_that_is_cut_off(tmp_path: Path, report: bytes) -> None:
+    path, _ = build(tmp_path, [tar(tmp_path / "x", {b"/etc/x": bytes(9 << 20)})])
+    with liar(NONE, NONE, report) as address:
+        with pytest.raises(EngineError) as caught:
+            engine.load(address, path)
+        assert str(caught.value).startswith(f"cannot reach engine at {address}: ")
+        assert str(caught.value).endswith("; start it, or set DOCKER_HOST")
+
+
+@pytest.mark.parametrize(
+    ("known", "omitted"),
+    [
+        pytest.param({}, [], id="unknown image"),
+        pytest.param({ID: ["b"]}, ["b"], id="one blob"),
+        pytest.param({ID: ["a", "b", "other"]}, ["a", "b"], id="all blobs"),
+        pytest.param({"sha256:" + "2" * 64: ["a"]}, [], id="another image"),
+    ],
+)
+def test_a_containerd_store_is_trusted_with_known_blobs_only(
+    tmp_path: Path, text: Text, known: dict[str, list[str]], omitted: list[str]
+) -> None:
+    path, image = build(tmp_path, [text("a"), text("b")])
+    digests = {"a": image.layers[0].digest, "b": image.layers[1].digest}
+    known = {
+        manifest: [str(digests.get(blob, blob)) for blob in blobs]
+        for manifest, blobs in known.items()
+    }
+    layers = [str(each.diff_id) for each in image.layers]
+    present = http(json.dumps({"Id": ID, "RootFS": {"Layers": layers}}).encode())
+    info = b'{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}'
+    with liar(present, http(info)) as address:
+        found = engine._omittable(address, archive.read(path), known)
+    assert {digests[name] for name in omitted} == found

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scratch_image.errors import ListError
+from scratch_image.root import Aspect, Kind, Root
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> bytes:
+    """Make a small file system: usrmerge, a chain of links, a loop."""
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "usr/lib/libx.so.1.0").write_text("x")
+    (tmp_path / "usr/lib/libx.so.1").symlink_to("libx.so.1.0")
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (tmp_path / "abs").symlink_to("/usr/lib/libx.so.1")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere/x")
+    return os.fsencode(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "links", "real", "exists"),
+    [
+        pytest.param(b"/usr/lib", [], b"/usr/lib", True, id="no link"),
+        pytest.param(b"/", [], b"/", True, id="the root itself"),
+        pytest.param(b"/lib/libx.so.1", [b"/lib", b"/usr/lib/libx.so.1"],
+                     b"/usr/lib/libx.so.1.0", True, id="links on the way and at the end"),
+        pytest.param(b"/abs", [b"/abs", b"/usr/lib/libx.so.1"],
+                     b"/usr/lib/libx.so.1.0", True, id="absolute link stays in the root"),
+        pytest.param(b"/lib/../lib", [b"/lib"], b"/usr/lib", True, id=".. after a link"),
+        pytest.param(b"/../../usr", [], b"/usr", True, id=".. above the root"),
+        pytest.param(b"//usr/./lib/", [], b"/usr/lib", True, id="slashes and dots"),
+        pytest.param(b"/no/such/file", [], b"/no", False, id="first missing component"),
+        pytest.param(b"/usr/lib/libx.so.1.0/x", [], b"/usr/lib/libx.so.1.0/x", False,
+                     id="below a file"),
+        pytest.param(b"/dangling", [b"/dangling"], b"/nowhere", False, id="dangling link"),
+    ],
+)  # fmt: skip
+def test_walk_goes_as_the_kernel_does(
+    base: bytes, path: bytes, links: list[bytes], real: bytes, exists: bool
+) -> None:
+    root = Root(base)
+    walk = root.walk(path)
+
+    assert list(walk.links) == links
+    assert walk.real == real
+    assert (walk.status is not None) == exists
+    assert {(link, Aspect.STAT) for link in links} <= root.looked
+    assert any(looked == real for looked, _ in root.looked) or not exists
+
+
+def test_walk_without_following_ends_at_the_link(base: bytes) -> None:
+    walk = Root(base).walk(b"/lib/libx.so.1", follow=False)
+
+    assert walk.links == (b"/lib",)
+    assert walk.real == b"/usr/lib/libx.so.1"
+    assert walk.status is not None
+    assert walk.status.target == b"libx.so.1.0"
+
+
+def test_loop_of_links_does_not_exist(base: bytes) -> None:
+    assert Root(base).walk(b"/loop").status is None
+
+
+def test_missing_path_is_on_record(base: bytes) -> None:
+    root = Root(base)
+
+    assert root.status(b"/nothing") is None
+    assert root.looked == {(b"/nothing", Aspect.STAT)}
+
+
+def test_staged_file_lies_at_its_image_path(base: bytes, tmp_path: Path) -> None:
+    made = tmp_path / "build"
+    made.write_text("program")
+    made.chmod(0o700)
+    root = Root(base, {b"/lib/app/bin/hello": os.fsencode(made)}, epoch=5)
+
+    walk = root.walk(b"/lib/app/bin/hello")
+
+    assert walk.links == (b"/lib",)
+    assert walk.real == b"/usr/lib/app/bin/hello"
+    assert walk.status is not None
+    assert (walk.status.mode, walk.status.uid, walk.status.gid) == (0o755, 0, 0)
+    assert (walk.status.mtime, walk.status.names, walk.status.size) == (5, 1, 7)
+    assert root.image(os.fsencode(made)) == b"/usr/lib/app/bin/hello"
+    assert root.listing(b"/usr/lib/app") == [b"bin"]
+    assert root.listing(b"/usr/lib") == [b"app", b"libx.so.1", b"libx.so.1.0"]
+    with root.open(walk.real) as stream:
+        assert stream.read() == b"program"
+
+
+def test_directory_that_only_staged_files_need_is_made_up(base: bytes, tmp_path: Path) -> None:
+    (tmp_path / "build").write_text("data")
+    root = Root(base, {b"/srv/data/x": os.fsencode(tmp_path / "build")})
+
+    status = root.status(b"/srv/data")
+
+    assert status is not None
+    assert (status.kind, status.mode, status.uid) == (Kind.DIR, 0o755, 0)
+    found = root.status(b"/srv/data/x")
+    assert found is not None
+    assert found.mode == 0o644
+
+
+@pytest.mark.parametrize(
+    ("mtime", "seen"),
+    [
+        pytest.param(100, 100, id="older than the epoch"),
+        pytest.param(1000, 500, id="newer than the epoch"),
+        pytest.param(-5, 0, id="before 1970"),
+    ],
+)
+def test_no_file_is_newer_than_the_epoch(base: bytes, mtime: int, seen: int) -> None:
+    os.utime(base + b"/usr/lib/libx.so.1.0", (mtime, mtime))
+
+    status = Root(base, epoch=500).status(b"/usr/lib/libx.so.1.0")
+
+    assert status is not None
+    assert status.mtime == seen
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(lambda path: None, "cannot read /x: No such file or directory; ", id="gone"),
+        pytest.param(lambda path: path.mkdir(), "cannot read /x: it is not a regular file; ",
+                     id="directory"),
+        pytest.param(_fifo, "cannot read /x: it is not a regular file; ", id="FIFO"),
+        pytest.param(lambda path: path.symlink_to("y"), "cannot read /x: Too many levels",
+                     id="link"),
+    ],
+)  # fmt: skip
+def test_open_refuses_what_is_no_regular_file(
+    tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
+    make(tmp_path / "x")
+
+    with pytest.raises(ListError) as error, Root(os.fsencode(tmp_path)).open(b"/x"):
+        pass
+
+    assert str(error.value).startswith(message)
+
+
+def test_path_that_may_not_be_looked_at_is_an_error(tmp_path: Path) -> None:
+    long = b"/" + b"n" * 300
+
+    with pytest.raises(ListError) as error:
+        Root(os.fsencode(tmp_path)).status(long)
+
+    assert "File name too long; build as a user who may" in str(error.value)
+
+
+def test_listing_a_file_is_an_error(base: bytes) -> None:
+    with pytest.raises(ListError) as error:
+        Root(base).listing(b"/usr/lib/libx.so.1.0")
+
+    assert str(error.value) == (
+        "cannot list /usr/lib/libx.so.1.0: Not a directory; build as a user who may"
+    )
+
+
+def test_listing_of_nothing_is_empty(base: bytes) -> None:
+    assert Root(base).listing(b"/nothing") == []

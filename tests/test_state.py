@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scratch_image import state
+from scratch_image.root import Aspect, Root
+
+NOT_AN_ENGINE = b"unix:///nonexistent/docker.sock"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/one").write_text("1")
+    (tmp_path / "file").write_text("content")
+    (tmp_path / "link").symlink_to("file")
+    return tmp_path
+
+
+def _looked(base: Path) -> Root:
+    root = Root(os.fsencode(base), epoch=10)
+    root.look(b"/file", Aspect.CONTENT)
+    root.look(b"/file", Aspect.MTIME)
+    root.look(b"/file", Aspect.HARD)
+    root.look(b"/link", Aspect.STAT)
+    root.look(b"/dir", Aspect.LISTING)
+    root.look(b"/absent", Aspect.STAT)
+    root.look(b"/dir/one", Aspect.SIZE)
+    return root
+
+
+def test_text_is_sorted_and_comes_back(base: Path) -> None:
+    taken = state.take(_looked(base))
+    text = taken.text()
+
+    lines = text.split(b"\n")
+    assert lines[0] == b"# scratch_image footprint 1"
+    assert [line.split()[:2] for line in lines[2:-1]] == [
+        [b"stat", b"/absent"],
+        [b"listing", b"/dir"],
+        [b"size", b"/dir/one"],
+        [b"content", b"/file"],
+        [b"hard", b"/file"],
+        [b"mtime", b"/file"],
+        [b"stat", b"/link"],
+    ]
+    assert state.read(text) == taken
+
+
+def test_two_builds_never_leave_the_same_footprint(base: Path) -> None:
+    root = _looked(base)
+
+    assert state.take(root).signature() != state.take(root).signature()
+
+
+def test_nothing_changed_gives_the_same_signature(base: Path) -> None:
+    taken = state.take(_looked(base))
+
+    assert taken.again(Root(os.fsencode(base), epoch=10)).signature() == taken.signature()
+
+
+def _chmod(base: Path) -> None:
+    (base / "file").chmod(0o600)
+
+
+def _same_time(base: Path) -> None:
+    before = (base / "file").stat()
+    (base / "file").write_text("CONTENT")
+    os.utime(base / "file", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _replace_link(base: Path) -> None:
+    (base / "link").unlink()
+    (base / "link").write_text("content")
+
+
+def _retarget(base: Path) -> None:
+    (base / "link").unlink()
+    (base / "link").symlink_to("dir")
+
+
+def _swap_kind(base: Path) -> None:
+    (base / "dir/one").unlink()
+    (base / "dir/one").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("edit", "phrases"),
+    [
+        pytest.param(lambda base: (base / "file").write_text("other"),
+                     ["/file: content changed"], id="content"),
+        pytest.param(_same_time, ["/file: content changed"], id="content, same size and time"),
+        pytest.param(_chmod, ["/file: mode or owner changed from 0644 {owner} to 0600 {owner}"],
+                     id="mode"),
+        pytest.param(_retarget, ["/link: link changed from file to dir"], id="link"),
+        pytest.param(_replace_link, ["/link: link became file"], id="kind"),
+        pytest.param(lambda base: (base / "absent").write_text(""), ["/absent: appeared"],
+                     id="appeared"),
+        pytest.param(lambda base: (base / "file").unlink(), ["/file: vanished"],
+                     id="vanished"),
+        pytest.param(lambda base: (base / "dir/two").write_text(""), ["/dir: listing changed"],
+                     id="listing"),
+        pytest.param(lambda base: (base / "dir/one").write_text("22"), ["/dir/one: size changed"],
+                     id="size"),
+        pytest.param(_swap_kind, ["/dir: listing changed", "/dir/one: file became dir"],
+                     id="kind of a listed name"),
+        pytest.param(lambda base: (base / "hard").hardlink_to(base / "file"),
+                     ["/file: hard links changed"], id="hard link"),
+        pytest.param(lambda base: os.utime(base / "file", (3, 3)),
+                     ["/file: modification time changed"], id="time before the epoch"),
+        pytest.param(lambda base: os.utime(base / "file"), [], id="touch"),
+        pytest.param(lambda base: (base / "unread").write_text(""), [], id="unread file"),
+    ],
+)  # fmt: skip
+def test_explain_names_the_path_and_how_it_changed(
+    base: Path, edit: Callable[[Path], object], phrases: list[str]
+) -> None:
+    (base / "file").chmod(0o644)
+    old = state.take(_looked(base))
+
+    edit(base)
+    new = old.again(Root(os.fsencode(base), epoch=10))
+
+    owner = f"{os.getuid()}:{os.getgid()}"
+    assert state.explain(old, new) == [phrase.format(owner=owner) for phrase in phrases]
+    assert (old.signature() == new.signature()) == (not phrases)
+
+
+def test_unrelated_libraries_in_the_cache_do_not_matter(base: Path) -> None:
+    root = Root(os.fsencode(base))
+    root.look(b"libnone.so.1", Aspect.SONAME)
+    old = state.take(root)
+
+    assert old.again(Root(os.fsencode(base))) == old
+
+
+def test_answer_of_the_cache_is_a_state() -> None:
+    root = Root()
+    root.look(b"libc.so.6", Aspect.SONAME)
+    old = state.take(root)
+    other = state.Footprint(old.nonce, {(b"libc.so.6", Aspect.SONAME): b"other"})
+
+    assert state.explain(old, other) == ["libc.so.6: answer of ld.so.cache changed"]
+
+
+def test_engine_that_is_down_is_a_state(base: Path) -> None:
+    root = Root(os.fsencode(base))
+    root.look(NOT_AN_ENGINE + b" hello:latest", Aspect.IMAGE)
+    taken = state.take(root)
+
+    [found] = taken.states.values()
+    assert found.startswith(b"unknown cannot\\040reach\\040engine")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"# scratch_image footprint 1\n", id="header alone"),
+        pytest.param(b"# scratch_image footprint 2\nnonce 1\n", id="other version"),
+        pytest.param(b"# scratch_image footprint 1\nstat /x absent\n", id="no nonce"),
+        pytest.param(b"# scratch_image footprint 1\nnonce 1\nsmell /x absent\n", id="other aspect"),
+        pytest.param(b"# scratch_image footprint 1\nnonce 1\nstat /x absent", id="cut short"),
+    ],
+)
+def test_text_that_is_not_a_whole_footprint_is_none(text: bytes) -> None:
+    assert state.read(text) is None
+
+
+@given(st.binary())
+def test_any_bytes_are_a_footprint_or_none(text: bytes) -> None:
+    state.read(text)
+    state.read(b"# scratch_image footprint 1\nnonce 1\n" + text + b"\n")
