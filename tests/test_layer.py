@@ -44,10 +44,8 @@ def link(path: bytes, target: bytes) -> Entry:
     return Entry("link", 0o777, 0, 0, path, target)
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
+def make_base(base: Path) -> Path:
     """Make a small file system, every part of whose state is set here."""
-    base = tmp_path / "base"
     for name in ("bin", "etc", "tmp", "etc/conf.d"):
         (base / name).mkdir(parents=True)
     for name, data, mtime in (
@@ -60,6 +58,11 @@ def base(tmp_path: Path) -> Path:
         os.utime(base / name, (mtime, mtime))
     os.link(base / "bin/hello", base / "bin/hi")
     return base
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return make_base(tmp_path / "base")
 
 
 ENTRIES = [
@@ -108,15 +111,22 @@ def test_the_tar_is_the_golden_one(base: Path) -> None:
     assert (GOLDEN / "small.tar").read_bytes() == packed(ENTRIES, Root(os.fsencode(base)))
 
 
+def listing(path: Path) -> bytes:
+    """Return what GNU tar says of the tar `path`, without a word of warning."""
+    told = subprocess.run(
+        ["tar", "--full-time", "-tvf", path],
+        env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+    )
+    assert told.stderr == b""
+    return told.stdout
+
+
 def test_gnu_tar_lists_it_as_it_is(base: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(packed(ENTRIES, Root(os.fsencode(base))))
-    environment = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.environ["PATH"]}
-    told = subprocess.run(
-        ["tar", "--full-time", "-tvf", path], env=environment, capture_output=True, check=True
-    )
-    assert told.stderr == b""
-    assert (GOLDEN / "small.txt").read_bytes() == told.stdout
+    assert (GOLDEN / "small.txt").read_bytes() == listing(path)
 
 
 def test_python_reads_back_what_was_written(base: Path) -> None:
@@ -264,8 +274,8 @@ def test_a_pax_record_holds_what_ustar_cannot(key: str, number: int, plain: bool
     block = layer.header(b"x", **numbers)  # type: ignore[arg-type]
     assert plain == (len(block) == layer.BLOCK)
     with tarfile.open(fileobj=io.BytesIO(block + layer.END)) as tar:
-        assert tar.firstmember is not None
-        assert number == getattr(tar.firstmember, key)
+        first = tar.next()
+    assert number == getattr(first, key)
 
 
 @pytest.mark.parametrize("length", range(85, 110))
@@ -496,7 +506,7 @@ def compressed(data: bytes, suffix: str, step: int = 1 << 20) -> bytes:
 def test_compressed_bytes_do_not_depend_on_the_size_of_writes(suffix: str) -> None:
     data = (GOLDEN / "small.tar").read_bytes() * 40 + hashlib.sha256(b"").digest() * 9999
     first = compressed(data, suffix)
-    for step in (1, 700, 4096, 131072):
+    for step in (13, 700, 4096, 131072):
         assert first == compressed(data, suffix, step)
     assert data == b"".join(layer.decompress(io.BytesIO(first), suffix))
 

@@ -9,6 +9,7 @@ The text of a closure is what ldd(1) prints, with who needs it in the place of a
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import deque
@@ -26,6 +27,8 @@ from .root import Aspect, Kind, Root
 
 MAX_INTERPRETERS = 5
 """``#!`` lines that the kernel follows for one program (fs/exec.c)."""
+
+_SET_ID = 0o6000
 
 _NO_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType({})
 
@@ -97,14 +100,14 @@ def closure(
     ElfError when `path` cannot run or a file on the way is no ELF file.
     """
     chain = _interpreters(root, path)
-    where = root.walk(chain[-1])
+    where = root.walk(chain[-1], aspect=Aspect.CONTENT)
     elf = _read(root, where.real)
     program = Loaded(chain[-1], os.path.dirname(where.real), elf)
     static = elf.interpreter is None and not elf.needed
-    mode = where.status.mode if where.status else 0
-    load = _Load(root, program, ldso.rules(root, program, environment, secure=bool(mode & 0o6000)))
+    secure = where.status is not None and bool(where.status.mode & _SET_ID)
+    load = _Load(root, program, environment, secure=secure)
     if not static:
-        load.run(environment)
+        load.run()
     return Closure(
         path=path,
         interpreters=tuple(chain[1:]),
@@ -113,7 +116,7 @@ def closure(
         static=static,
         libraries=tuple(load.libraries),
         missing=tuple(load.missing.values()),
-        dlopen=tuple(load.dlopen),
+        dlopen=tuple(Dlopen(each.path, note) for each in load.files for note in each.elf.dlopen),
     )
 
 
@@ -122,7 +125,7 @@ def require(found: Closure) -> None:
     if found.missing:
         each = "; ".join(
             f"{show(one.name)}: needed by {show(one.needed_by)}, "
-            f"looked for in {', '.join(map(show, one.looked))}"
+            f"looked for {'in ' if one.looked else 'nowhere'}{', '.join(map(show, one.looked))}"
             for one in found.missing
         )
         raise ElfError(
@@ -191,23 +194,31 @@ class _Found:
 class _Load:
     """One program as it is being loaded."""
 
-    def __init__(self, root: Root, program: Loaded, search: ldso.Glibc | ldso.Musl) -> None:
+    def __init__(
+        self, root: Root, program: Loaded, environment: Mapping[bytes, bytes], *, secure: bool
+    ) -> None:
         self.root = root
         self.program = program
-        self.search = search
+        self.environment = environment
+        self.secure = secure
+        self.files = [program]
         self.libraries: list[Library] = []
         self.missing: dict[bytes, Missing] = {}
-        self.dlopen: list[Dlopen] = []
+        self._done = 0
         self._names: set[bytes] = set()
         self._inodes: set[tuple[int, int]] = set()
         self._absent: dict[bytes, bool] = {}
-        self._queue = deque([program])
         self._variants: deque[_Found] = deque()
 
-    def run(self, environment: Mapping[bytes, bytes]) -> None:
+    @functools.cached_property
+    def search(self) -> ldso.Glibc | ldso.Musl:
+        """The rules of the program's loader."""
+        return ldso.rules(self.root, self.program, self.environment, secure=self.secure)
+
+    def run(self) -> None:
         """Load all that the program needs, then all that other processors would load instead."""
         self._start()
-        for name in self._extras(environment):
+        for name in self._extras():
             self._need(name, self.program, optional=True)
         self._drain()
         while self._variants:
@@ -228,18 +239,18 @@ class _Load:
         self._inodes.add(found.status.inode)
         self._know(loader, _read(self.root, found.real))
 
-    def _extras(self, environment: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    def _extras(self) -> Iterator[bytes]:
         """Yield the names that are loaded first; the program starts without them, too."""
         if self.search.is_gnu:
             for audit in self.program.elf.audits:
                 yield from filter(None, audit.split(b":"))
-        yield from ldso.preloads(self.root, environment, self.search)
+        yield from ldso.preloads(self.root, self.environment, self.search)
 
     def _drain(self, *, variant: bool = False) -> None:
-        """Load what the files in the queue need, and what that needs."""
-        while self._queue:
-            by = self._queue.popleft()
-            self.dlopen += [Dlopen(by.path, note) for note in by.elf.dlopen]
+        """Load what the files at the end of the list need, and what that needs."""
+        while self._done < len(self.files):
+            by = self.files[self._done]
+            self._done += 1
             filters = by.elf.filters if self.search.is_gnu else ()
             for name in by.elf.needed + filters:
                 self._need(name, by, variant=variant)
@@ -298,7 +309,7 @@ class _Load:
         self._know(found.name, found.elf)
         if found.inode not in self._inodes:
             self._inodes.add(found.inode)
-            self._queue.append(Loaded(path, os.path.dirname(path), found.elf, found.by))
+            self.files.append(Loaded(path, os.path.dirname(path), found.elf, found.by))
 
     def _know(self, name: bytes, elf: Elf) -> None:
         """Note the names that need no search any more."""

@@ -255,5 +255,9 @@ def signal_name(number: int) -> str:
 
 
 def command_line(argv: Sequence[bytes]) -> str:
-    """Return `argv` as one would type it, printable."""
-    return shlex.join(word.decode("utf-8", "backslashreplace") for word in argv)
+    """Return `argv` as one would type it, in one printable line."""
+    text = shlex.join(word.decode("utf-8", "backslashreplace") for word in argv)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")

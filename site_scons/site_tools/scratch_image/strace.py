@@ -308,7 +308,7 @@ _PATHS = _calls(
 """The calls that take paths; the last row's are problems when they succeed."""
 
 _NOT_PATHS = frozenset(
-    b"add_key delete_module fsopen getcwd memfd_create mq_open mq_unlink request_key"
+    b"add_key delete_module fsopen getcwd getrandom memfd_create mq_open mq_unlink request_key"
     b" setdomainname sethostname".split()
 )
 """Calls that start with a string which is no path."""
@@ -363,7 +363,7 @@ _DEEPEST = 1 << 16
 
 # Skeletons, and what they mean.
 
-_TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*"(?:\.\.\.)?|<(?:[^<>\\]|\\.)*>)', re.DOTALL)
+_TOKEN = re.compile(rb'(?<!\\)("(?:[^"\\]|\\.)*"(?:\.\.\.)?|<(?:[^<>\\]|\\.)*>)', re.DOTALL)
 _CALL = re.compile(rb"(\w+)\((.*?)\) += (-?\w+|\?)(.*)", re.DOTALL)
 _ADDRESS = re.compile(rb" 0x[0-9a-f]+")
 _REMARK = re.compile(
@@ -585,7 +585,7 @@ def _hidden(words: _Words) -> str:
     return _PROBLEMS.get(words.call, "")
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=256)
 def _decode(token: bytes) -> bytes:
     """Return the name that a string or descriptor path spells."""
     name = token[1:-1]
@@ -600,7 +600,7 @@ def _unescape(found: re.Match[bytes]) -> bytes:
     return _LETTERS.get(found[3], found[3])
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=256)
 def _decode_file(token: bytes) -> bytes | None:
     """Return the path of the file that a descriptor path spells; None for a pipe and the like."""
     path = _decode(token)
@@ -711,8 +711,7 @@ class _Reader:
     def _read(self, line: bytes, where: _Directory) -> _Directory:
         """Read a line; return where the task is now."""
         parts = _TOKEN.split(line)
-        parts[-1] = _ADDRESS.sub(b" 0x", parts[-1])
-        skeleton = tuple(parts[::2])
+        skeleton = (*parts[:-1:2], _ADDRESS.sub(b" 0x", parts[-1]))
         if skeleton not in self._shapes:
             self._shapes[skeleton] = _shape(parts)
         shape = self._shapes[skeleton]

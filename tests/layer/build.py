@@ -1,0 +1,16 @@
+"""Writes the golden files anew: read their diff before it is committed.
+
+Run as ``PYTHONPATH=site_scons/site_tools:tests python tests/layer/build.py``.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from scratch_image.root import Root
+from test_layer import ENTRIES, GOLDEN, listing, make_base, packed
+
+with tempfile.TemporaryDirectory() as directory:
+    root = Root(os.fsencode(make_base(Path(directory) / "base")))
+    (GOLDEN / "small.tar").write_bytes(packed(ENTRIES, root))
+(GOLDEN / "small.txt").write_bytes(listing(GOLDEN / "small.tar"))
