@@ -24,6 +24,10 @@ class Scons:
     path: str
     """Directory that PYTHONPATH names to get it; empty for the one that is installed."""
 
+    def command(self) -> list[str]:
+        """Return the words that start it, where PYTHONPATH is `path`."""
+        return [sys.executable, "-m", "SCons"]
+
     def run(
         self,
         directory: Path,
@@ -34,7 +38,7 @@ class Scons:
         """Run SCons in `directory`; output and errors come in one text."""
         variables = {**os.environ, "PYTHONPATH": self.path, **(env or {})}
         return subprocess.run(
-            [sys.executable, "-m", "SCons", *arguments],
+            [*self.command(), *arguments],
             cwd=directory,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -189,7 +193,7 @@ class Lab:
         )
 
     def build(self, *arguments: str, project: Path | None = None, status: int | None = 0) -> Build:
-        """Build ``images/reader`` or what `arguments` say; the status has to be `status`, if any."""
+        """Build ``images/reader`` or what `arguments` say; the status is to be `status`, if any."""
         targets = (
             arguments if any(a[:1] != "-" for a in arguments) else (*arguments, "images/reader")
         )

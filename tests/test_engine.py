@@ -102,7 +102,7 @@ def tar(path: Path, staged: dict[bytes, bytes], suffix: str = ".tar") -> bytes:
         entries.add(Entry("file", 0o755, 0, 0, name))
     made = path.with_name(path.name + suffix)
     with made.open("wb") as output, layer.compress(output, suffix) as sink:
-        layer.write(sink, entries, Root(b"/", root), 0)
+        layer.write(sink, entries, Root(b"/", root, epoch=0))
     return os.fsencode(made)
 
 
@@ -301,7 +301,7 @@ def test_modes_owners_and_hard_links_survive_the_engine(address: str, tmp_path: 
     ]
     made = tmp_path / "x.tar"
     with made.open("wb") as sink:
-        layer.write(sink, entries, Root(b"/", {b"/tmp/a": os.fsencode(tmp_path / "a")}), 1000)
+        layer.write(sink, entries, Root(b"/", {b"/tmp/a": os.fsencode(tmp_path / "a")}, 1000))
     engine.load(address, build(tmp_path, [os.fsencode(made)])[0])
     container = docker(address, "create", NAME).strip()
     docker(address, "export", "-o", str(tmp_path / "export.tar"), container)

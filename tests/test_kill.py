@@ -6,9 +6,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, Lab, Scons
@@ -107,7 +105,7 @@ def test_killed_at_any_time(lab: Lab, clean: dict[str, dict[str, bytes]], seed: 
     _edit(lab, "1")
     lab.build()
     _edit(lab, "2")
-    command = [sys.executable, "-m", "SCons", "-j2", f"engine={NO_ENGINE}", "images/reader"]
+    command = [*lab.scons.command(), "-j2", f"engine={NO_ENGINE}", "images/reader"]
     with subprocess.Popen(
         command,
         cwd=lab.project,

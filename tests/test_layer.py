@@ -82,7 +82,7 @@ ENTRIES = [
 
 def packed(entries: list[Entry], root: Root) -> bytes:
     sink = io.BytesIO()
-    made = layer.write(sink, entries, root, EPOCH)
+    made = layer.write(sink, entries, root)
     data = sink.getvalue()
     assert Layer(layer.MEDIA_TYPES[".tar"], Digest.of(data), len(data), Digest.of(data)) == made
     return data
@@ -104,11 +104,13 @@ def root_of(tmp_path: Path, *paths: bytes) -> Root:
         os.makedirs(os.path.dirname(where), exist_ok=True)
         with open(where, "wb") as stream:
             stream.write(HELLO)
-    return Root(os.fsencode(tmp_path))
+    return Root(os.fsencode(tmp_path), epoch=EPOCH)
 
 
 def test_the_tar_is_the_golden_one(base: Path) -> None:
-    assert (GOLDEN / "small.tar").read_bytes() == packed(ENTRIES, Root(os.fsencode(base)))
+    assert (GOLDEN / "small.tar").read_bytes() == packed(
+        ENTRIES, Root(os.fsencode(base), epoch=EPOCH)
+    )
 
 
 def listing(path: Path) -> bytes:
@@ -125,12 +127,12 @@ def listing(path: Path) -> bytes:
 
 def test_gnu_tar_lists_it_as_it_is(base: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
-    path.write_bytes(packed(ENTRIES, Root(os.fsencode(base))))
+    path.write_bytes(packed(ENTRIES, Root(os.fsencode(base), epoch=EPOCH)))
     assert (GOLDEN / "small.txt").read_bytes() == listing(path)
 
 
 def test_python_reads_back_what_was_written(base: Path) -> None:
-    data = packed(ENTRIES, Root(os.fsencode(base)))
+    data = packed(ENTRIES, Root(os.fsencode(base), epoch=EPOCH))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         found = {
             member.name: (member.type, member.mode, member.uid, member.gid, member.mtime)
@@ -155,7 +157,7 @@ def test_python_reads_back_what_was_written(base: Path) -> None:
 
 
 def test_each_file_is_on_record_with_content_and_time(base: Path) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(os.fsencode(base), epoch=EPOCH)
     packed(ENTRIES, root)
     assert {
         (path, aspect)
@@ -166,7 +168,7 @@ def test_each_file_is_on_record_with_content_and_time(base: Path) -> None:
 
 def test_a_staged_file_has_the_epoch_as_its_time(tmp_path: Path) -> None:
     (tmp_path / "made").write_bytes(HELLO)
-    root = Root(b"/", {b"/hello": os.fsencode(tmp_path / "made")})
+    root = Root(b"/", {b"/hello": os.fsencode(tmp_path / "made")}, EPOCH)
     (member,) = members(packed([file(b"/hello")], root))
     assert (EPOCH, len(HELLO)) == (member.mtime, member.size)
 
@@ -189,7 +191,9 @@ def test_directories_come_before_what_lies_in_them(tmp_path: Path) -> None:
 )
 @given(st.permutations(ENTRIES))
 def test_any_order_gives_the_same_bytes(base: Path, entries: list[Entry]) -> None:
-    assert (GOLDEN / "small.tar").read_bytes() == packed(entries, Root(os.fsencode(base)))
+    assert (GOLDEN / "small.tar").read_bytes() == packed(
+        entries, Root(os.fsencode(base), epoch=EPOCH)
+    )
 
 
 def odd(longest: int) -> st.SearchStrategy[bytes]:
@@ -292,7 +296,7 @@ def test_a_file_of_8_gib_is_packed(tmp_path: Path) -> None:
         stream.truncate(1 << 33)
     sink = _Full(4096)
     with pytest.raises(OSError, match="No space left on device"):
-        layer.write(sink, [file(b"/big")], Root(os.fsencode(tmp_path)), EPOCH)
+        layer.write(sink, [file(b"/big")], Root(os.fsencode(tmp_path), epoch=EPOCH))
     assert b" size=8589934592\n" in sink.data
 
 
@@ -451,7 +455,9 @@ def test_a_file_that_changes_while_it_is_read(
     path = tmp_path / "busy"
     path.write_bytes(bytes(3 << 20))
     with pytest.raises(ListError) as caught:
-        layer.write(_Meddler(path, change), [file(b"/busy")], Root(os.fsencode(tmp_path)), EPOCH)
+        layer.write(
+            _Meddler(path, change), [file(b"/busy")], Root(os.fsencode(tmp_path), epoch=EPOCH)
+        )
     assert str(caught.value) == (
         "cannot pack /busy: it changed while it was read; build again when it is at rest"
     )
@@ -479,7 +485,7 @@ def test_a_full_disk_is_the_callers_to_tell(tmp_path: Path, suffix: str, small_l
         (tmp_path / "x").open("wb", buffering=0) as output,
         layer.compress(_Whole(output), suffix) as sink,
     ):
-        layer.write(sink, entries, Root(os.fsencode(tmp_path)), EPOCH)
+        layer.write(sink, entries, Root(os.fsencode(tmp_path), epoch=EPOCH))
 
 
 class _Whole:
@@ -531,7 +537,7 @@ def test_a_compressed_layer_is_written_while_it_is_packed(
 ) -> None:
     path = tmp_path / f"x{suffix}"
     with path.open("wb") as output, layer.compress(output, suffix) as sink:
-        made = layer.write(sink, ENTRIES, Root(os.fsencode(base)), EPOCH)
+        made = layer.write(sink, ENTRIES, Root(os.fsencode(base), epoch=EPOCH))
     assert Digest.of((GOLDEN / "small.tar").read_bytes()) == made.diff_id
     data = path.read_bytes()
     assert Layer(layer.MEDIA_TYPES[suffix], Digest.of(data), len(data), made.diff_id) == layer.read(

@@ -489,8 +489,12 @@ def paths_of(*lines: bytes, cwd: bytes = b"/w") -> list[tuple[bytes, bool]]:
             id="a deleted place",
         ),
         pytest.param(
-            [b'stat("/g", 0x7) = 0', b'statx(AT_FDCWD</x>, "/g") = 0', b'chdir("/z") = 0']
-            + [b'statx(AT_FDCWD</x>, "/g") = 0', b"@"],
+            [
+                b'statx(AT_FDCWD</x>, "/g") = 0',
+                b'chdir("/z") = 0',
+                b'statx(AT_FDCWD</x>, "/g") = 0',
+                b"@",
+            ],
             [b"/x/f"],
             id="-y tells again",
         ),

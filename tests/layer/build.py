@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from scratch_image.root import Root
-from test_layer import ENTRIES, GOLDEN, listing, make_base, packed
+from test_layer import ENTRIES, EPOCH, GOLDEN, listing, make_base, packed
 
 with tempfile.TemporaryDirectory() as directory:
-    root = Root(os.fsencode(make_base(Path(directory) / "base")))
+    root = Root(os.fsencode(make_base(Path(directory) / "base")), epoch=EPOCH)
     (GOLDEN / "small.tar").write_bytes(packed(ENTRIES, root))
 (GOLDEN / "small.txt").write_bytes(listing(GOLDEN / "small.tar"))

@@ -63,9 +63,7 @@ def main() -> None:
         for name, options in FORMS.items():
             capture(name, options)
     else:
-        subprocess.run(
-            ["unshare", "-m", "sh", "-c", TREE, "sh", HERE, sys.executable], check=True
-        )
+        subprocess.run(["unshare", "-m", "sh", "-c", TREE, "sh", HERE, sys.executable], check=True)
 
 
 if __name__ == "__main__":

@@ -4,5 +4,5 @@
 
 int main(void)
 {
-	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 || open("d/b.txt", O_RDONLY) < 0;
+	return ptrace(PTRACE_TRACEME, 0, 0, 0) == 0 || open("d/b.txt", O_RDONLY) < 0;
 }

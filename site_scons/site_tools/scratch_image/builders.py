@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
 from .image import Reference, Settings, architecture
-from .root import Root
+from .root import LATEST, Root
 from .steps import (
     ImageStep,
     LayerStep,
@@ -127,10 +128,21 @@ def _builders() -> dict[str, Any]:
     }
 
 
-def _builder(plan: Planner, comstr: str, suffix: str) -> Any:
+class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons has no types
+    """A builder whose targets are compared by content, whatever decider the project has set."""
+
+    def __call__(self, env: Any, *arguments: Any, **keywords: Any) -> Any:
+        nodes = super().__call__(env, *arguments, **keywords)
+        for node in nodes:
+            # After the call: SCons gives each target the project's decider at its end.
+            node.Decider(_is_other)
+        return nodes
+
+
+def _builder(plan: Planner, comstr: str, suffix: str) -> _StepBuilder:
     """Return a builder; setting the variable `comstr` replaces its line on the terminal."""
     make_file = SCons.Node.FS.get_default_fs().File
-    return SCons.Builder.Builder(
+    return _StepBuilder(
         action=SCons.Action.Action(_act, _announce, varlist=["_SCRATCH_IMAGE_STEP"]),
         emitter=functools.partial(_emit, plan, comstr),
         suffix=suffix,
@@ -220,7 +232,6 @@ def _emit(
     env.NoCache(plan.targets)
     env.Clean(plan.targets, [footprint.file, *map(_temporary, plan.targets)])
     for node in plan.targets:
-        node.Decider(_is_other)
         node.attributes.step, node.attributes.comstr = plan.step, comstr
         node.attributes.footprint = footprint
     return list(plan.targets), list(plan.sources)
@@ -257,7 +268,7 @@ def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
     stdin = [env.File(run.stdin)] if run.stdin else []
     name = f"{_stem(target[0])} ({run.name or 'default'})"
     step = TraceStep(name, _image_path(source[0], env), _command(run, env), env["STRACE"].encode())
-    record = target[0].target_from_source("", ".trace")
+    record = target[0].dir.File(f"{os.path.splitext(target[0].name)[0]}.trace")
     return Plan(step, [target[0], record], stdin, source)
 
 
@@ -342,9 +353,7 @@ def _references(target: Any, env: Any) -> tuple[Reference, ...]:
 
 def _claim(reference: Reference, target: Any) -> None:
     """Note that `target` bears the tag `reference`; InputError when another image does."""
-    owner, place = _tags.setdefault(
-        reference.canonical, (target.get_internal_path(), where())
-    )
+    owner, place = _tags.setdefault(reference.canonical, (target.get_internal_path(), where()))
     if owner != target.get_internal_path():
         raise InputError(
             f"cannot tag image {reference.familiar}: {owner} ({place}) has that tag; "
@@ -377,13 +386,13 @@ def _image_env(env: Any) -> dict[str, str]:
 
 
 def _epoch(env: Any) -> int:
-    try:
-        return int(env["SOURCE_DATE_EPOCH"])
-    except ValueError:
+    given = env["SOURCE_DATE_EPOCH"]
+    if not re.fullmatch("[0-9]+", str(given)) or int(given) > LATEST:
         raise InputError(
-            f"cannot use SOURCE_DATE_EPOCH {env['SOURCE_DATE_EPOCH']!r}: it is not a whole number; "
+            f"cannot use SOURCE_DATE_EPOCH {given!r}: it is not a whole number from 0 to {LATEST}; "
             "give seconds since 1970"
-        ) from None
+        )
+    return int(given)
 
 
 def _image_path(node: Any, env: Any) -> bytes:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from . import archive
-from .archive import Archive
 from .digest import Digest
 from .errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from requests import Response
+
+    from .archive import Archive
 
 _UNIX = "unix://"
 
@@ -103,6 +103,8 @@ def load(
     it gets the whole. InputError when the archive is broken; EngineError when the engine cannot
     be reached, or does not take the image.
     """
+    from . import archive
+
     image = archive.read(archive_path)
     found = _loaded(address, image)
     if found:

@@ -15,13 +15,15 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .digest import CHUNK, Digest
 from .errors import InputError, ListError
-from .filelist import Entry
 from .paths import parents, show
 from .root import Aspect, Kind, Root
+
+if TYPE_CHECKING:
+    from .filelist import Entry
 
 BLOCK = 512
 """Bytes of a tar header; contents are padded to a multiple."""
@@ -108,20 +110,20 @@ class Tally:
         return data
 
 
-def write(sink: Sink, entries: Iterable[Entry], root: Root, epoch: int) -> Layer:
+def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
     """Write `entries`, in any order, as one tar to `sink`; return it as an uncompressed layer.
 
     Contents and times of files come from `root`, all else from the entries. Members are sorted
-    by the components of their paths. A file's time is its own, but `epoch` (seconds since 1970)
-    where it is later or means nothing; all other times are `epoch`. ListError when an entry
+    by the components of their paths. A file's time is what `root` says, all other times are the
+    root's epoch: when a directory last changed is no matter of the image. ListError when an entry
     cannot be in a layer or its file is not as listed; OSError when `sink` cannot be written.
     """
     tally = Tally(sink=sink)
     for entry in _ordered(entries):
         if entry.kind == "file":
-            _write_file(tally, entry, root, epoch)
+            _write_file(tally, entry, root)
         else:
-            tally.write(_member(entry, 0, epoch))
+            tally.write(_member(entry, 0, root.epoch))
     tally.write(END)
     return Layer(MEDIA_TYPES[".tar"], tally.digest, tally.size, tally.digest)
 
@@ -350,14 +352,13 @@ def _member(entry: Entry, size: int, mtime: int) -> bytes:
     )
 
 
-def _write_file(tally: Tally, entry: Entry, root: Root, epoch: int) -> None:
+def _write_file(tally: Tally, entry: Entry, root: Root) -> None:
     status = root.status(entry.path, Aspect.MTIME)
     if status is None:
         raise _unpackable(entry, "it has gone", "build again to list anew")
     if status.kind is not Kind.FILE:
         raise _unpackable(entry, "it is no longer a regular file", "build again to list anew")
-    mtime = epoch if status.mtime is None else max(0, min(status.mtime, epoch))
-    tally.write(_member(entry, status.size, mtime))
+    tally.write(_member(entry, status.size, status.mtime))
     left = status.size
     with root.open(entry.path) as stream:
         while left and (chunk := stream.read(min(left, CHUNK))):

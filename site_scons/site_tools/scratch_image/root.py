@@ -18,6 +18,9 @@ from typing import BinaryIO
 from .errors import ListError
 from .paths import join, parents, show
 
+LATEST = 0o77777777777
+"""The latest time, in seconds since 1970, that a tar header holds in its digits."""
+
 MAX_LINKS = 40
 """Symbolic links followed in one lookup before the kernel answers ELOOP (path_resolution(7))."""
 
@@ -100,7 +103,7 @@ class Root:
         self,
         base: bytes = b"/",
         staged: Mapping[bytes, bytes] | None = None,
-        epoch: int = 2**63 - 1,
+        epoch: int = LATEST,
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to path on the machine.
 

@@ -156,7 +156,7 @@ class LayerStep(Step):
             entries = filelist.read(stream.read(), show(sources[0]))
         suffix = layer.suffix(targets[0])
         with replacing(targets[0]) as sink, layer.compress(sink, suffix) as stream:
-            written = layer.write(stream, entries, root, root.epoch)
+            written = layer.write(stream, entries, root)
         return f"{written.size / 1e6:.1f} MB"
 
 

@@ -156,7 +156,7 @@ class _Sorter:
         self._living: dict[bytes, _Task] = {}
         self._halves: dict[bytes, bytes] = {}
         self._superseded: set[bytes] = set()
-        attached = set(_ATTACHED.findall(text))
+        attached = set(_ATTACHED.findall(text)) if b" attached\n" in text else set()
         # On standard error this message may stand in the middle of another process's line.
         self._sort(_ATTACHED.sub(b"", text) if attached else text, attached)
         for pid in list(self._halves):
@@ -167,7 +167,7 @@ class _Sorter:
         column, start, take = _NO_COLUMN, 1, self.unparsed.append
         for line in text.split(b"\n"):
             # Most lines are whole calls of the process that the line before is of.
-            if line.startswith(column) and line[start : start + 1] >= b"a" and line[-1:] != b">":
+            if line.startswith(column) and line[-4:] != b"...>" and line[start:] >= b"a":
                 take(line[start:])
                 continue
             bracket, pid, rest = _fields(line)
@@ -363,7 +363,10 @@ _DEEPEST = 1 << 16
 
 # Skeletons, and what they mean.
 
-_TOKEN = re.compile(rb'(?<!\\)("(?:[^"\\]|\\.)*"(?:\.\.\.)?|<(?:[^<>\\]|\\.)*>)', re.DOTALL)
+# An escaped quote or bracket starts nothing: to try it would take hours in a hostile line.
+_TOKEN = re.compile(
+    rb'("(?<!\\")[^"\\]*(?:\\.[^"\\]*)*"(?:\.\.\.)?|<(?<!\\<)[^<>\\]*(?:\\.[^<>\\]*)*>)', re.DOTALL
+)
 _CALL = re.compile(rb"(\w+)\((.*?)\) += (-?\w+|\?)(.*)", re.DOTALL)
 _ADDRESS = re.compile(rb" 0x[0-9a-f]+")
 _REMARK = re.compile(
@@ -711,7 +714,8 @@ class _Reader:
     def _read(self, line: bytes, where: _Directory) -> _Directory:
         """Read a line; return where the task is now."""
         parts = _TOKEN.split(line)
-        skeleton = (*parts[:-1:2], _ADDRESS.sub(b" 0x", parts[-1]))
+        tail = parts[-1]
+        skeleton = (*parts[:-1:2], _ADDRESS.sub(b" 0x", tail) if b" 0x" in tail else tail)
         if skeleton not in self._shapes:
             self._shapes[skeleton] = _shape(parts)
         shape = self._shapes[skeleton]

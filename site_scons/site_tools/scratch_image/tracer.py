@@ -14,7 +14,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import elf, process
 from .errors import InputError, ListError, TraceError
@@ -90,7 +90,7 @@ class Run:
 _SHELL_ONLY = re.compile(r"[|&;()>$`*?\[\n]|(?:^|\s)[~#]\S*|<\s*<")
 _ASSIGNMENT = re.compile(r"\w+=")
 _QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\.)*)"|\\.""", re.DOTALL)
-_EXPANDED = re.compile(r"(?<!\\)[$`]")
+_EXPANDED = re.compile(r"[$`]")
 
 
 def _unquoted(command: str) -> str:
@@ -440,6 +440,7 @@ class _Settling:
         self._root = root
         self._started_ns = started_ns
         self._images = {os.path.realpath(machine): image for image, machine in root.staged.items()}
+        self._walked: dict[tuple[bytes, bool], Walk] = {}
         self._outputs: set[bytes] = set()
         self._made: set[bytes] = set()
         self._kinds: dict[bytes, Use] = {}
@@ -482,10 +483,17 @@ class _Settling:
             yield self._walk(access.real, follow=False)
 
     def _walk(self, path: bytes, follow: bool) -> Walk:
-        path = self._image(path)
+        key = self._image(path), follow
+        if key not in self._walked:
+            self._walked[key] = self._look_up(*key)
+        return self._walked[key]
+
+    def _look_up(self, path: bytes, follow: bool) -> Walk:
         while True:
             try:
-                return self._root.walk(path, follow=follow)
+                walk = self._root.walk(path, follow=follow)
+                # A link of the build tree may lead to a staged file.
+                return replace(walk, real=self._image(walk.real))
             except ListError:
                 # Who builds may not look there; the run could not, either.
                 path = os.path.dirname(path)

@@ -1,0 +1,503 @@
+"""The builders from a user's side: mistakes, options of SCons, odd names, text captured by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import NO_ENGINE, PACKAGE, Lab, Scons
+
+HEAD = """\
+DefaultEnvironment(tools=[])
+env = Environment(tools=["scratch_image"], toolpath=["{tool}"], DOCKER_HOST="{engine}")
+"""
+
+
+class Project:
+    """A directory with an SConstruct of a few lines."""
+
+    def __init__(self, directory: Path, scons: Scons, engine: str = NO_ENGINE) -> None:
+        self.directory = directory
+        self.scons = scons
+        self.head = HEAD.format(tool=PACKAGE.parent, engine=engine)
+
+    def run(self, sconstruct: str, *arguments: str, status: int = 0) -> str:
+        """Run SCons on `sconstruct`; return what it printed."""
+        (self.directory / "SConstruct").write_text(self.head + sconstruct)
+        ran = self.scons.run(self.directory, *arguments)
+        assert ran.returncode == status, ran.stdout
+        assert "Traceback" not in ran.stdout, ran.stdout
+        return ran.stdout
+
+    def compile(self, name: str, code: str, *flags: str) -> Path:
+        """Compile a C program."""
+        made = self.directory / name
+        subprocess.run(["gcc", "-x", "c", "-", "-o", made, *flags], input=code.encode(), check=True)
+        return made
+
+
+@pytest.fixture
+def project(tmp_path: Path, scons: Scons) -> Project:
+    return Project(tmp_path, scons)
+
+
+def _mistake(output: str) -> str:
+    """Return the one line that tells what is wrong."""
+    [line] = [line for line in output.splitlines() if line.startswith("scons: ***")]
+    return line
+
+
+# What goes wrong while a target is built
+
+
+def _script(lab: Lab, text: str) -> None:
+    (lab.world / "reader").unlink()
+    lab.write(lab.world / "reader", text)
+    (lab.world / "reader").chmod(0o755)
+
+
+def _foreign(lab: Lab) -> None:
+    data = bytearray((lab.world / "reader").read_bytes())
+    data[18] = 183
+    (lab.world / "reader").write_bytes(data)
+
+
+def _extra(lab: Lab, text: str) -> None:
+    lab.write(lab.project / "images/reader/reader.extra", text)
+
+
+BAD = [
+    pytest.param(lambda lab: (lab.world / "reader").unlink(),
+                 "cannot trace first: there is no {world}/reader; ", id="program missing"),
+    pytest.param(lambda lab: (lab.world / "reader").chmod(0o644),
+                 "cannot trace first: {world}/reader is no executable file; ", id="not executable"),
+    pytest.param(lambda lab: _script(lab, "no program\n"),
+                 "cannot trace first: {world}/reader cannot be executed: ", id="neither ELF nor script"),
+    pytest.param(_foreign, "cannot trace first: {world}/reader cannot be executed: ", id="foreign architecture"),
+    pytest.param(lambda lab: _script(lab, "#!/bin/sh\necho its last words >&2\nexit 3\n"),
+                 "its last words", id="other exit status"),
+    pytest.param(lambda lab: _script(lab, "#!/bin/sh\nkill -SEGV $$\n"),
+                 "SIGSEGV", id="killed by a signal"),
+    pytest.param(lambda lab: (lab.world / "lib2/libgreet.so").unlink(), "libgreet.so",
+                 id="library missing"),
+    pytest.param(lambda lab: _extra(lab, "relative\n/a/../b\n"),
+                 "cannot read extra list images/reader/reader.extra: "
+                 "images/reader/reader.extra:1: the path is not absolute, "
+                 "images/reader/reader.extra:2: the path has a . or .. in it; ",
+                 id="extra list that cannot be parsed"),
+    pytest.param(lambda lab: _extra(lab, f"{lab.world}/none\n"),
+                 "cannot find extra files: images/reader/reader.extra:1: {world}/none; ",
+                 id="extra file that does not exist"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def lab(tmp_path: Path, scons: Scons) -> Lab:
+    return Lab(tmp_path, scons).make()
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD)
+def test_bad_input_is_one_line_and_spoils_nothing(
+    lab: Lab, spoil: Callable[[Lab], None], message: str
+) -> None:
+    lab.build()
+    before = _tree(lab.out("").parent)
+    spoil(lab)
+
+    output = lab.build(status=2).output
+
+    assert message.format(world=lab.world) in _mistake(output)
+    assert _mistake(output).count(";") >= 1
+    after = _tree(lab.out("").parent)
+    assert {name: data for name, data in after.items() if name in before} == before
+    assert not [name for name in after if name.endswith(".new")]
+    # The mistake is not forgotten: without a mend, the next build says the same.
+    assert _mistake(lab.build(status=2).output) == _mistake(output)
+
+
+def _tree(directory: Path) -> dict[str, bytes]:
+    """Return all files but the footprints: a step that failed has none."""
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(directory.iterdir())
+        if not path.name.endswith(".footprint")
+    }
+
+
+def test_run_that_never_ends_is_ended_with_all_its_processes(project: Project) -> None:
+    program = project.directory / "sleeper"
+    program.write_text("#!/bin/sh\nsleep 1234.5 &\nsleep 1234.5\n")
+    program.chmod(0o755)
+
+    output = project.run(
+        f"from scratch_image import Run\nenv.Strace('x', '{program}', RUN=Run(timeout=0.5))\n",
+        status=2,
+    )
+
+    assert "cannot trace" in _mistake(output)
+    left = subprocess.run(["pgrep", "-f", "sleep 1234.5"], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def test_strace_that_is_missing(project: Project) -> None:
+    output = project.run("env.Strace('x', '/bin/true', STRACE='no-strace')\n", status=2)
+
+    assert "no-strace" in _mistake(output)
+    assert "apt-get install strace" in _mistake(output)
+
+
+def test_file_that_vanishes_between_list_and_tar(lab: Lab) -> None:
+    lab.build()
+    (lab.world / "extra1.txt").write_text("changed")
+    text = lab.out(".files").read_text()
+    (lab.world / "extra1.txt").unlink()
+    sconstruct = lab.project / "SConstruct"
+    sconstruct.write_text(sconstruct.read_text() + "env.LayerTar('again', 'again.files')\n")
+    (lab.project / "again.files").write_text(text)
+
+    output = lab.build("again.tar", status=2).output
+
+    assert f"cannot pack {lab.world}/extra1.txt: it has gone; " in _mistake(output)
+    assert not (lab.project / "again.tar").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_full_disk(lab: Lab) -> None:
+    small = lab.project / "build"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", small], check=True)
+    try:
+        output = lab.build(status=2).output
+
+        line = _mistake(output)
+        tar = "build/images/reader/reader.tar"
+        assert line == (
+            f"scons: *** [{tar}] cannot write {tar}: No space left on device; "
+            "free some space and build again"
+        )
+        assert not list(small.rglob("*.new"))
+        assert not lab.out(".tar").exists()
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+# What is wrong in an SConscript
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param("env.OciImage('x', 'x.tar', IMAGE_TAG='Upper')",
+                     "SConstruct:3: cannot tag image 'Upper': ", id="tag that Docker refuses"),
+        pytest.param("env.OciImage('x', 'x.tar', IMAGE_TAG='t'); "
+                     "env.OciImage('y', 'y.tar', IMAGE_TAG='t:latest')",
+                     "SConstruct:3: cannot tag image t:latest: x.oci.tar (SConstruct:3) has that "
+                     "tag; give each image its own", id="two images with one tag"),
+        pytest.param("env.Strace('x', ['/bin/true', '/bin/false'])",
+                     "SConstruct:3: cannot trace x.strace: it has not one program; "
+                     "name just one", id="two programs"),
+        pytest.param("env.Strace('x', '/bin/true', RUN='true | false')",
+                     "SConstruct:3: cannot read the command", id="command for a shell"),
+        pytest.param("env.OciImage('x', 'x.tar', SOURCE_DATE_EPOCH='now')",
+                     "SConstruct:3: cannot use SOURCE_DATE_EPOCH 'now': it is not a whole number "
+                     "from 0 to 8589934591; give seconds since 1970", id="epoch"),
+        pytest.param("env.OciImage('x', 'x.tar', SOURCE_DATE_EPOCH=-1)",
+                     "SConstruct:3: cannot use SOURCE_DATE_EPOCH -1: ", id="negative epoch"),
+        pytest.param("env.OciImage('x', 'x.tar', IMAGE_WORKDIR='srv')",
+                     "SConstruct:3: cannot set working directory 'srv' of the image: ",
+                     id="relative working directory"),
+        pytest.param("env.ScratchImage('x', {'usr/bin/x': 'x'})",
+                     "SConstruct:3: cannot stage 'usr/bin/x': it is not a plain absolute path; "
+                     "write the path that the file will have in the image", id="relative stage"),
+        pytest.param("from scratch_image import Run\n"
+                     "env.ScratchImage('x', '/bin/true', RUNS=[Run(name='a'), Run(name='a')])",
+                     "SConstruct:4: cannot tell runs apart: two have one name; ", id="run names"),
+        pytest.param("env.LayerTar('x', 'x.files', LAYERTARSUFFIX='.zip')",
+                     "SConstruct:3: cannot make layer x.zip: ", id="suffix of no compressor"),
+        pytest.param("env.ImageTree('nowhere')",
+                     "SConstruct:3: cannot read images: there is no directory nowhere; make it",
+                     id="no directory of images"),
+    ],
+)  # fmt: skip
+def test_mistake_in_an_sconscript_is_one_line_with_its_place(
+    project: Project, line: str, message: str
+) -> None:
+    output = project.run(line + "\n", status=2)
+
+    assert _mistake(output).startswith(f"scons: *** {message}")
+    assert "File " not in output
+
+
+# The engine
+
+
+def test_load_without_an_engine_is_an_error_when_asked_for(lab: Lab) -> None:
+    assert lab.build().steps == ["IMAGE", "LDD", "LIST", "TAR", "TRACE first", "TRACE second"]
+    assert lab.build(".").steps == []
+
+    output = lab.build("build/images/reader/reader.iid", status=2).output
+
+    assert f"cannot reach engine at {NO_ENGINE}: " in _mistake(output)
+
+
+def test_archive_without_an_engine_says_how_to_load_it(lab: Lab) -> None:
+    output = lab.build().output
+
+    assert (
+        f"no engine answers at {NO_ENGINE}: docker load -i build/images/reader/reader.oci.tar"
+        in output.splitlines()
+    )
+
+
+# SCons's own options
+
+
+def test_dry_run_tells_the_steps_and_does_nothing(lab: Lab) -> None:
+    planned = lab.build("-n")
+
+    assert planned.steps == ["IMAGE", "LDD", "LIST", "TAR", "TRACE first", "TRACE second"]
+    assert not lab.out(".files").exists()
+    assert lab.build().steps == planned.steps
+
+
+def test_question_is_answered_by_the_status(lab: Lab) -> None:
+    lab.build("-q", "images/reader", status=1)
+    lab.build()
+    lab.build("-q", "images/reader", status=0)
+    lab.write(lab.world / "data.txt", "new")
+    lab.build("-q", "images/reader", status=1)
+
+
+def test_clean_takes_all_away(lab: Lab) -> None:
+    lab.build()
+    lab.build("-c", "images/reader")
+
+    assert list(lab.out("").parent.glob("*")) == []
+
+
+def test_keep_going_builds_what_it_can(lab: Lab) -> None:
+    _extra(lab, "relative\n")
+
+    output = lab.build("-k", "images/reader", status=2)
+
+    assert output.steps == ["LDD", "TRACE first", "TRACE second"]
+
+
+def test_silent_says_nothing(lab: Lab) -> None:
+    assert lab.build("-s", "images/reader").output == ""
+
+
+def test_tree_names_the_footprints(lab: Lab) -> None:
+    output = lab.build("--tree=all", "images/reader").output
+
+    assert "footprint of build/images/reader/reader.tar" in output
+
+
+EXPLAINED = [
+    pytest.param(lambda lab: lab.write(lab.world / "data.txt", "new"), "data.txt: content changed",
+                 id="content"),
+    pytest.param(lambda lab: (lab.world / "data.txt").chmod(0o600),
+                 "data.txt: mode or owner changed from 0644 ", id="mode"),
+    pytest.param(lambda lab: ((lab.world / "link").unlink(),
+                              (lab.world / "link").symlink_to("same2.txt")),
+                 "link: link changed from same1.txt to same2.txt", id="link"),
+    pytest.param(lambda lab: lab.write(lab.world / "maybe", ""), "maybe: appeared", id="appeared"),
+    pytest.param(lambda lab: (lab.world / "only-stat.txt").unlink(), "only-stat.txt: vanished",
+                 id="vanished"),
+    pytest.param(lambda lab: lab.write(lab.world / "dir/two", ""), "dir: listing changed",
+                 id="listing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "phrase"), EXPLAINED)
+def test_explain_names_the_path_and_how_it_changed(
+    lab: Lab, edit: Callable[[Lab], None], phrase: str
+) -> None:
+    lab.build()
+    edit(lab)
+
+    output = lab.build("--debug=explain", "images/reader").output
+
+    assert f"scons: build/images/reader/reader.first.strace: {lab.world}/{phrase}" in output, output
+    assert output.count(f"reader.first.strace: {lab.world}/{phrase.split(' ')[0]}") == 1
+
+
+def test_implicit_cache(lab: Lab) -> None:
+    lab.build("--implicit-cache", "images/reader")
+    assert lab.build("--implicit-cache", "images/reader").steps == []
+    lab.write(lab.world / "data.txt", "new")
+
+    built = lab.build("--implicit-cache", "images/reader")
+
+    assert built.steps == ["IMAGE", "TAR", "TRACE first", "TRACE second"]
+
+
+def test_interactive_sees_what_changes_between_two_builds(lab: Lab) -> None:
+    lab.build()
+    commands = f"build images/reader\nshell rm {lab.world}/only-stat.txt\nbuild images/reader\n"
+    ran = subprocess.run(
+        [
+            *lab.scons.command(),
+            "--interactive",
+            f"engine={NO_ENGINE}",
+        ],
+        cwd=lab.project,
+        env={**os.environ, "PYTHONPATH": lab.scons.path},
+        input=commands,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert ran.stdout.count("TRACE") == 2, ran.stdout
+    assert lab.build().steps == []
+
+
+@pytest.mark.parametrize("decider", ["timestamp-newer", "timestamp-match", "content-timestamp"])
+def test_other_decider_of_the_project(lab: Lab, decider: str) -> None:
+    sconstruct = lab.project / "SConstruct"
+    sconstruct.write_text(
+        sconstruct.read_text().replace("env.Im", f"env.Decider('{decider}')\nenv.Im")
+    )
+    lab.build()
+    assert lab.build().steps == []
+    lab.write(lab.world / "dir/two", "")
+
+    assert lab.build().steps == ["TRACE first", "TRACE second"]
+    assert lab.build().steps == []
+
+
+def test_cache_dir_shares_no_trace(lab: Lab, tmp_path: Path) -> None:
+    sconstruct = lab.project / "SConstruct"
+    sconstruct.write_text(sconstruct.read_text() + f"env.CacheDir('{tmp_path}/cache')\n")
+    lab.build()
+    lab.write(lab.world / "data.txt", "new")
+    copy = tmp_path / "copy"
+    Lab.copy_project(lab.project, copy)
+
+    assert len(lab.build(project=copy).steps) == 6
+
+
+def test_users_line_replaces_ours(lab: Lab) -> None:
+    sconstruct = lab.project / "SConstruct"
+    sconstruct.write_text(
+        sconstruct.read_text().replace("env.Im", "env['LDDCOMSTR'] = 'libraries: $TARGET'\nenv.Im")
+    )
+
+    output = lab.build().output
+
+    assert "libraries: build/images/reader/reader.ldd" in output.splitlines()
+    assert "LDD  " not in output
+
+
+# What the steps are made of
+
+
+def test_odd_names_simply_work(project: Project) -> None:
+    names = [b"a b", b'"quoted"', b"it's", b"new\nline", b"latin\xe9", b"back\\slash", b"-> arrow"]
+    world = os.fsencode(project.directory / "odd names")
+    os.mkdir(world)
+    for name in names:
+        with open(os.path.join(world, name), "wb") as file:
+            file.write(name)
+    program = project.compile(
+        "show",
+        "#include <dirent.h>\n#include <fcntl.h>\n#include <unistd.h>\n"
+        'int main(int c, char **v) { chdir(v[1]); DIR *d = opendir("."); struct dirent *e;'
+        " while ((e = readdir(d))) close(open(e->d_name, O_RDONLY)); return 0; }",
+    )
+
+    project.run(f"env.ScratchImage('x', '{program}', RUNS=[['show', '{os.fsdecode(world)}']])\n")
+
+    listed = subprocess.run(
+        ["tar", "--quoting-style=escape", "-tf", "x.tar"],
+        cwd=project.directory,
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert listed.count(b"odd names/") == len(names) + 1
+    for name in names:
+        found = subprocess.run(
+            ["tar", "-xOf", "x.tar", "--no-wildcards", os.path.join(world, name)[1:]],
+            cwd=project.directory,
+            capture_output=True,
+            check=True,
+        )
+        assert found.stdout == name
+    assert "up to date" in project.run(
+        f"env.ScratchImage('x', '{program}', RUNS=[['show', '{os.fsdecode(world)}']])\n"
+    )
+
+
+def test_text_captured_by_hand(project: Project) -> None:
+    directory = project.directory
+    (directory / "data").write_text("data")
+    hand = ["strace", "-f", "-o", "hand.strace", "/bin/cat", str(directory / "data")]
+    subprocess.run(hand, cwd=directory, check=True, capture_output=True)
+    with (directory / "hand.ldd").open("wb") as output:
+        subprocess.run(["ldd", "/bin/cat"], check=True, stdout=output)
+
+    project.run("env.FileList('hand', ['hand.strace', 'hand.ldd'])\n")
+
+    listed = (directory / "hand.files").read_text()
+    assert f"{directory}/data run:hand\n" in listed
+    assert "/libc.so.6 needed-by" in listed or "/libc.so.6 run:hand" in listed
+    assert "target-of:/usr/lib64/ld-linux-x86-64.so.2" in listed
+
+
+PROGRAM = '#include <stdio.h>\nint main(void) { return puts("hello") < 0 || !fopen(DATA, "r"); }\n'
+
+
+def test_project_program_lies_at_its_image_path(project: Project) -> None:
+    (project.directory / "hello.c").write_text(PROGRAM)
+    (project.directory / "hello.dat").write_text("data")
+    sconstruct = """\
+cc = Environment(tools=["default"])
+hello = cc.Program("out/hello", "hello.c", CPPDEFINES={"DATA": '\\\\"/etc/hostname\\\\"'})
+files = {"/opt/hello/bin/hello": hello, "/opt/hello/hello.dat": "hello.dat"}
+env.ScratchImage("out/image/hello", files)
+"""
+
+    project.run(sconstruct)
+
+    listed = (project.directory / "out/image/hello.files").read_text()
+    assert "file 0755 0:0 /opt/hello/bin/hello program run:default staged\n" in listed
+    assert "file 0644 0:0 /opt/hello/hello.dat staged\n" in listed
+    assert str(project.directory) not in listed
+    assert "up to date" in project.run(sconstruct)
+
+    (project.directory / "hello.c").write_text(PROGRAM.replace("hello", "world"))
+    output = project.run(sconstruct)
+    assert [line.split()[0] for line in output.splitlines() if line[:5].isupper()] == [
+        "TRACE", "LDD", "TAR", "IMAGE",
+    ]  # fmt: skip
+    assert "up to date" in project.run(sconstruct)
+
+    (project.directory / "hello.dat").write_text("other")
+    output = project.run(sconstruct)
+    assert "TRACE" not in output
+    assert "TAR  " in output
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.zst"])
+def test_compressed_layers_hold_the_same(project: Project, suffix: str) -> None:
+    project.run(f"env.ScratchImage('x', '/bin/true', LAYERTARSUFFIX='{suffix}')\n")
+
+    made = project.directory / f"x{suffix}"
+    flags = {".tar": [], ".tar.gz": ["-z"], ".tar.zst": ["--zstd"]}[suffix]
+    listed = subprocess.run(["tar", *flags, "-tf", made], capture_output=True, check=True).stdout
+    assert b"usr/bin/true" in listed.split()
+    assert (project.directory / "x.oci.tar").exists()
+
+
+def test_user_values_stay(project: Project) -> None:
+    tool = f"tools=['scratch_image'], toolpath=['{PACKAGE.parent}']"
+    project.run(
+        f"other = Environment({tool}, STRACE='mine')\n"
+        "assert other['STRACE'] == 'mine'\n"
+        f"assert other.Clone({tool})['STRACE'] == 'mine'\n"
+    )

@@ -1,0 +1,887 @@
+"""Tests of tracer.py: real strace on real programs (tracer/*.c), in the file system as it is."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scratch_image import process, tracer
+from scratch_image.errors import InputError, TraceError
+from scratch_image.root import Aspect, Root
+from scratch_image.strace import Access, Log, Problem, Use, parse
+from scratch_image.tracer import Record, Run, Trace, Used, read_record, settle, write_record
+
+SOURCES = os.path.join(os.path.dirname(__file__), "tracer")
+
+FLAGS = {
+    "m32": ["-m32"],
+    "noptrace": ["-lseccomp"],
+    "refuses": ["-lseccomp"],
+    "static": ["-static"],
+    "uring": ["-luring"],
+}
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with every program of tracer/*.c, and open.c in two more kinds."""
+    where = tmp_path_factory.mktemp("programs").resolve()
+    names = [os.path.basename(source)[:-2] for source in glob.glob(SOURCES + "/*.c")]
+    for name in [*names, "m32", "static"]:
+        source = "open" if name in ("m32", "static") else name
+        command = ["gcc", "-O1", "-w", "-pthread", "-o", f"{where}/{name}"]
+        subprocess.run([*command, f"{SOURCES}/{source}.c", *FLAGS.get(name, [])], check=True)
+    return where
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory, full of files and links, in which programs run."""
+    where = tmp_path.resolve()
+    for name in ("d/real/a.txt", "d/b.txt", "d/c.txt", "d/e.txt"):
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        (where / name).write_text(name)
+    (where / "d/sub").mkdir()
+    (where / "d/link").symlink_to("real")
+    (where / "d/real/l1").symlink_to("a.txt")
+    (where / "d/real/l2").symlink_to("a.txt")
+    (where / "d/sub/chain").symlink_to("../link/l1")
+    monkeypatch.chdir(where)
+    settle_clock()
+    return where
+
+
+def settle_clock() -> None:
+    """Wait until files made from now on have a later ctime: the clock of ctimes ticks slowly."""
+    time.sleep(0.02)
+
+
+def traced(program: Path | bytes, *argv: str, root: Root | None = None, **run: object) -> Trace:
+    """Return the trace of a program, run where the test is."""
+    path = program if isinstance(program, bytes) else os.fsencode(program)
+    words = (path, *map(os.fsencode, argv))
+    settings = replace(Run("demo", words, cwd=os.getcwdb()), **run)  # type: ignore[arg-type]
+    return tracer.trace(settings, path, root or Root())
+
+
+def below(record: Record, where: Path) -> dict[str, str]:
+    """Return what of a record lies below `where`: path from there, and kind."""
+    start = os.fsencode(where) + b"/"
+    return {
+        os.fsdecode(use.path.removeprefix(start)): use.kind.value
+        for use in record.uses
+        if use.path.startswith(start)
+    }
+
+
+def kinds(record: Record) -> dict[bytes, Use]:
+    return {use.path: use.kind for use in record.uses}
+
+
+# What programs do.
+
+
+def test_names_start_from_the_working_directory(programs: Path, site: Path) -> None:
+    assert below(traced(programs / "chdirs").record, site) == {
+        "d": "stat",
+        "d/b.txt": "read",
+        "d/c.txt": "stat",
+        "d/link": "link",
+        "d/real": "list",
+        "d/real/a.txt": "read",
+        "d/real/l1": "link",
+        "d/real/l2": "link",
+        "d/real/nope": "absent",
+        "d/sub/chain": "link",
+    }
+
+
+def test_tasks_share_a_working_directory(programs: Path, site: Path) -> None:
+    trace = traced(programs / "clonefs")
+    assert below(trace.record, site) == {
+        "d": "stat",
+        "d/b.txt": "stat",
+        "d/real": "stat",
+        "d/real/a.txt": "stat",
+    }
+    assert kinds(trace.record)[b"/etc/passwd"] is Use.STAT
+
+
+def test_threads_signals_and_vfork(programs: Path, site: Path) -> None:
+    record = traced(programs / "threads").record
+    assert below(record, site) == {"d/b.txt": "read", "d/c.txt": "read"}
+    assert kinds(record)[b"/nonexistent"] is Use.ABSENT
+    assert kinds(record)[b"/usr/bin/true"] is Use.EXEC
+
+
+def test_a_thread_executes(programs: Path, site: Path) -> None:
+    shutil.copy("/bin/true", site / "d/prog")
+    settle_clock()
+    assert below(traced(programs / "threadexec").record, site) == {"d": "stat", "d/prog": "exec"}
+
+
+def test_files_without_names_and_names_without_files(programs: Path, site: Path) -> None:
+    record = traced(programs / "memfd").record
+    assert below(record, site) == {"d/b.txt": "read"}
+    assert kinds(record)[b"/usr/bin/true"] is Use.READ
+    assert kinds(record)[b"/etc/hostname"] is Use.READ
+    assert not [use for use in record.uses if use.path.startswith((b"/proc", b"/dev", b"/mem"))]
+
+
+def test_rare_calls(programs: Path, site: Path) -> None:
+    assert below(traced(programs / "misc").record, site) == {
+        "d": "stat",
+        "d/b.txt": "stat",
+        "d/c.txt": "stat",
+        "d/e.txt": "read",
+        "d/link": "link",
+        "d/real/a.txt": "stat",
+        "d/sub": "stat",
+    }
+
+
+def test_libraries_opened_by_name(programs: Path, site: Path) -> None:
+    record = traced(programs / "dlopens").record
+    libraries = {os.path.basename(use.path) for use in record.uses if use.kind is Use.READ}
+    assert {b"SJIS.so", b"libc.so.6"} <= libraries
+    assert any(name.startswith(b"libz.so.1") for name in libraries)
+
+
+@pytest.mark.parametrize("kind", ["open", "static", "m32"])
+def test_kinds_of_program(kind: str, programs: Path, site: Path) -> None:
+    trace = traced(programs / kind, "d/b.txt")
+    assert below(trace.record, site) == {"d/b.txt": "read"}
+    loaders = [os.path.basename(use.path) for use in trace.record.uses if use.kind is Use.EXEC]
+    expected = {"open": [b"ld-linux-x86-64.so.2"], "static": [], "m32": [b"ld-linux.so.2"]}
+    assert sorted([kind.encode(), *expected[kind]]) == sorted(loaders)
+
+
+def test_32_bit_calls(programs: Path, site: Path) -> None:
+    assert below(traced(programs / "int80").record, site) == {"d/b.txt": "read"}
+
+
+def test_io_uring_is_refused(programs: Path, site: Path) -> None:
+    assert below(traced(programs / "uring").record, site) == {"d/b.txt": "read"}
+
+
+def test_a_debugger_looked_for_in_vain(programs: Path, site: Path) -> None:
+    assert below(traced(programs / "selfptrace").record, site) == {"d/b.txt": "read"}
+
+
+def test_a_filter_of_the_programs_own(programs: Path, site: Path) -> None:
+    found = below(traced(programs / "refuses").record, site)
+    assert found["d/c.txt"] == "stat"
+
+
+def test_missing_sockets_are_absent(programs: Path, site: Path) -> None:
+    assert below(traced(programs / "talks").record, site) == {"d/nobody": "absent"}
+
+
+def test_descriptors_that_come_by_message(programs: Path, site: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server, open("d/b.txt", "rb") as passed:
+        server.bind("socket")
+        server.listen()
+
+        def send() -> None:
+            client, _ = server.accept()
+            with client:
+                socket.send_fds(client, [b"x"], [passed.fileno()])
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        settle_clock()
+        record = traced(programs / "passes", "socket").record
+        sender.join()
+    assert below(record, site) == {"d/b.txt": "read", "socket": "stat"}
+
+
+def test_odd_names(programs: Path, site: Path) -> None:
+    names = ['q"uote', "back\\slash", "new\nline", "\udcff\udcfe", "café", "a<b>c", "a, b) = 3"]
+    names += [" <unfinished ...>", "ctl\1\x022", "tab\t", "x (deleted)", "it's"]
+    (site / "odd").mkdir()
+    for name in names:
+        (site / "odd" / name).touch()
+    settle_clock()
+    try:
+        found = below(traced(programs / "names").record, site)
+    finally:
+        subprocess.run(["rm", "-rf", site / "odd"], check=True)
+    assert {f"odd/{name}": "read" for name in names}.items() <= found.items()
+    assert found["odd"] == "stat"
+    assert found["odd/" + "L" * 250] == "write"
+
+
+def test_outputs(programs: Path, site: Path) -> None:
+    (site / "o").mkdir()
+    for name in ("changed", "unchanged", "removed"):
+        (site / "o" / name).write_text("old")
+    settle_clock()
+    made = ["created", "dir", "dir/file", "fifo", "link", "renamed", "socket", "symlink", "tmpfile"]
+    assert below(traced(programs / "writes").record, site) == {
+        **{f"o/{name}": "write" for name in [*made, "changed", "removed"]},
+        "o": "stat",
+        "o/unchanged": "read",
+    }
+
+
+# What the kernel does without a call.
+
+
+def test_interpreters_of_scripts(site: Path) -> None:
+    (site / "inner").write_text("#! /usr/bin/env -S sh\nexit 0\n")
+    (site / "outer").write_text(f"#!{site}/bin/inner argument\n")
+    for name in ("inner", "outer"):
+        (site / name).chmod(0o755)
+    (site / "bin").symlink_to(".")
+    settle_clock()
+    record = traced(site / "outer").record
+    assert below(record, site) == {"bin": "link", "inner": "exec", "outer": "exec"}
+    executed = {use.path for use in record.uses if use.kind is Use.EXEC}
+    assert {b"/usr/bin/env", b"/usr/bin/dash"} <= executed
+    assert any(os.path.basename(path).startswith(b"ld-linux") for path in executed)
+    assert kinds(record)[b"/lib64"] is Use.LINK
+
+
+def test_a_missing_interpreter_is_an_error(site: Path) -> None:
+    (site / "script").write_text("#!/no/such/interpreter\n")
+    (site / "script").chmod(0o755)
+    settle_clock()
+    assert message(site / "script") == (
+        f"cannot trace demo: {site}/script cannot be executed: No such file or directory; "
+        "build it for this machine, or install its interpreter"
+    )
+
+
+# The root.
+
+
+def test_staged_files_are_recorded_at_their_image_paths(programs: Path, site: Path) -> None:
+    root = Root(
+        staged={
+            b"/usr/bin/demo": os.fsencode(programs / "open"),
+            b"/etc/demo.conf": os.fsencode(site / "d/link/a.txt"),
+        }
+    )
+    (site / "alias").symlink_to("d/real/a.txt")
+    names = (b"d/link/a.txt", b"d/real/a.txt", b"alias")
+    run = Run("demo", (b"demo", *names), cwd=os.getcwdb())
+    trace = tracer.trace(run, b"/usr/bin/demo", root)
+    assert below(trace.record, site) == {"alias": "link"}
+    found = kinds(trace.record)
+    assert found[b"/usr/bin/demo"] is Use.EXEC
+    assert found[b"/etc/demo.conf"] is Use.READ
+    assert (b"/usr/bin/demo", Aspect.CONTENT) in root.looked
+    assert os.fsencode(programs / "open") not in found
+
+
+def test_what_the_trace_depends_on_is_looked_at(programs: Path, site: Path) -> None:
+    root = Root()
+    traced(programs / "chdirs", root=root)
+    start = os.fsencode(site)
+    assert {
+        (os.fsdecode(path[len(start) + 1 :]), aspect)
+        for path, aspect in root.looked
+        if path.startswith(start)
+    } == {
+        ("d", Aspect.SIZE),
+        ("d/b.txt", Aspect.CONTENT),
+        ("d/c.txt", Aspect.SIZE),
+        ("d/link", Aspect.STAT),
+        ("d/real", Aspect.LISTING),
+        ("d/real/a.txt", Aspect.CONTENT),
+        ("d/real/l1", Aspect.STAT),
+        ("d/real/l2", Aspect.STAT),
+        ("d/real/nope", Aspect.STAT),
+        ("d/sub/chain", Aspect.STAT),
+    }
+
+
+def test_outputs_and_the_kernels_trees_are_not_looked_at(programs: Path, site: Path) -> None:
+    (site / "o").mkdir()
+    (site / "o/changed").touch()
+    (site / "o/removed").touch()
+    settle_clock()
+    root = Root()
+    traced(programs / "writes", root=root)
+    looked = {path for path, _ in root.looked}
+    assert os.fsencode(site / "o/changed") not in looked
+    assert not [path for path in looked if path.startswith((b"/proc", b"/dev", b"/sys"))]
+
+
+def test_of_the_loaders_cache_only_its_answers_are_looked_at(programs: Path, site: Path) -> None:
+    root = Root()
+    record = traced(programs / "open", root=root).record
+    assert kinds(record)[tracer.LD_CACHE] is Use.READ
+    assert (tracer.LD_CACHE, Aspect.STAT) in root.looked
+    assert (tracer.LD_CACHE, Aspect.CONTENT) not in root.looked
+    assert (b"libc.so.6", Aspect.SONAME) in root.looked
+
+
+def test_without_the_loaders_cache_no_answer_is_looked_at(programs: Path, site: Path) -> None:
+    root = Root()
+    traced(programs / "static", root=root)
+    assert not [name for name, aspect in root.looked if aspect is Aspect.SONAME]
+
+
+def test_looks_of_before_are_kept() -> None:
+    root = Root()
+    root.look(b"/kept", Aspect.HARD)
+    settle(Log(()), root, 1)
+    assert root.looked == {(b"/kept", Aspect.HARD)}
+
+
+# The environment.
+
+
+def test_environment_and_standard_input(site: Path) -> None:
+    check = 'test "$A$PATH$HOME$LANG" = "1$B/" && test "$(wc -l)" = 2 && test $(umask) = 0022'
+    (site / "input").write_text("one\ntwo\n")
+    settle_clock()
+    path = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    trace = traced(
+        b"/bin/sh",
+        "-c",
+        check,
+        environment={b"A": b"1", b"B": path},
+        stdin=os.fsencode(site / "input"),
+    )
+    assert trace.files > 0
+    env = traced(b"/bin/sh", "-c", 'test -z "$(cat)" && exec env -i /bin/true', stdin=None)
+    assert env.files > 0
+
+
+def test_the_runs_own_path_wins(site: Path) -> None:
+    environment = {b"PATH": b"/bin", b"HOME": b"/tmp"}
+    traced(b"/bin/sh", "-c", 'test "$PATH$HOME" = /bin/tmp', environment=environment)
+
+
+def test_expected_status_and_counts(site: Path) -> None:
+    trace = traced(b"/bin/sh", "-c", "cat /no/such; exit 7", status=7)
+    assert kinds(trace.record)[b"/no"] is Use.ABSENT
+    absent = [use for use in trace.record.uses if use.kind is Use.ABSENT]
+    assert trace.absent == len(absent)
+    assert trace.files == len(trace.record.uses) - len(absent)
+    assert 0 < trace.seconds < 20
+
+
+def test_text_reads_back(programs: Path, site: Path) -> None:
+    root = Root()
+    trace = traced(programs / "threads", root=root)
+    log = parse(trace.text, os.getcwdb())
+    assert log.unparsed == ()
+    assert settle(log, Root(), time.time_ns()) == trace.record
+
+
+def test_records_do_not_depend_on_the_scheduler(programs: Path, site: Path) -> None:
+    records = {write_record(traced(programs / "threads").record) for _ in range(4)}
+    assert len(records) == 1
+
+
+def test_nothing_is_left_behind(
+    programs: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(site / "tmp"))
+    traced(programs / "open", "d/b.txt")
+    message(programs / "open", "d/nothing")
+    assert os.listdir("tmp") == []
+
+
+@pytest.mark.parametrize("tool", [None, b"/usr/bin/taskset"])
+def test_pinning_needs_no_taskset(
+    tool: bytes | None, programs: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = process.find
+    monkeypatch.setattr(process, "find", lambda name: tool if name == b"taskset" else find(name))
+    check = f"test $(nproc) {'=' if tool else '-ge'} 1"
+    traced(b"/bin/sh", "-c", check)
+
+
+# Set-id programs.
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture
+def setid(programs: Path, site: Path) -> Path:
+    shutil.copy(programs / "setid", site / "setid")
+    os.chown(site / "setid", 65534, -1)
+    (site / "setid").chmod(0o4755)
+    settle_clock()
+    return site / "setid"
+
+
+@needs_root
+def test_a_set_id_program_keeps_its_privileges(setid: Path, site: Path) -> None:
+    assert below(traced(setid).record, site) == {"setid": "exec"}
+
+
+@needs_root
+def test_privileges_that_strace_took_are_an_error(setid: Path, site: Path) -> None:
+    tool = old_strace(site, "6.1", real=True)
+    run = Run("demo", (b"sh", b"-c", b"./setid; exit 0"), cwd=os.getcwdb())
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(run, b"/bin/sh", Root(), tool)
+    assert str(caught.value) == (
+        f"cannot trust the trace of demo: {setid} is set-id, and ran without its privileges; "
+        "trace as root, with strace 6.2 or newer"
+    )
+
+
+@needs_root
+def test_file_capabilities_count_for_who_is_not_root(
+    programs: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(programs / "open", site / "capable")
+    value = bytes.fromhex("01000002002000000000000000000000000000 00")
+    os.setxattr(site / "capable", "security.capability", value)
+    settle_clock()
+    assert below(traced(site / "capable").record, site) == {"capable": "exec"}
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert message(site / "capable").startswith(
+        f"cannot trust the trace of demo: {site}/capable is set-id"
+    )
+
+
+# Errors.
+
+
+def message(program: Path | bytes, *argv: str, **run: object) -> str:
+    """Return the text of the TraceError that a trace ends with."""
+    with pytest.raises(TraceError) as caught:
+        traced(program, *argv, **run)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_no_strace(programs: Path) -> None:
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), b"no-strace")
+    assert str(caught.value) == ("cannot trace demo: there is no no-strace; apt-get install strace")
+
+
+def old_strace(where: Path, version: str, *, real: bool = False) -> bytes:
+    """Return a strace that says it is `version`, and works only when `real`."""
+    tool = where / "strace"
+    body = 'exec /usr/bin/strace "$@"' if real else "exit 1"
+    tool.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo "strace -- version {version}" && exit\n{body}\n'
+    )
+    tool.chmod(0o755)
+    return os.fsencode(tool)
+
+
+@pytest.mark.parametrize(
+    ("version", "cause"),
+    [
+        pytest.param(
+            "4.26",
+            "is strace 4.26, which does not know all calls; install 5.10 or newer",
+            id="too old",
+        ),
+        pytest.param(
+            "none",
+            "does not tell its version as strace does; apt-get install strace",
+            id="another program",
+        ),
+    ],
+)
+def test_unfit_strace(version: str, cause: str, tmp_path: Path) -> None:
+    tool = old_strace(tmp_path, version)
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), tool)
+    assert str(caught.value) == f"cannot trace demo: {tmp_path}/strace {cause}"
+
+
+def test_forbidden_ptrace(programs: Path) -> None:
+    tool = os.fsencode(programs / "noptrace")
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), tool)
+    assert str(caught.value) == (
+        "cannot trace demo: the kernel forbids ptrace; in Docker give --cap-add SYS_PTRACE (and, "
+        "before Docker 19.03, --security-opt seccomp=unconfined), on a host set "
+        "kernel.yama.ptrace_scope=0"
+    )
+
+
+def test_bad_flags() -> None:
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), flags=(b"--nonsense",))
+    assert str(caught.value).startswith("cannot trace demo: strace failed and said ")
+    assert "nonsense" in str(caught.value)
+    assert str(caught.value).endswith("; correct its flags")
+
+
+def test_more_flags() -> None:
+    trace = tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), flags=(b"-ttt",))
+    assert kinds(trace.record)[b"/usr/bin/true"] is Use.EXEC
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        pytest.param("none", "there is no {}/none; build or install it", id="missing"),
+        pytest.param("d/none/x", "there is no {}/d/none; build or install it", id="missing above"),
+        pytest.param("dangling", "there is no {}/none; build or install it", id="dangling link"),
+        pytest.param(
+            "d",
+            "{}/d is no executable file; name the program, and make it executable",
+            id="directory",
+        ),
+        pytest.param(
+            "d/b.txt",
+            "{}/d/b.txt is no executable file; name the program, and make it executable",
+            id="not executable",
+        ),
+        pytest.param(
+            "broken",
+            "{}/broken cannot be executed: Exec format error; build it for this machine, or "
+            "install its interpreter",
+            id="foreign",
+        ),
+    ],
+)
+def test_unfit_programs(name: str, cause: str, site: Path) -> None:
+    (site / "broken").write_bytes(b"\x7fELF garbage")
+    (site / "broken").chmod(0o755)
+    (site / "dangling").symlink_to("none")
+    settle_clock()
+    assert message(site / name) == f"cannot trace demo: {cause.format(site)}"
+
+
+def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(os.fsencode(tmp_path)))
+    assert str(caught.value) == (
+        f"cannot trace demo: its root is {tmp_path}, but a run sees the machine's own; "
+        "list that root's files by ldd and extra lists"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [
+        pytest.param(
+            "echo one >&2; echo two >&2; exit 3",
+            "it ended with status 3, not with status 0, and said 'one | two'",
+            id="status",
+        ),
+        pytest.param(
+            "kill -SEGV $$",
+            "it was ended by SIGSEGV, not with status 0, and said ''",
+            id="signal",
+        ),
+        pytest.param(
+            "yes x | head -301 | tr -d '\\n' >&2; exit 1",
+            f"it ended with status 1, not with status 0, and said '...{'x' * 300}'",
+            id="much to say",
+        ),
+    ],
+)
+def test_unexpected_ends(command: str, cause: str, site: Path) -> None:
+    assert message(b"/bin/sh", "-c", command) == (
+        f"cannot trace demo: {cause}; correct the run, or let it expect that"
+    )
+
+
+def test_runs_that_never_end(site: Path) -> None:
+    text = message(b"/bin/sh", "-c", "setsid sleep 91 & echo $!; exit", timeout=0.7)
+    assert text == (
+        "cannot trace demo: after 0.7 s it still ran (sleep\\04091); "
+        "give it a longer timeout, or a command that ends"
+    )
+    assert subprocess.run(["pgrep", "-f", "^sleep 91"], check=False).returncode == 1
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("what", "cause"),
+    [
+        pytest.param("chroot", "chroot gave the run another view of the file system", id="chroot"),
+        pytest.param(
+            "namespace", "unshare gave the run another view of the file system", id="unshare"
+        ),
+        pytest.param(
+            "untraced", "clone made a process that strace may not follow", id="CLONE_UNTRACED"
+        ),
+        pytest.param(
+            "handle", "open_by_handle_at opened a file without naming it", id="open_by_handle_at"
+        ),
+    ],
+)
+def test_what_hides_something(what: str, cause: str, programs: Path, site: Path) -> None:
+    assert message(programs / "hides", what) == (
+        f"cannot trust the trace of demo: {cause}; run it without that, "
+        "or name its files in an extra list"
+    )
+
+
+def test_lines_that_are_not_understood() -> None:
+    # With -k strace prints where in the program each call comes from.
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), flags=(b"-k",))
+    found = re.fullmatch(
+        r"cannot trust the trace of demo: ([0-9]+) lines of it are not understood, "
+        r"the first is '> .*'; report this, with the version of strace",
+        str(caught.value),
+    )
+    assert found
+    assert int(found[1]) > 1
+
+
+def test_all_problems_are_told() -> None:
+    problems = (Problem(b"a", "did one thing"), Problem(b"b", "did another"))
+    with pytest.raises(TraceError, match="demo: a did one thing, b did another; run it without"):
+        tracer._check_log(Run("demo", (b"x",)), Log((), problems=problems))
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        pytest.param(lambda site: (site / "d/b.txt").write_text("new"), "d/b.txt", id="content"),
+        pytest.param(lambda site: (site / "d/b.txt").chmod(0o600), "d/b.txt", id="mode"),
+        pytest.param(lambda site: (site / "d/real/new").touch(), "d/real", id="listing"),
+    ],
+)
+def test_inputs_that_change_meanwhile(
+    change: Callable[[Path], object], path: str, site: Path
+) -> None:
+    def meanwhile() -> None:
+        while not (site / "started").exists():
+            time.sleep(0.01)
+        change(site)
+        (site / "go").touch()
+
+    other = threading.Thread(target=meanwhile, daemon=True)
+    other.start()
+    script = "cat d/b.txt; ls d/real; : > started; until test -e go; do sleep 0.02; done"
+    text = message(b"/bin/sh", "-c", script)
+    other.join()
+    assert text == (
+        f"cannot trust the trace of demo: {site}/{path} changed while it ran; "
+        "build again when it is at rest"
+    )
+
+
+def test_own_changes_to_a_listed_directory_are_no_error(site: Path) -> None:
+    script = "ls d >/dev/null; : > d/new; : > d/gone; rm d/gone"
+    assert below(traced(b"/bin/sh", "-c", script).record, site) == {
+        "d": "list",
+        "d/new": "write",
+    }
+
+
+# Settling, seen alone.
+
+
+def settled(*accesses: Access, root: Root | None = None, started_ns: int = 1) -> dict[bytes, Use]:
+    return kinds(settle(Log(accesses), root or Root(), started_ns))
+
+
+def test_the_strongest_use_counts(site: Path) -> None:
+    path = os.fsencode(site / "d/b.txt")
+    uses = [Use.STAT, Use.READ, Use.STAT]
+    later = time.time_ns()
+    assert settled(*[Access(path, use) for use in uses], started_ns=later) == {path: Use.READ}
+
+
+def test_a_candidate_that_does_not_agree_is_dropped(site: Path) -> None:
+    path, other = os.fsencode(site / "d/b.txt"), os.fsencode(site / "b.txt")
+    accesses = [
+        Access(place, kind, sure=False)
+        for place in (path, other)
+        for kind in (Use.STAT, Use.ABSENT)
+    ]
+    assert settled(*accesses) == {path: Use.STAT, other: Use.ABSENT}
+
+
+def test_what_was_absent_and_is_there_now(site: Path) -> None:
+    path = os.fsencode(site / "d/b.txt")
+    assert settled(Access(path + b"/", Use.ABSENT)) == {path: Use.STAT}
+
+
+def test_an_unknown_start_takes_all_writes_for_outputs(site: Path) -> None:
+    path = os.fsencode(site / "d/b.txt")
+    write = Access(path, Use.WRITE)
+    assert settled(write, started_ns=0) == {path: Use.WRITE}
+    assert settled(write, started_ns=time.time_ns()) == {path: Use.STAT}
+
+
+def test_dots_lead_out_of_the_kernels_trees(site: Path) -> None:
+    path = os.fsencode(site / "d/b.txt")
+    assert settled(Access(b"/proc/.." + path, Use.STAT)) == {path: Use.STAT}
+
+
+def test_below_what_the_run_made_nothing_is_an_input(site: Path) -> None:
+    made = os.fsencode(site / "d")
+    accesses = [Access(made, Use.CREATE, follow=False), Access(made + b"/none", Use.ABSENT)]
+    assert settled(*accesses, started_ns=0) == {made: Use.WRITE}
+
+
+def test_a_path_that_is_too_long_ends_where_it_can_be_seen() -> None:
+    assert settled(Access(b"/usr/" + b"x" * 300 + b"/y", Use.STAT)) == {b"/usr": Use.STAT}
+
+
+def test_an_interpreter_is_relative_to_the_root(site: Path) -> None:
+    script = site / "script"
+    script.write_text("#!bin/dash\n")
+    settle_clock()
+    found = settled(Access(os.fsencode(script), Use.EXEC), started_ns=time.time_ns())
+    assert found[b"/usr/bin/dash"] is Use.EXEC
+
+
+def test_interpreters_that_name_each_other_end(site: Path) -> None:
+    script = site / "script"
+    script.write_text(f"#!{script}\n")
+    path = os.fsencode(script)
+    assert settled(Access(path, Use.EXEC), started_ns=time.time_ns()) == {path: Use.EXEC}
+
+
+# Records as text.
+
+RECORD = Record(
+    (
+        Used(Use.STAT, b"/"),
+        Used(Use.LINK, b"/bin"),
+        Used(Use.READ, b"/etc/a b\n\xff\\"),
+        Used(Use.WRITE, b"/tmp/out"),
+        Used(Use.LIST, b"/usr"),
+        Used(Use.EXEC, b"/usr/bin/true"),
+        Used(Use.ABSENT, b"/x"),
+    )
+)
+
+TEXT = rb"""# scratch_image trace 1
+stat /
+link /bin
+read /etc/a\040b\012\377\134
+write /tmp/out
+list /usr
+exec /usr/bin/true
+absent /x
+"""
+
+
+def test_record_as_text() -> None:
+    assert write_record(RECORD) == TEXT
+    assert read_record(TEXT) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "cause"),
+    [
+        pytest.param(b"", 1, "it is no whole record", id="empty"),
+        pytest.param(b"# another\n", 1, "it is no whole record", id="header"),
+        pytest.param(TEXT + b"stat", 1, "it is no whole record", id="cut"),
+        pytest.param(TEXT + b"\n", 9, "it is no kind and link-free path", id="empty line"),
+        pytest.param(TEXT + b"look /y\n", 9, "it is no kind and link-free path", id="kind"),
+        pytest.param(TEXT + b"create /y\n", 9, "it is no kind and link-free path", id="log only"),
+        pytest.param(TEXT + b"stat y\n", 9, "it is no kind and link-free path", id="relative"),
+        pytest.param(TEXT + b"stat /y/../z\n", 9, "it is no kind and link-free path", id="dots"),
+        pytest.param(TEXT + b"stat /y z\n", 9, "it is no kind and link-free path", id="blank"),
+        pytest.param(TEXT + b"stat /y\\000\n", 9, "it is no kind and link-free path", id="NUL"),
+        pytest.param(TEXT + b"stat /y\\101\n", 9, "it is no kind and link-free path", id="escape"),
+        pytest.param(TEXT + b"stat /a\n", 9, "it is out of order", id="order"),
+        pytest.param(TEXT + b"stat /x\n", 9, "it is out of order", id="twice"),
+    ],
+)
+def test_malformed_records(text: bytes, line: int, cause: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_record(text)
+    assert str(caught.value) == (
+        f"cannot read line {line} of a trace record: {cause}; build it again"
+    )
+
+
+@given(text=st.binary())
+def test_no_text_raises_anything_else(text: bytes) -> None:
+    try:
+        record = read_record(tracer.HEADER + text)
+    except InputError:
+        return
+    assert write_record(record) == tracer.HEADER + text
+
+
+# Command lines.
+
+
+@pytest.mark.parametrize(
+    ("command", "argv", "stdin"),
+    [
+        pytest.param("true", ["true"], None, id="a word"),
+        pytest.param(
+            " a  'b c'\t\"d 'e'\" f\\ g ", ["a", "b c", "d 'e'", "f g"], None, id="quotes"
+        ),
+        pytest.param("sort -u < in.txt", ["sort", "-u"], "in.txt", id="input"),
+        pytest.param("sort <'in file'", ["sort"], "in file", id="quoted input"),
+        pytest.param("a '<|;' \"&>(\" '$x'", ["a", "<|;", "&>(", "$x"], None, id="quoted syntax"),
+        pytest.param("a \\$ \\< \\~ '*'", ["a", "$", "<", "~", "*"], None, id="escaped syntax"),
+        pytest.param("a b=c d~ e#f", ["a", "b=c", "d~", "e#f"], None, id="no syntax"),
+        pytest.param("a ''", ["a", ""], None, id="an empty word"),
+        pytest.param("café", ["café"], None, id="any letter"),
+    ],
+)
+def test_command_lines(command: str, argv: list[str], stdin: str | None) -> None:
+    run = Run.parse("demo", command)
+    assert run == Run(
+        "demo",
+        tuple(os.fsencode(word) for word in argv),
+        stdin=None if stdin is None else os.fsencode(stdin),
+    )
+    assert (run.environment, run.cwd, run.status, run.timeout) == ({}, b"/", 0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [
+        pytest.param("a | b", "| is for a shell", id="pipe"),
+        pytest.param("a > b", "> is for a shell", id="output"),
+        pytest.param("a; b", "; is for a shell", id="list"),
+        pytest.param("a &", "& is for a shell", id="background"),
+        pytest.param("a $b", "$ is for a shell", id="variable"),
+        pytest.param('a "$b"', "$ is for a shell", id="quoted variable"),
+        pytest.param('a "\\$b"', "$ is for a shell", id="escapes that only a shell takes away"),
+        pytest.param('a "`b`"', "$ is for a shell", id="quoted command"),
+        pytest.param("a `b`", "` is for a shell", id="command"),
+        pytest.param("(a)", "( is for a shell", id="subshell"),
+        pytest.param("a *.c", "* is for a shell", id="star"),
+        pytest.param("a ?.c", "? is for a shell", id="question mark"),
+        pytest.param("a [b]", "[ is for a shell", id="bracket"),
+        pytest.param("a ~/b", "~/b is for a shell", id="home"),
+        pytest.param("a # b", "# is for a shell", id="comment"),
+        pytest.param("a\nb", "a second line is for a shell", id="lines"),
+        pytest.param("a << b", "<< is for a shell", id="here document"),
+        pytest.param("a < b < c", "one file name has to follow <, and nothing else", id="two"),
+        pytest.param("a < b c", "one file name has to follow <, and nothing else", id="after"),
+        pytest.param("a <", "one file name has to follow <, and nothing else", id="no file"),
+        pytest.param("A=1 b", "it does not start with a program", id="assignment"),
+        pytest.param("< a", "it does not start with a program", id="no program"),
+        pytest.param("", "it does not start with a program", id="empty"),
+        pytest.param("a 'b", "no closing quotation", id="open quote"),
+        pytest.param("a \\", "no escaped character", id="open escape"),
+    ],
+)
+def test_command_lines_for_a_shell(command: str, cause: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Run.parse("demo", command)
+    assert str(caught.value) == (
+        f"cannot read the command {command!r} of run demo: {cause}; "
+        'use Run(...) with argv ["sh", "-c", ...] for what a shell has to do'
+    )
+
+
+def test_the_setid_fixture_is_set_id(setid: Path) -> None:
+    assert setid.stat().st_mode & stat.S_ISUID
