@@ -9,8 +9,8 @@ import pytest
 from lab import PACKAGE
 
 ORDER = [
-    *("errors", "digest", "paths", "root", "process", "strace", "elf", "ldso", "tracer"),
-    *("closure", "extras", "filelist", "layer", "image", "archive", "engine", "state"),
+    *("errors", "digest", "paths", "root", "process", "run", "strace", "elf", "ldso", "tracer"),
+    *("closure", "extras", "filelist", "layer", "settings", "image", "archive", "engine", "state"),
     *("steps", "footprint", "builders", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""

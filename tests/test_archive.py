@@ -17,8 +17,9 @@ from scratch_image import archive, layer
 from scratch_image.archive import Archive
 from scratch_image.digest import Digest
 from scratch_image.errors import InputError
-from scratch_image.image import Image, Reference, Settings
+from scratch_image.image import Image
 from scratch_image.layer import Layer
+from scratch_image.settings import Reference, Settings
 from test_layer import listing
 
 GOLDEN = Path(__file__).parent / "archive"

@@ -71,12 +71,12 @@ def _extra(lab: Lab, text: str) -> None:
 
 BAD = [
     pytest.param(lambda lab: (lab.world / "reader").unlink(),
-                 "cannot trace first: there is no {world}/reader; ", id="program missing"),
+                 "cannot trace run first: there is no {world}/reader; ", id="program missing"),
     pytest.param(lambda lab: (lab.world / "reader").chmod(0o644),
-                 "cannot trace first: {world}/reader is no executable file; ", id="not executable"),
+                 "cannot trace run first: {world}/reader is no executable file; ", id="not executable"),
     pytest.param(lambda lab: _script(lab, "no program\n"),
-                 "cannot trace first: {world}/reader cannot be executed: ", id="neither ELF nor script"),
-    pytest.param(_foreign, "cannot trace first: {world}/reader cannot be executed: ", id="foreign architecture"),
+                 "cannot trace run first: {world}/reader cannot be executed: ", id="neither ELF nor script"),
+    pytest.param(_foreign, "cannot trace run first: {world}/reader cannot be executed: ", id="foreign architecture"),
     pytest.param(lambda lab: _script(lab, "#!/bin/sh\necho its last words >&2\nexit 3\n"),
                  "its last words", id="other exit status"),
     pytest.param(lambda lab: _script(lab, "#!/bin/sh\nkill -SEGV $$\n"),

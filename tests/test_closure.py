@@ -162,7 +162,7 @@ def platform_token(b: Build) -> bytes:
 def levels(b: Build) -> bytes:
     for place in ("", "glibc-hwcaps/x86-64-v2/", "glibc-hwcaps/x86-64-v3/"):
         b.library(f"hw/{place}libhw.so", "int hw(void) { return 1; }")
-    b.library("hw/glibc-hwcaps/x86-64-v4/libhw.so", "int child(void); int hw(void) { return child(); }", "-Llib2", "-lchild", search("$ORIGIN/../../../lib2"))  # noqa: E501  # fmt: skip
+    b.library("hw/glibc-hwcaps/x86-64-v4/libhw.so", "int child(void); int hw(void) { return child(); }", "-Llib2", "-lchild", search("$ORIGIN/../../../lib2"))  # fmt: skip
     return b.program("bin/levels", "hw", "-Lhw", "-lhw", NEW, search("$ORIGIN/../hw"))
 
 
@@ -217,7 +217,7 @@ def i386(b: Build) -> bytes:
 
 
 def musl(b: Build) -> bytes:
-    for name, code in (("c", "int mc(void) { return 1; }"), ("p", "int mc(void); int mp(void) { return mc(); }")):  # noqa: E501  # fmt: skip
+    for name, code in (("c", "int mc(void) { return 1; }"), ("p", "int mc(void); int mp(void) { return mc(); }")):  # fmt: skip
         options = ["-Lmusl", "-lmc"] if name == "p" else []
         b.compile(f"musl/libm{name}.so", code, "-shared", "-fPIC", *options, compiler="musl-gcc")
     return b.program("bin/musl", "mp", "-Lmusl", "-lmp", NEW, LOOSE, search("$ORIGIN/../musl"),

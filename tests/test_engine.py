@@ -21,8 +21,9 @@ from scratch_image.archive import Archive
 from scratch_image.digest import Digest
 from scratch_image.errors import EngineError
 from scratch_image.filelist import Entry
-from scratch_image.image import Image, Reference, Settings
+from scratch_image.image import Image
 from scratch_image.root import Root
+from scratch_image.settings import Reference, Settings
 
 SETTINGS = Settings("amd64", entrypoint=["/app/show"])
 NAME = "example/show:1"

@@ -8,6 +8,7 @@ from scratch_image import errors
     "leaf",
     [
         errors.InputError,
+        errors.ProcessError,
         errors.TraceError,
         errors.ElfError,
         errors.ListError,

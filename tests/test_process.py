@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image import process
-from scratch_image.errors import ScratchImageError
+from scratch_image.errors import ProcessError, ScratchImageError
 
 PYTHON = sys.executable
 
@@ -165,7 +165,7 @@ def test_check_passes_a_success_on() -> None:
 
 
 def test_failure_tells_all() -> None:
-    with pytest.raises(process.ProcessError) as caught:
+    with pytest.raises(ProcessError) as caught:
         run("sh", "-c", "echo one; echo two; printf '\\377' >&2; exit 3").check()
     assert str(caught.value).splitlines() == [
         "cannot run sh -c 'echo one; echo two; printf '\"'\"'\\377'\"'\"' >&2; exit 3': "
@@ -185,7 +185,7 @@ def test_failure_tells_all() -> None:
     ],
 )
 def test_failure_names_the_signal(command: str, name: str) -> None:
-    with pytest.raises(process.ProcessError) as caught:
+    with pytest.raises(ProcessError) as caught:
         run("sh", "-c", command).check()
     assert str(caught.value).splitlines() == [
         f"cannot run sh -c '{command}': it was ended by {name}; see what it printed",
@@ -195,7 +195,7 @@ def test_failure_names_the_signal(command: str, name: str) -> None:
 
 
 def test_failure_tells_of_the_time_limit() -> None:
-    with pytest.raises(process.ProcessError, match="cannot run sleep 92: it did not end in time"):
+    with pytest.raises(ProcessError, match="cannot run sleep 92: it did not end in time"):
         run("sleep", "92", timeout=0.1).check()
 
 
@@ -222,13 +222,13 @@ def test_failure_tells_of_the_time_limit() -> None:
     ],
 )
 def test_what_cannot_be_started(argv: list[bytes | str], message: str) -> None:
-    with pytest.raises(process.ProcessError) as caught:
+    with pytest.raises(ProcessError) as caught:
         run(*argv)
     assert str(caught.value) == message
 
 
 def test_missing_standard_input() -> None:
-    with pytest.raises(process.ProcessError) as caught:
+    with pytest.raises(ProcessError) as caught:
         process.run(["cat"], timeout=20, stdin=b"/no/such")
     assert str(caught.value) == (
         "cannot run cat: No such file or directory ('/no/such'); install it, or correct the command"

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from scratch_image import process, tracer
 from scratch_image.errors import InputError, TraceError
 from scratch_image.root import Aspect, Root
+from scratch_image.run import Run
 from scratch_image.strace import Access, Log, Problem, Use, parse
-from scratch_image.tracer import Record, Run, Trace, Used, read_record, settle, write_record
+from scratch_image.tracer import Record, Trace, Used, read_record, settle, write_record
 
 SOURCES = os.path.join(os.path.dirname(__file__), "tracer")
 
@@ -260,7 +261,7 @@ def test_a_missing_interpreter_is_an_error(site: Path) -> None:
     (site / "script").chmod(0o755)
     settle_clock()
     assert message(site / "script") == (
-        f"cannot trace demo: {site}/script cannot be executed: No such file or directory; "
+        f"cannot trace run demo: {site}/script cannot be executed: No such file or directory; "
         "build it for this machine, or install its interpreter"
     )
 
@@ -436,7 +437,7 @@ def test_privileges_that_strace_took_are_an_error(setid: Path, site: Path) -> No
     with pytest.raises(TraceError) as caught:
         tracer.trace(run, b"/bin/sh", Root(), tool)
     assert str(caught.value) == (
-        f"cannot trust the trace of demo: {setid} is set-id, and ran without its privileges; "
+        f"cannot trust the trace of run demo: {setid} is set-id, and ran without its privileges; "
         "trace as root, with strace 6.2 or newer"
     )
 
@@ -452,7 +453,7 @@ def test_file_capabilities_count_for_who_is_not_root(
     assert below(traced(site / "capable").record, site) == {"capable": "exec"}
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert message(site / "capable").startswith(
-        f"cannot trust the trace of demo: {site}/capable is set-id"
+        f"cannot trust the trace of run demo: {site}/capable is set-id"
     )
 
 
@@ -470,7 +471,9 @@ def message(program: Path | bytes, *argv: str, **run: object) -> str:
 def test_no_strace(programs: Path) -> None:
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), b"no-strace")
-    assert str(caught.value) == ("cannot trace demo: there is no no-strace; apt-get install strace")
+    assert str(caught.value) == (
+        "cannot trace run demo: there is no no-strace; apt-get install strace"
+    )
 
 
 def old_strace(where: Path, version: str, *, real: bool = False) -> bytes:
@@ -503,7 +506,7 @@ def test_unfit_strace(version: str, cause: str, tmp_path: Path) -> None:
     tool = old_strace(tmp_path, version)
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), tool)
-    assert str(caught.value) == f"cannot trace demo: {tmp_path}/strace {cause}"
+    assert str(caught.value) == f"cannot trace run demo: {tmp_path}/strace {cause}"
 
 
 def test_forbidden_ptrace(programs: Path) -> None:
@@ -511,7 +514,7 @@ def test_forbidden_ptrace(programs: Path) -> None:
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), tool)
     assert str(caught.value) == (
-        "cannot trace demo: the kernel forbids ptrace; in Docker give --cap-add SYS_PTRACE (and, "
+        "cannot trace run demo: the kernel forbids ptrace; in Docker give --cap-add SYS_PTRACE (and, "
         "before Docker 19.03, --security-opt seccomp=unconfined), on a host set "
         "kernel.yama.ptrace_scope=0"
     )
@@ -520,7 +523,7 @@ def test_forbidden_ptrace(programs: Path) -> None:
 def test_bad_flags() -> None:
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), flags=(b"--nonsense",))
-    assert str(caught.value).startswith("cannot trace demo: strace failed and said ")
+    assert str(caught.value).startswith("cannot trace run demo: strace failed and said ")
     assert "nonsense" in str(caught.value)
     assert str(caught.value).endswith("; correct its flags")
 
@@ -559,14 +562,14 @@ def test_unfit_programs(name: str, cause: str, site: Path) -> None:
     (site / "broken").chmod(0o755)
     (site / "dangling").symlink_to("none")
     settle_clock()
-    assert message(site / name) == f"cannot trace demo: {cause.format(site)}"
+    assert message(site / name) == f"cannot trace run demo: {cause.format(site)}"
 
 
 def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(os.fsencode(tmp_path)))
     assert str(caught.value) == (
-        f"cannot trace demo: its root is {tmp_path}, but a run sees the machine's own; "
+        f"cannot trace run demo: its root is {tmp_path}, but a run sees the machine's own; "
         "list that root's files by ldd and extra lists"
     )
 
@@ -593,14 +596,14 @@ def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
 )
 def test_unexpected_ends(command: str, cause: str, site: Path) -> None:
     assert message(b"/bin/sh", "-c", command) == (
-        f"cannot trace demo: {cause}; correct the run, or let it expect that"
+        f"cannot trace run demo: {cause}; correct the run, or let it expect that"
     )
 
 
 def test_runs_that_never_end(site: Path) -> None:
     text = message(b"/bin/sh", "-c", "setsid sleep 91 & echo $!; exit", timeout=0.7)
     assert text == (
-        "cannot trace demo: after 0.7 s it still ran (sleep\\04091); "
+        "cannot trace run demo: after 0.7 s it still ran (sleep\\04091); "
         "give it a longer timeout, or a command that ends"
     )
     assert subprocess.run(["pgrep", "-f", "^sleep 91"], check=False).returncode == 1
@@ -624,7 +627,7 @@ def test_runs_that_never_end(site: Path) -> None:
 )
 def test_what_hides_something(what: str, cause: str, programs: Path, site: Path) -> None:
     assert message(programs / "hides", what) == (
-        f"cannot trust the trace of demo: {cause}; run it without that, "
+        f"cannot trust the trace of run demo: {cause}; run it without that, "
         "or name its files in an extra list"
     )
 
@@ -634,7 +637,7 @@ def test_lines_that_are_not_understood() -> None:
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), flags=(b"-k",))
     found = re.fullmatch(
-        r"cannot trust the trace of demo: ([0-9]+) lines of it are not understood, "
+        r"cannot trust the trace of run demo: ([0-9]+) lines of it are not understood, "
         r"the first is '> .*'; report this, with the version of strace",
         str(caught.value),
     )
@@ -671,7 +674,7 @@ def test_inputs_that_change_meanwhile(
     text = message(b"/bin/sh", "-c", script)
     other.join()
     assert text == (
-        f"cannot trust the trace of demo: {site}/{path} changed while it ran; "
+        f"cannot trust the trace of run demo: {site}/{path} changed while it ran; "
         "build again when it is at rest"
     )
 
@@ -813,74 +816,6 @@ def test_no_text_raises_anything_else(text: bytes) -> None:
     except InputError:
         return
     assert write_record(record) == tracer.HEADER + text
-
-
-# Command lines.
-
-
-@pytest.mark.parametrize(
-    ("command", "argv", "stdin"),
-    [
-        pytest.param("true", ["true"], None, id="a word"),
-        pytest.param(
-            " a  'b c'\t\"d 'e'\" f\\ g ", ["a", "b c", "d 'e'", "f g"], None, id="quotes"
-        ),
-        pytest.param("sort -u < in.txt", ["sort", "-u"], "in.txt", id="input"),
-        pytest.param("sort <'in file'", ["sort"], "in file", id="quoted input"),
-        pytest.param("a '<|;' \"&>(\" '$x'", ["a", "<|;", "&>(", "$x"], None, id="quoted syntax"),
-        pytest.param("a \\$ \\< \\~ '*'", ["a", "$", "<", "~", "*"], None, id="escaped syntax"),
-        pytest.param("a b=c d~ e#f", ["a", "b=c", "d~", "e#f"], None, id="no syntax"),
-        pytest.param("a ''", ["a", ""], None, id="an empty word"),
-        pytest.param("café", ["café"], None, id="any letter"),
-    ],
-)
-def test_command_lines(command: str, argv: list[str], stdin: str | None) -> None:
-    run = Run.parse("demo", command)
-    assert run == Run(
-        "demo",
-        tuple(os.fsencode(word) for word in argv),
-        stdin=None if stdin is None else os.fsencode(stdin),
-    )
-    assert (run.environment, run.cwd, run.status, run.timeout) == ({}, b"/", 0, 60.0)
-
-
-@pytest.mark.parametrize(
-    ("command", "cause"),
-    [
-        pytest.param("a | b", "| is for a shell", id="pipe"),
-        pytest.param("a > b", "> is for a shell", id="output"),
-        pytest.param("a; b", "; is for a shell", id="list"),
-        pytest.param("a &", "& is for a shell", id="background"),
-        pytest.param("a $b", "$ is for a shell", id="variable"),
-        pytest.param('a "$b"', "$ is for a shell", id="quoted variable"),
-        pytest.param('a "\\$b"', "$ is for a shell", id="escapes that only a shell takes away"),
-        pytest.param('a "`b`"', "$ is for a shell", id="quoted command"),
-        pytest.param("a `b`", "` is for a shell", id="command"),
-        pytest.param("(a)", "( is for a shell", id="subshell"),
-        pytest.param("a *.c", "* is for a shell", id="star"),
-        pytest.param("a ?.c", "? is for a shell", id="question mark"),
-        pytest.param("a [b]", "[ is for a shell", id="bracket"),
-        pytest.param("a ~/b", "~/b is for a shell", id="home"),
-        pytest.param("a # b", "# is for a shell", id="comment"),
-        pytest.param("a\nb", "a second line is for a shell", id="lines"),
-        pytest.param("a << b", "<< is for a shell", id="here document"),
-        pytest.param("a < b < c", "one file name has to follow <, and nothing else", id="two"),
-        pytest.param("a < b c", "one file name has to follow <, and nothing else", id="after"),
-        pytest.param("a <", "one file name has to follow <, and nothing else", id="no file"),
-        pytest.param("A=1 b", "it does not start with a program", id="assignment"),
-        pytest.param("< a", "it does not start with a program", id="no program"),
-        pytest.param("", "it does not start with a program", id="empty"),
-        pytest.param("a 'b", "no closing quotation", id="open quote"),
-        pytest.param("a \\", "no escaped character", id="open escape"),
-    ],
-)
-def test_command_lines_for_a_shell(command: str, cause: str) -> None:
-    with pytest.raises(InputError) as caught:
-        Run.parse("demo", command)
-    assert str(caught.value) == (
-        f"cannot read the command {command!r} of run demo: {cause}; "
-        'use Run(...) with argv ["sh", "-c", ...] for what a shell has to do'
-    )
 
 
 def test_the_setid_fixture_is_set_id(setid: Path) -> None:

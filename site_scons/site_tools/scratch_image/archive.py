@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 
 from .digest import CHUNK, Digest, copy
 from .errors import InputError
-from .image import Image, Reference, canonical
+from .image import Image, canonical
 from .layer import BLOCK, END, FILE, MEDIA_TYPES, PAX, Tally, decompress, header, padding
 from .paths import show
+from .settings import Reference
 
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 

@@ -14,7 +14,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import SCons
@@ -23,12 +23,12 @@ import SCons.Builder
 import SCons.Node.FS
 import SCons.Script
 
-from . import elf, engine, layer, tracer
+from . import engine, layer, run
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
-from .image import Reference, Settings, architecture
 from .root import LATEST, Root
+from .settings import Reference, Settings
 from .steps import (
     ImageStep,
     LayerStep,
@@ -53,22 +53,29 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What engines set where an image does not; images say it, so that a trace is told the same."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """One command under which a program is traced, as an SConscript writes it."""
+def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder(), Action()
+    command: str | Sequence[str] = (),
+    name: str = "",
+    env: Mapping[str, str] | None = None,
+    stdin: Any = None,
+    status: int = 0,
+    timeout: float = 60.0,
+) -> run.Run:
+    """Return one command under which the program is traced, for `RUN` and `RUNS`.
 
-    command: str | Sequence[str] = ()
-    """Command line (words, quotes, one ``< FILE``) or argv; empty: the program alone."""
-    name: str = ""
-    """Part of the target's name where an image has several runs; default: 1, 2, ..."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Variables besides those of the image."""
-    stdin: Any = None
-    """File (name or node) for standard input; None: /dev/null."""
-    status: int = 0
-    """Exit status that is expected."""
-    timeout: float = 60
-    """Seconds after which the run has failed and is ended."""
+    `command` is a command line (words, quotes, one ``< FILE``) or a list of words; without one the
+    program runs alone. `name` becomes part of the target's name where there are several runs; the
+    default is 1, 2, ... `env` has variables besides those of the image. `stdin` is a file (name or
+    node) instead of /dev/null. `status` is the exit status that is expected. After `timeout`
+    seconds the run has failed, and is ended. InputError for a command line that needs a shell.
+    """
+    if isinstance(command, str):
+        made = run.Run.parse(name, command)
+    else:
+        made = run.Run(name, tuple(os.fsencode(word) for word in command))
+    variables = {os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()}
+    source = made.stdin if stdin is None else os.fsencode(str(stdin))
+    return replace(made, environment=variables, stdin=source, status=status, timeout=float(timeout))
 
 
 @dataclass(frozen=True)
@@ -252,47 +259,32 @@ def _temporary(node: Any) -> str:
 
 
 def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:
-    """Tell whether our own file `node` changed, whatever decider the project has set.
-
-    A big one is read again only when its time changed: it is always written anew.
-    """
-    if node.get_suffix() in (".tar", ".gz", ".zst"):
-        return bool(node.changed_timestamp_then_content(target, prev_ni, repo_node))
+    """Tell whether our own file `node` has another content: a decider."""
     return bool(node.changed_content(target, prev_ni, repo_node))
 
 
 def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
     if len(source) != 1:
         raise InputError(f"cannot trace {target[0]}: it has not one program; name just one")
-    run = _run(env.get("RUN", ""))
-    stdin = [env.File(run.stdin)] if run.stdin else []
-    name = f"{_stem(target[0])} ({run.name or 'default'})"
-    step = TraceStep(name, _image_path(source[0], env), _command(run, env), env["STRACE"].encode())
+    command = _run(env.get("RUN", ()))
+    variables = {os.fsencode(key): os.fsencode(value) for key, value in _image_env(env).items()}
+    full = replace(
+        command,
+        name=command.name or "default",
+        environment=dict(sorted({**variables, **command.environment}.items())),
+        stdin=None,  # A node instead: the source.
+        cwd=os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
+    )
+    name = f"{_stem(target[0])} ({full.name})"
+    step = TraceStep(name, _image_path(source[0], env), full, env["STRACE"].encode())
     record = target[0].dir.File(f"{os.path.splitext(target[0].name)[0]}.trace")
+    stdin = [] if command.stdin is None else [env.File(os.fsdecode(command.stdin))]
     return Plan(step, [target[0], record], stdin, source)
 
 
-def _run(given: Any) -> Run:
-    """Return what the user means by `given`: a Run, a command line or an argv."""
-    run = given if isinstance(given, Run) else Run(given)
-    if isinstance(run.command, str) and run.command:
-        parsed = tracer.Run.parse(run.name, run.command)
-        stdin = run.stdin or (os.fsdecode(parsed.stdin) if parsed.stdin else None)
-        return replace(run, command=[os.fsdecode(word) for word in parsed.argv], stdin=stdin)
-    return run
-
-
-def _command(run: Run, env: Any) -> tracer.Run:
-    """Return `run` as the tracer takes it, without its standard input, which is a node."""
-    variables = {**_image_env(env), **run.env}
-    return tracer.Run(
-        name=run.name or "default",
-        argv=tuple(os.fsencode(word) for word in run.command),
-        environment={os.fsencode(name): os.fsencode(variables[name]) for name in sorted(variables)},
-        cwd=os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
-        status=run.status,
-        timeout=run.timeout,
-    )
+def _run(given: Any) -> run.Run:
+    """Return what the user means by `given`: a run, a command line or a list of words."""
+    return given if isinstance(given, run.Run) else Run(given)
 
 
 def _ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
@@ -364,7 +356,6 @@ def _claim(reference: Reference, target: Any) -> None:
 def _settings(env: Any) -> Settings:
     cmd, entrypoint = _words(env.get("IMAGE_CMD")), _words(env.get("IMAGE_ENTRYPOINT"))
     settings = Settings(
-        architecture=architecture(elf.native_machine()),
         created=_epoch(env),
         entrypoint=entrypoint,
         cmd=cmd,
@@ -432,7 +423,7 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     if not ({"IMAGE_CMD", "IMAGE_ENTRYPOINT"} & {*env.Dictionary(), *variables}):
         given["IMAGE_ENTRYPOINT"] = [os.fsdecode(_image_path(programs[0], given))]
     traces = [
-        env.Strace(_trace_stem(target, run, runs), programs[0], RUN=run, **given) for run in runs
+        env.Strace(_trace_stem(target, each, runs), programs[0], RUN=each, **given) for each in runs
     ]
     ldd = env.Ldd(target, programs, **given)
     extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
@@ -469,21 +460,19 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     return staged, [next(iter(staged.values()))]
 
 
-def _runs(env: Any) -> list[Run]:
-    given = env.get("RUNS", "")
-    if isinstance(given, Mapping):
-        return [replace(_run(run), name=name) for name, run in given.items()]
+def _runs(env: Any) -> list[run.Run]:
+    given = env.get("RUNS", [()])
     runs = [_run(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
     if len(runs) == 1:
         return runs
-    named = [replace(run, name=run.name or str(at)) for at, run in enumerate(runs, start=1)]
-    if len({run.name for run in named}) < len(named):
+    named = [replace(each, name=each.name or str(at)) for at, each in enumerate(runs, start=1)]
+    if len({each.name for each in named}) < len(named):
         raise InputError("cannot tell runs apart: two have one name; name each by itself")
     return named
 
 
-def _trace_stem(target: str, run: Run, runs: Sequence[Run]) -> str:
-    return target if len(runs) == 1 else f"{target}.{run.name}"
+def _trace_stem(target: str, command: run.Run, runs: Sequence[run.Run]) -> str:
+    return target if len(runs) == 1 else f"{target}.{command.name}"
 
 
 # Mistakes in SConscripts

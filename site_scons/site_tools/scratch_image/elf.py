@@ -96,6 +96,11 @@ class Elf:
         return self.bits, self.little_endian, self.machine
 
     @property
+    def machine_name(self) -> str:
+        """The usual name of its machine."""
+        return machine_name(self.machine)
+
+    @property
     def avoids_default_directories(self) -> bool:
         """Whether it was linked with ``-z nodefaultlib``."""
         return bool(self.flags_1 & _NODEFLIB)

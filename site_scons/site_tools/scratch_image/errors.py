@@ -14,6 +14,10 @@ class InputError(ScratchImageError):
     """What the user wrote (an SConscript value, an extra list, a tag) is wrong."""
 
 
+class ProcessError(ScratchImageError):
+    """A tool is missing, failed, or did not end in time."""
+
+
 class TraceError(ScratchImageError):
     """A run could not be traced, or its trace cannot be trusted."""
 

@@ -40,6 +40,8 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         self.owner = owner
         self.root = root
         self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
+        self._stored: state.Footprint | None = None
+        self._read = False
         self._fresh: str | None = None
         self._told = False
         self.Decider(_changed)
@@ -47,22 +49,35 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
 
     def discard(self) -> None:
         """Take the footprint away: from here on the target is not up to date."""
+        self._stored, self._read = None, True
         if os.path.lexists(self.file):
             os.unlink(self.file)
 
     def keep(self, root: Root) -> None:
         """Write down the state of all that `root` has on record: the target is whole."""
-        os.makedirs(os.path.dirname(self.file), exist_ok=True)
+        taken = state.take(root)
         with open(self.file + ".new", "wb") as sink:
-            sink.write(state.take(root).text())
+            sink.write(taken.text())
         os.replace(self.file + ".new", self.file)
+        self._stored = taken
 
     def stored(self) -> state.Footprint | None:
         """Return the footprint that the last build left; None when there is no whole one."""
+        if not self._read:
+            self._read = True
+            try:
+                with open(self.file, "rb") as stream:
+                    self._stored = state.read(stream.read())
+            except OSError:
+                self._stored = None
+        return self._stored
+
+    def fresh(self) -> state.Footprint | None:
+        """Return the stored footprint with every state taken afresh; None when there is none."""
+        stored = self.stored()
         try:
-            with open(self.file, "rb") as stream:
-                return state.read(stream.read())
-        except OSError:
+            return stored and stored.again(self.root())
+        except ScratchImageError:
             return None
 
     # What SCons asks. None of these may raise: an exception that leaves a node's method while a
@@ -108,17 +123,21 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         if stored is not None:
             return stored.signature()
         if self._fresh is None:
+            self._trust_times()
             fresh = self.fresh()
             self._fresh = _NONE if fresh is None else fresh.signature()
         return self._fresh
 
-    def fresh(self) -> state.Footprint | None:
-        """Return the stored footprint with every state taken afresh; None when there is none."""
-        stored = self.stored()
-        try:
-            return stored and stored.again(self.root())
-        except ScratchImageError:
-            return None
+    def _trust_times(self) -> None:
+        """Let SCons take the targets for what they were if their times and sizes are the same.
+
+        They are always written anew. SCons alone would read a large layer on every null build.
+        """
+        for node in self.owner.get_executor().get_all_targets():
+            was = node.get_stored_info().ninfo
+            now = (node.get_timestamp(), node.get_size() if node.exists() else None)
+            if now == (getattr(was, "timestamp", None), getattr(was, "size", None)):
+                node.get_ninfo().csig = was.csig
 
     def get_csig(self) -> str:
         """Return the signature that is true now."""
@@ -131,8 +150,7 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
     def clear(self) -> None:
         """Forget what was found: ``--interactive`` builds again in the same process."""
         super().clear()
-        self._fresh = None
-        self._told = False
+        self._read, self._fresh, self._told = False, None, False
 
     def tell(self) -> None:
         """Print, once, each path that changed and how, for ``--debug=explain``."""

@@ -13,12 +13,14 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from .elf import Elf, machine_name
 from .errors import ElfError
 from .paths import is_under, join, show
 from .root import Aspect, Kind, Root
+
+if TYPE_CHECKING:
+    from .elf import Elf
 
 CACHE = b"/etc/ld.so.cache"
 PRELOAD = b"/etc/ld.so.preload"
@@ -75,7 +77,7 @@ class Cpu:
     @classmethod
     def of(cls, cpuinfo: bytes, elf: Elf) -> Cpu:
         """Return what `cpuinfo`, the text of /proc/cpuinfo, means for programs like `elf`."""
-        name = machine_name(elf.machine).encode()
+        name = elf.machine_name.encode()
         if (elf.bits, elf.machine) != (64, _X86_64):
             return cls((), b"i686" if elf.machine == _I386 else name)
         flags = frozenset(_field(cpuinfo, b"flags").split())
@@ -302,7 +304,7 @@ def loader_of(elf: Elf) -> bytes | None:
     if elf.interpreter is not None:
         return elf.interpreter
     if any(name == b"libc.so" or name.startswith(b"libc.musl-") for name in elf.needed):
-        return b"/lib/ld-musl-%s.so.1" % machine_name(elf.machine).encode()
+        return b"/lib/ld-musl-%s.so.1" % elf.machine_name.encode()
     return _LOADERS.get(elf.machine)
 
 

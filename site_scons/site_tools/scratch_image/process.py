@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import IO, cast
 
-from .errors import ScratchImageError
+from .errors import ProcessError
 
 SEARCH_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for: what Docker gives a container that says nothing else."""
@@ -34,10 +34,6 @@ _POLL = 0.02
 
 _PATIENCE = 10.0
 """Seconds that ended processes have to go."""
-
-
-class ProcessError(ScratchImageError):
-    """A tool is missing, failed, or did not end in time."""
 
 
 @dataclass(frozen=True, slots=True)

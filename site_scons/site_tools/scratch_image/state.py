@@ -7,8 +7,9 @@ depends on has changed.
 
 from __future__ import annotations
 
+import functools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from . import engine, ldso
@@ -57,14 +58,13 @@ class Footprint:
 
     def again(self, root: Root) -> Footprint:
         """Return the same footprint with every state taken afresh in `root`."""
-        return Footprint(self.nonce, {key: _state(root, *key) for key in self.states})
+        return Footprint(self.nonce, _states(root, self.states))
 
 
 def take(root: Root) -> Footprint:
     """Return the footprint of all that `root` has on record."""
     # A copy: to find some states the root is asked more.
-    states = {key: _state(root, *key) for key in frozenset(root.looked)}
-    return Footprint(secrets.token_hex(8).encode(), states)
+    return Footprint(secrets.token_hex(8).encode(), _states(root, frozenset(root.looked)))
 
 
 def read(text: bytes) -> Footprint | None:
@@ -115,7 +115,14 @@ def _order(item: tuple[tuple[bytes, Aspect], bytes]) -> tuple[bytes, str]:
     return path, aspect.value
 
 
-def _state(root: Root, path: bytes, aspect: Aspect) -> bytes:
+def _states(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> dict[tuple[bytes, Aspect], bytes]:
+    peek = functools.cache(root.peek)
+    return {(path, aspect): _state(root, path, aspect, peek) for path, aspect in keys}
+
+
+def _state(
+    root: Root, path: bytes, aspect: Aspect, peek: Callable[[bytes], Status | None]
+) -> bytes:
     """Return the state as words of text; never raises for what the machine or engine holds."""
     try:
         if aspect is Aspect.SONAME:
@@ -123,7 +130,7 @@ def _state(root: Root, path: bytes, aspect: Aspect) -> bytes:
         if aspect is Aspect.IMAGE:
             address, _, tag = path.decode().partition(" ")
             return (engine.image_id(address, tag) or "absent").encode()
-        status = root.peek(path)
+        status = peek(path)
         return b"absent" if status is None else _words(root, path, aspect, status)
     except ScratchImageError as error:
         # An engine that is down or a file that may not be read: a state like any other. The step

@@ -3,6 +3,8 @@
 A step is made while SConscripts are read and runs when its target is built. It looks at files only
 through the root that it is given, whose record becomes the target's footprint. It writes to a
 temporary name and renames: a target is whole, or it is what it was before.
+
+What a step needs is imported when it runs: most builds have nothing to do.
 """
 
 from __future__ import annotations
@@ -12,13 +14,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
-from . import archive, closure, elf, engine, extras, filelist, layer, strace, tracer
 from .errors import ElfError
-from .image import Image, Reference, Settings
 from .paths import show
 from .root import Aspect, Root
+
+if TYPE_CHECKING:
+    from .closure import Closure
+    from .filelist import Want
+    from .run import Run
+    from .settings import Reference, Settings
 
 _RUNS_ALSO = {62: 3, 183: 40}
 """EM_ numbers of machines whose kernels run programs of another one: x86-64 i386, AArch64 ARM."""
@@ -48,12 +54,14 @@ class TraceStep(Step):
     label = "TRACE"
     program: bytes
     """Image path."""
-    command: tracer.Run
+    command: Run
     strace: bytes
     """The strace program."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Trace with the one source, if there is one, as standard input."""
+        from . import tracer
+
         command = replace(self.command, stdin=sources[0] if sources else None)
         trace = tracer.trace(command, self.program, root, self.strace)
         text, record = targets
@@ -74,6 +82,8 @@ class LddStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the closures; there are no sources."""
+        from . import closure
+
         chosen = [*self.programs, *(path for path in self.others if _is_elf(root, path))]
         closures = [closure.closure(root, path) for path in chosen]
         for found in closures:
@@ -85,12 +95,16 @@ class LddStep(Step):
 
 
 def _is_elf(root: Root, path: bytes) -> bool:
+    from . import elf
+
     found = root.walk(path)
     with root.open(found.real) as stream:
         return elf.is_elf(stream.read(4))
 
 
-def _require_native(found: closure.Closure) -> None:
+def _require_native(found: Closure) -> None:
+    from . import elf
+
     native = elf.native_machine()
     if found.machine not in (native, _RUNS_ALSO.get(native)):
         raise ElfError(
@@ -121,6 +135,8 @@ class ListStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list that all `sources` together ask for."""
+        from . import filelist
+
         wants = [filelist.Want(path, "staged") for path in self.staged]
         for form, path in zip(self.forms, sources, strict=True):
             with open(path, "rb") as stream:
@@ -130,7 +146,9 @@ class ListStep(Step):
         return f"{len(entries)} paths"
 
 
-def _wants(root: Root, form: ListSource, text: bytes) -> Iterable[filelist.Want]:
+def _wants(root: Root, form: ListSource, text: bytes) -> Iterable[Want]:
+    from . import closure, extras, filelist, strace, tracer
+
     if form.form == "record":
         return filelist.of_record(tracer.read_record(text), form.name)
     if form.form == "strace":
@@ -152,6 +170,8 @@ class LayerStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the layer of the file list `sources[0]`."""
+        from . import filelist, layer
+
         with open(sources[0], "rb") as stream:
             entries = filelist.read(stream.read(), show(sources[0]))
         suffix = layer.suffix(targets[0])
@@ -172,7 +192,11 @@ class ImageStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the archive of the image that has the layers `sources`, the lowest first."""
-        made = Image(self.settings, tuple(layer.read(path) for path in sources))
+        from . import archive, elf, engine, layer
+        from .image import Image, architecture
+
+        native = replace(self.settings, architecture=architecture(elf.native_machine()))
+        made = Image(native, tuple(layer.read(path) for path in sources))
         with replacing(targets[0]) as sink:
             archive.write(sink, made, sources, self.references)
         told = f"{made.manifest.config.digest}"
@@ -192,6 +216,8 @@ class LoadStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Load the archive `sources[0]`."""
+        from . import engine
+
         image_id = engine.load(self.address, sources[0])
         for reference in self.references:
             root.look(f"{self.address} {reference.familiar}".encode(), Aspect.IMAGE)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shlex
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from . import elf, process
 from .errors import InputError, ListError, TraceError
 from .paths import escape, is_under, join, parents, show, unescape
 from .root import Aspect, Kind, Root, Status, Walk
+from .run import Run
 from .strace import Access, Log, Use, parse
 from .strace import join as join_logs
 
@@ -47,79 +47,6 @@ _CALLS = (
 
 _SAID = 300
 """Characters of a failed run's last words that a message quotes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One command under which a program is traced."""
-
-    name: str
-    """Tells the runs of one image apart, in file names and messages."""
-    argv: tuple[bytes, ...]
-    """Program (image path, or base name) and its arguments."""
-    environment: Mapping[bytes, bytes] = field(default_factory=dict)
-    """Variables besides PATH and HOME, or instead of them."""
-    stdin: bytes | None = None
-    """File on the machine that standard input is read from; None for /dev/null."""
-    cwd: bytes = b"/"
-    """Directory on the machine where the run starts."""
-    status: int = 0
-    """Exit status that is expected."""
-    timeout: float = 60.0
-    """Seconds after which the run is ended and has failed."""
-
-    @classmethod
-    def parse(cls, name: str, command: str) -> Run:
-        """Return the run that the command line `command` asks for.
-
-        Words are split and quoted as in sh(1), and one ``< file`` gives the standard input.
-        InputError for all else that only a shell can do.
-        """
-        if odd := _SHELL_ONLY.search(_unquoted(command)):
-            raise _bad_command(name, command, f"{odd[0].strip() or 'a second line'} is for a shell")
-        start, redirected, stdin = _split_at(command, "<")
-        words, source = _words(name, command, start), _words(name, command, stdin)
-        if redirected and len(source) != 1:
-            raise _bad_command(name, command, "one file name has to follow <, and nothing else")
-        if not words or _ASSIGNMENT.match(words[0]):
-            raise _bad_command(name, command, "it does not start with a program")
-        argv = tuple(os.fsencode(word) for word in words)
-        return cls(name, argv, stdin=os.fsencode(source[0]) if source else None)
-
-
-_SHELL_ONLY = re.compile(r"[|&;()>$`*?\[\n]|(?:^|\s)[~#]\S*|<\s*<")
-_ASSIGNMENT = re.compile(r"\w+=")
-_QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\.)*)"|\\.""", re.DOTALL)
-_EXPANDED = re.compile(r"[$`]")
-
-
-def _unquoted(command: str) -> str:
-    """Return `command` with each quoted character as a letter: what is left may be syntax."""
-
-    def mask(found: re.Match[str]) -> str:
-        expanded = _EXPANDED.search(found[1] or "")
-        return ("$" if expanded else "q") * len(found[0])
-
-    return _QUOTED.sub(mask, command)
-
-
-def _split_at(command: str, sign: str) -> tuple[str, bool, str]:
-    before, found, _ = _unquoted(command).partition(sign)
-    return command[: len(before)], bool(found), command[len(before) + 1 :]
-
-
-def _words(name: str, command: str, text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise _bad_command(name, command, str(error).lower()) from error
-
-
-def _bad_command(name: str, command: str, cause: str) -> InputError:
-    return InputError(
-        f"cannot read the command {command!r} of run {name}: {cause}; "
-        'use Run(...) with argv ["sh", "-c", ...] for what a shell has to do'
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +156,17 @@ class _Target:
     def find(cls, run: Run, program: bytes, root: Root) -> _Target:
         if root.base != b"/":
             raise TraceError(
-                f"cannot trace {run.name}: its root is {show(root.base)}, but a run sees the "
+                f"cannot trace run {run.name}: its root is {show(root.base)}, but a run sees the "
                 "machine's own; list that root's files by ldd and extra lists"
             )
         found = root.walk(program)
         if found.status is None:
             raise TraceError(
-                f"cannot trace {run.name}: there is no {show(found.real)}; build or install it"
+                f"cannot trace run {run.name}: there is no {show(found.real)}; build or install it"
             )
         if found.status.kind is not Kind.FILE or not found.status.mode & 0o111:
             raise TraceError(
-                f"cannot trace {run.name}: {show(program)} is no executable file; "
+                f"cannot trace run {run.name}: {show(program)} is no executable file; "
                 "name the program, and make it executable"
             )
         # Of a link the name is kept: some programs do what their name says.
@@ -271,20 +198,21 @@ class _Tool:
         path = process.find(name)
         if path is None:
             raise TraceError(
-                f"cannot trace {run.name}: there is no {show(name)}; apt-get install strace"
+                f"cannot trace run {run.name}: there is no {show(name)}; apt-get install strace"
             )
         answer = process.run([path, b"--version"], timeout=run.timeout)
         found = re.match(rb"strace -- version (\d+)\.(\d+)", answer.stdout)
         if not found:
             raise TraceError(
-                f"cannot trace {run.name}: {show(path)} does not tell its version as strace does; "
-                "apt-get install strace"
+                f"cannot trace run {run.name}: {show(path)} does not tell its version as strace "
+                "does; apt-get install strace"
             )
         version = int(found[1]), int(found[2])
         if version < OLDEST_STRACE:
             raise TraceError(
-                f"cannot trace {run.name}: {show(path)} is strace {version[0]}.{version[1]}, which "
-                f"does not know all calls; install {OLDEST_STRACE[0]}.{OLDEST_STRACE[1]} or newer"
+                f"cannot trace run {run.name}: {show(path)} is strace {version[0]}.{version[1]}, "
+                "which does not know all calls; install "
+                f"{OLDEST_STRACE[0]}.{OLDEST_STRACE[1]} or newer"
             )
         return cls(path, version)
 
@@ -336,15 +264,15 @@ def _check_end(run: Run, result: process.Result, log: Log, target: _Target) -> N
     if result.overdue:
         running = ", ".join(show(command) for command in result.overdue)
         raise TraceError(
-            f"cannot trace {run.name}: after {run.timeout:g} s it still ran ({running}); "
+            f"cannot trace run {run.name}: after {run.timeout:g} s it still ran ({running}); "
             "give it a longer timeout, or a command that ends"
         )
     if not any(access.kind is Use.EXEC for access in log.accesses):
-        raise TraceError(f"cannot trace {run.name}: {_unstarted(result, target)}")
+        raise TraceError(f"cannot trace run {run.name}: {_unstarted(result, target)}")
     if result.status != run.status:
         said = _last_words(result.stderr)
         raise TraceError(
-            f"cannot trace {run.name}: {result.end}, not with status {run.status}, and said "
+            f"cannot trace run {run.name}: {result.end}, not with status {run.status}, and said "
             f"{said!r}; correct the run, or let it expect that"
         )
 
@@ -374,12 +302,12 @@ def _check_log(run: Run, log: Log) -> None:
     if log.problems:
         causes = ", ".join(f"{problem.call.decode()} {problem.cause}" for problem in log.problems)
         raise TraceError(
-            f"cannot trust the trace of {run.name}: {causes}; run it without that, "
+            f"cannot trust the trace of run {run.name}: {causes}; run it without that, "
             "or name its files in an extra list"
         )
     if log.unparsed:
         raise TraceError(
-            f"cannot trust the trace of {run.name}: {len(log.unparsed)} lines of it are not "
+            f"cannot trust the trace of run {run.name}: {len(log.unparsed)} lines of it are not "
             f"understood, the first is {_last_words(log.unparsed[0])!r}; report this, with the "
             "version of strace"
         )
@@ -388,13 +316,13 @@ def _check_log(run: Run, log: Log) -> None:
 def _check_inputs(run: Run, settling: _Settling, root: Root, stripped: bool) -> None:
     for path in settling.changed:
         raise TraceError(
-            f"cannot trust the trace of {run.name}: {show(path)} changed while it ran; "
+            f"cannot trust the trace of run {run.name}: {show(path)} changed while it ran; "
             "build again when it is at rest"
         )
     for use in settling.record.uses:
         if use.kind is Use.EXEC and stripped and _gives_privileges(root, use.path):
             raise TraceError(
-                f"cannot trust the trace of {run.name}: {show(use.path)} is set-id, and ran "
+                f"cannot trust the trace of run {run.name}: {show(use.path)} is set-id, and ran "
                 "without its privileges; trace as root, with strace 6.2 or newer"
             )
 
