@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab import Lab, Scons
+from lab import NO_ENGINE, Lab, Scons
 
 ALL = ["IMAGE", "LDD", "LIST", "LOAD", "TAR", "TRACE first", "TRACE second"]
 TRACES = ["TRACE first", "TRACE second"]
@@ -89,8 +89,7 @@ ROWS = [
                  id="listed directory gains an entry"),
     pytest.param(lambda lab: (lab.world / "dir/one").unlink(), TRACES,
                  id="listed directory loses an entry"),
-    pytest.param(lambda lab: (lab.compile_library("lib2", 0),
-                              os.truncate(lab.world / "lib2/libgreet.so", 20000)),
+    pytest.param(lambda lab: os.truncate(lab.world / "lib2/libgreet.so", 20000),
                  [*TRACES, "LDD", *PACK], id="library is replaced"),
     pytest.param(lambda lab: lab.compile_library("lib1", 0), [*TRACES, "LDD", "LIST", *PACK],
                  id="library of the same name appears earlier"),
@@ -126,9 +125,15 @@ def lab(
 ) -> Iterator[Lab]:
     tag = f"reader-{scons.version}-j{request.param}:1"
     lab = Lab(tmp_path_factory.mktemp("rebuild"), scons, request.param, engine, tag).make()
-    _import_stranger(engine, lab.world)
-    assert lab.build().steps == ALL
+    if engine != NO_ENGINE:
+        _import_stranger(engine, lab.world)
+    assert lab.build().steps == _steps(lab, ALL)
     yield lab
+
+
+def _steps(lab: Lab, expected: list[str]) -> list[str]:
+    """Return the sorted steps, without the last where there is no engine."""
+    return sorted(step for step in expected if step != "LOAD" or lab.engine != NO_ENGINE)
 
 
 def _import_stranger(engine: str, directory: Path) -> None:
@@ -147,12 +152,14 @@ def _import_stranger(engine: str, directory: Path) -> None:
 def test_edit_rebuilds_exactly_what_it_affects(
     lab: Lab, edit: Callable[[Lab], None], expected: list[str]
 ) -> None:
+    if lab.engine == NO_ENGINE and expected == ["LOAD"]:
+        pytest.skip("no engine: dockerd needs root")
     assert lab.build().steps == []
 
     edit(lab)
     built = lab.build()
 
-    assert built.steps == sorted(expected), built.output
+    assert built.steps == _steps(lab, expected), built.output
     null = lab.build()
     assert null.steps == [], null.output
     assert "`images/reader' is up to date." in null.output

@@ -24,6 +24,8 @@ def image_tree(env: Any, directory: str) -> list[Any]:
     for name in _wanted(top, _names(env.Dir(directory).srcnode().get_abspath())):
         built += _read(env, top, name)
     env.Alias(top, built)
+    # `scons images/`, with the slash of tab completion, means the directory, not the alias.
+    env.Depends(env.Dir(f"#{top}"), built)
     return built
 
 
