@@ -201,6 +201,8 @@ def test_full_disk(lab: Lab) -> None:
                      "name just one", id="two programs"),
         pytest.param("env.Strace('x', '/bin/true', RUN='true | false')",
                      "SConstruct:3: cannot read the command", id="command for a shell"),
+        pytest.param("from scratch_image import Run; Run('true > x')",
+                     "SConstruct:3: cannot read the command", id="run for a shell"),
         pytest.param("env.OciImage('x', 'x.tar', SOURCE_DATE_EPOCH='now')",
                      "SConstruct:3: cannot use SOURCE_DATE_EPOCH 'now': it is not a whole number "
                      "from 0 to 8589934591; give seconds since 1970", id="epoch"),

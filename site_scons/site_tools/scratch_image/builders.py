@@ -67,15 +67,21 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     program runs alone. `name` becomes part of the target's name where there are several runs; the
     default is 1, 2, ... `env` has variables besides those of the image. `stdin` is a file (name or
     node) instead of /dev/null. `status` is the exit status that is expected. After `timeout`
-    seconds the run has failed, and is ended. InputError for a command line that needs a shell.
+    seconds the run has failed, and is ended. A command line that needs a shell ends SCons.
     """
-    if isinstance(command, str):
-        made = run.Run.parse(name, command)
-    else:
-        made = run.Run(name, tuple(os.fsencode(word) for word in command))
+    try:
+        made = _command(command, name)
+    except InputError as error:
+        stop(str(error))
     variables = {os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()}
     source = made.stdin if stdin is None else os.fsencode(str(stdin))
     return replace(made, environment=variables, stdin=source, status=status, timeout=float(timeout))
+
+
+def _command(command: str | Sequence[str], name: str) -> run.Run:
+    if isinstance(command, str):
+        return run.Run.parse(name, command)
+    return run.Run(name, tuple(os.fsencode(word) for word in command))
 
 
 @dataclass(frozen=True)
