@@ -209,9 +209,11 @@ def test_incremental_build_is_the_clean_one(scons: Scons, jobs: int, tmp_path: P
     lab.build()
     model = Model(lab)
     dice = random.Random(f"{scons.version} {jobs}")
+    edits = steps = 0
     for number in range(ROUNDS):
         before, outputs = _inputs(model), _bytes(lab)
-        for edit in dice.choices(EDITS, k=dice.randrange(1, 4)):
+        chosen = dice.choices(EDITS, k=dice.randrange(1, 4))
+        for edit in chosen:
             edit(model, dice)
         model.write_project()
         gone = {name for name in OUTPUTS if not lab.out(name).exists()}
@@ -225,3 +227,5 @@ def test_incremental_build_is_the_clean_one(scons: Scons, jobs: int, tmp_path: P
             assert lab.out(name).read_bytes() == lab.out(name, clean).read_bytes(), (number, name)
         assert set(built.steps) == _expected(model, before, outputs, gone), (number, built.output)
         assert lab.build().steps == []
+        edits, steps = edits + len(chosen), steps + len(built.steps)
+    print(f"{ROUNDS} rounds, {edits} edits, {steps} steps run")  # noqa: T201
