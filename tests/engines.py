@@ -22,7 +22,7 @@ def dockerd(directory: Path, *hosts: str) -> Iterator[str]:
     `hosts` are addresses at which it listens, as well. Containers have no network but
     ``--network none``. Only this one process is ended, by its own handle.
     """
-    if os.geteuid() != 0 and "CI" not in os.environ:
+    if os.geteuid() != 0 and not os.environ.get("CI"):
         pytest.skip("dockerd needs root")
     directory.mkdir(parents=True, exist_ok=True)
     # Addresses of Unix sockets have at most 107 bytes, which pytest's directories use up.
