@@ -334,6 +334,7 @@ def test_an_engine_that_does_not_know_zstd(address: str, tmp_path: Path) -> None
     assert str(caught.value).endswith(end)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_full_disk_of_the_engine(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -390,6 +391,7 @@ def test_an_engine_that_is_not_there(tmp_path: Path, text: str, cause: str) -> N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_socket_that_one_may_not_use() -> None:
     directory = Path(tempfile.mkdtemp(dir="/tmp"))
     directory.chmod(0o700)

@@ -393,6 +393,7 @@ def test_what_cannot_be_packed(tmp_path: Path, entries: list[Entry], message: st
     assert message == str(caught.value)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_file_that_may_not_be_read() -> None:
     # Below /tmp itself: nobody may pass pytest's own directories.
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:

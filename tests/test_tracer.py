@@ -818,5 +818,6 @@ def test_no_text_raises_anything_else(text: bytes) -> None:
     assert write_record(record) == tracer.HEADER + text
 
 
+@needs_root
 def test_the_setid_fixture_is_set_id(setid: Path) -> None:
     assert setid.stat().st_mode & stat.S_ISUID

@@ -1,8 +1,8 @@
 """The image archive: one tar that is an OCI layout and what `docker load` has always taken.
 
 https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md allows both in one: the
-blobs lie where the layout wants them, and Docker's ``manifest.json`` points at them. All members
-are files, the small ones first, so that a reader of a stream knows what follows.
+blobs lie where the layout wants them, and Docker's ``manifest.json`` points at them. The small
+files come first, so that a reader of a stream knows what follows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from .digest import CHUNK, Digest, copy
 from .errors import InputError
 from .image import Image, canonical
-from .layer import BLOCK, END, FILE, MEDIA_TYPES, PAX, Tally, decompress, header, padding
+from .layer import BLOCK, DIR, END, FILE, MEDIA_TYPES, PAX, Tally, decompress, header, padding
 from .paths import show
 from .settings import Reference
 
@@ -110,6 +110,9 @@ def write(
     _add(sink, "oci-layout", canonical(_LAYOUT))
     _add(sink, "index.json", image.index(references).json())
     _add(sink, "manifest.json", canonical(_docker_manifest(image, references)))
+    # Without these, skopeo makes the directories for root, which an ordinary user may not do.
+    for directory in ("blobs/", "blobs/sha256/"):
+        sink.write(header(directory.encode(), DIR, mode=0o755))
     _add(sink, _blob(Digest.of(config)), config)
     _add(sink, _blob(Digest.of(manifest)), manifest)
     paths = dict(zip((layer.digest for layer in image.layers), layers, strict=True))
@@ -240,7 +243,7 @@ def _members(file: BinaryIO) -> dict[str, Member]:
             long_size = int(records[1]) if records else None
             file.seek(member.end)
             continue
-        if kind != FILE or name in found or len(found) == _MAX_MEMBERS:
+        if kind not in (FILE, DIR) or name in found or len(found) == _MAX_MEMBERS:
             raise ValueError(f"{name!r} is not a file, or not the only one, or one too many")
         found[name] = member
         start, long_size = file.seek(member.end), None
@@ -310,7 +313,7 @@ def _broken_blobs(file: BinaryIO, archive: Archive, documents: _Documents) -> It
         for digest, diff_id in zip(archive.layers, archive.diff_ids, strict=True)
     }
     for name, member in members.items():
-        if name.startswith("blobs/"):
+        if name.startswith("blobs/") and not name.endswith("/"):
             blob = Tally(source=_Span(file, member.data, member.size))
             yield from _broken_blob(name, blob, kinds.get(name, ".tar"), diff_ids.get(name))
 
