@@ -280,6 +280,16 @@ def test_clean_takes_all_away(lab: Lab) -> None:
     assert list(lab.out("").parent.glob("*")) == []
 
 
+def test_clean_takes_what_a_killed_build_left(lab: Lab) -> None:
+    lab.build()
+    for name in (".reader.tar.new", "..reader.tar.footprint.new"):
+        (lab.out("").parent / name).write_text("half")
+
+    lab.build("-c", "images/reader")
+
+    assert list(lab.out("").parent.iterdir()) == []
+
+
 def test_keep_going_builds_what_it_can(lab: Lab) -> None:
     _extra(lab, "relative\n")
 

@@ -243,7 +243,8 @@ def _emit(
     env.Requires(plan.targets, [*plan.before, *staged.values()])
     env.Precious(plan.targets)
     env.NoCache(plan.targets)
-    env.Clean(plan.targets, [footprint.file, *map(_temporary, plan.targets)])
+    files = [footprint.file, *(node.get_abspath() for node in plan.targets)]
+    env.Clean(plan.targets, [footprint.file, *map(_temporary, files)])
     for node in plan.targets:
         node.attributes.step, node.attributes.comstr = plan.step, comstr
         node.attributes.footprint = footprint
@@ -260,8 +261,8 @@ def _footprint(owner: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint
     return footprint
 
 
-def _temporary(node: Any) -> str:
-    return os.fsdecode(temporary(os.fsencode(node.get_abspath())))
+def _temporary(file: str) -> str:
+    return os.fsdecode(temporary(os.fsencode(file)))
 
 
 def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:

@@ -22,7 +22,7 @@ import SCons.Node.FS
 import SCons.Node.Python
 import SCons.Script
 
-from . import state
+from . import state, steps
 from .errors import ScratchImageError
 from .root import Root
 
@@ -56,9 +56,7 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
     def keep(self, root: Root) -> None:
         """Write down the state of all that `root` has on record: the target is whole."""
         taken = state.take(root)
-        with open(self.file + ".new", "wb") as sink:
-            sink.write(taken.text())
-        os.replace(self.file + ".new", self.file)
+        steps.write(os.fsencode(self.file), [taken.text()])
         self._stored = taken
 
     def stored(self) -> state.Footprint | None:
@@ -135,9 +133,11 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         """
         for node in self.owner.get_executor().get_all_targets():
             was = node.get_stored_info().ninfo
+            # A stored node may lack any of these, and nothing may be raised here.
+            csig = getattr(was, "csig", None)
             now = (node.get_timestamp(), node.get_size() if node.exists() else None)
-            if now == (getattr(was, "timestamp", None), getattr(was, "size", None)):
-                node.get_ninfo().csig = was.csig
+            if csig and now == (getattr(was, "timestamp", None), getattr(was, "size", None)):
+                node.get_ninfo().csig = csig
 
     def get_csig(self) -> str:
         """Return the signature that is true now."""
