@@ -1,4 +1,4 @@
-"""What the tests share: the oldest and the newest SCons, and a real engine."""
+"""What the tests share: the oldest and the newest SCons, a real engine, programs to trace."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from engines import dockerd
 from lab import NO_ENGINE, Scons
+from programs import compile_all, make_site
 
 TOP = Path(__file__).parents[1]
 
@@ -38,6 +39,12 @@ def scons(request: pytest.FixtureRequest) -> Scons:
 
 
 @pytest.fixture(scope="session")
+def newest() -> Scons:
+    """Give the SCons that is installed."""
+    return Scons(version("scons"), "")
+
+
+@pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the address of a Docker engine of our own; without root, of none."""
     if os.geteuid() != 0 and not os.environ.get("CI"):
@@ -45,3 +52,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with dockerd(tmp_path_factory.mktemp("engine")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the programs of tracer/*.c."""
+    where = tmp_path_factory.mktemp("programs").resolve()
+    compile_all(where)
+    return where
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory, full of files and links, in which programs run."""
+    where = tmp_path.resolve()
+    make_site(where)
+    monkeypatch.chdir(where)
+    return where

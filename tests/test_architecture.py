@@ -9,8 +9,36 @@ import pytest
 from lab import PACKAGE
 
 ORDER = [
-    *("errors", "digest", "paths", "root", "process", "run", "strace", "elf", "ldso", "tracer"),
-    *("closure", "extras", "filelist", "layer", "settings", "image", "archive", "engine", "state"),
+    *(
+        "errors",
+        "digest",
+        "paths",
+        "root",
+        "overlay",
+        "process",
+        "run",
+        "performance",
+        "strace",
+        "elf",
+    ),
+    *("ldso", "tracer"),
+    *(
+        "closure",
+        "globs",
+        "extras",
+        "deny",
+        "filelist",
+        "needs",
+        "presets",
+        "lint",
+        "layer",
+        "settings",
+        "image",
+        "archive",
+        "engine",
+        "state",
+    ),
+    *("sandbox", "tester"),
     *("steps", "footprint", "builders", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""

@@ -219,6 +219,9 @@ def test_full_disk(lab: Lab) -> None:
                      "SConstruct:4: cannot tell runs apart: two have one name; ", id="run names"),
         pytest.param("env.LayerTar('x', 'x.files', LAYERTARSUFFIX='.zip')",
                      "SConstruct:3: cannot make layer x.zip: ", id="suffix of no compressor"),
+        pytest.param("env.ImageTest('x', 'x.tar')",
+                     "SConstruct:3: cannot test x.tested: it has no layer or no trace; "
+                     "name what LayerTar and Strace made", id="test without a trace"),
         pytest.param("env.ImageTree('nowhere')",
                      "SConstruct:3: cannot read images: there is no directory nowhere; make it",
                      id="no directory of images"),
@@ -513,3 +516,52 @@ def test_user_values_stay(project: Project) -> None:
         "assert other['STRACE'] == 'mine'\n"
         f"assert other.Clone({tool})['STRACE'] == 'mine'\n"
     )
+
+
+def test_what_extra_lists_name_is_built_first(project: Project) -> None:
+    (project.directory / "x.extra").write_text(
+        "include more.extra\nmade.txt -> /etc/made.txt\nsub -> /opt/sub\n"
+    )
+    sconstruct = (
+        "env.FileList('x', 'x.extra')\n"
+        "for name in ('made.txt', 'sub/deep/made.txt'):\n"
+        "    env.Command(name, [], 'echo made > $TARGET')\n"
+        "env.Command('more.extra', [], 'echo /etc/passwd > $TARGET')\n"
+    )
+
+    project.run(sconstruct, "x.files", "-j8")
+
+    listed = (project.directory / "x.files").read_text()
+    assert "/etc/made.txt <- made.txt extra:x.extra" in listed
+    assert "/opt/sub/deep/made.txt <- sub/deep/made.txt extra:x.extra" in listed
+    assert "/etc/passwd extra:more.extra" in listed
+    assert "is up to date" in project.run(sconstruct, "x.files")
+    (project.directory / "made.txt").unlink()
+    again = project.run(sconstruct, "x.files")
+    assert "echo made > made.txt" in again
+    assert "LIST" not in again
+
+
+def test_variables_of_the_file_list(project: Project) -> None:
+    (project.directory / "etc").mkdir()
+    for name in ("id_rsa", "one", "two"):
+        (project.directory / "etc" / name).write_text("")
+    there = project.directory / "etc"
+    (project.directory / "x.extra").write_text(f"{there}/id_rsa\n")
+    sconstruct = (
+        f"trace = env.Strace('x', '/bin/ls', RUN='ls {there}')\n"
+        "env.FileList('x', [trace, 'x.extra'], IMAGE_PRESETS=['tmp'],\n"
+        f"    IMAGE_LISTED='{there}', IMAGE_ALLOW='{there}/id_rsa')\n"
+    )
+
+    project.run(sconstruct, "x.files")
+
+    listed = (project.directory / "x.files").read_text()
+    assert "dir 1777 0:0 /var/tmp preset:tmp" in listed
+    assert f"{there}/one listed-by:default" in listed
+    assert f"{there}/id_rsa extra:x.extra" in listed
+    assert "TRACE" not in project.run(sconstruct.replace("['tmp']", "'tmp nss'"), "x.files")
+    assert "/etc/nsswitch.conf" in (project.directory / "x.files").read_text()
+    refused = project.run(sconstruct.replace("/id_rsa')", "/one')"), "x.files", status=2)
+    assert "it is a secret" in _mistake(refused)
+    assert (project.directory / "x.files").read_text().count("nsswitch") == 1

@@ -393,8 +393,9 @@ def test_a_level_without_baseline_does_not_end_the_search(
     assert (old[low], old[base]) == (True, False)
 
 
-def test_dlopen_notes_come_with_their_files(build: Build) -> None:
-    note = '[{\\"soname\\":[\\"libz.so.1\\"],\\"priority\\":\\"required\\"}]'
+def noted(build: Build, names: str, priority: str) -> closure.Closure:
+    """Return the closure of a program with a library that may load the JSON list `names`."""
+    note = f'[{{"soname":[{names}],"priority":"{priority}"}}]'.replace('"', '\\"')
     size = len(note.replace("\\", "")) + 1
     build.library("note/libnote.so", f"""
         __attribute__((used, section(".note.dlopen"), aligned(4))) static const struct {{
@@ -403,9 +404,35 @@ def test_dlopen_notes_come_with_their_files(build: Build) -> None:
         int note_user(void) {{ return note.type; }}
     """)  # fmt: skip
     program = build.program("bin/note", "note_user", "-Lnote", "-lnote", search("$ORIGIN/../note"))
-    (found,) = closure.closure(Root(), program).dlopen
+    return closure.closure(Root(), program)
+
+
+def test_dlopen_notes_come_with_their_files(build: Build) -> None:
+    (found,) = noted(build, '"libz.so.1"', "required").dlopen
     assert found.needed_by == build.path("bin/../note/libnote.so")
     assert found.note == DlopenNote((b"libz.so.1",), "", "", "required")
+
+
+@pytest.mark.parametrize(
+    ("names", "priority", "loaded", "missing"),
+    [
+        pytest.param('"libz.so.1"', "required", [b"libz.so.1"], [], id="required"),
+        pytest.param('"libz.so.1"', "recommended", [], [], id="recommended"),
+        pytest.param('"libno.so.7","libz.so.1"', "required", [b"libz.so.1"], [], id="second best"),
+        pytest.param(
+            '"libz.so.1","libm.so.6"', "required", [b"libz.so.1"], [], id="the best alone"
+        ),
+        pytest.param('"libno.so.7","libno.so.6"', "required", [], [b"libno.so.7"], id="none"),
+        pytest.param("", "required", [], [], id="no names"),
+    ],
+)
+def test_what_a_dlopen_note_requires_is_a_library(
+    build: Build, names: str, priority: str, loaded: list[bytes], missing: list[bytes]
+) -> None:
+    found = noted(build, names, priority)
+    by = build.path("bin/../note/libnote.so")
+    assert [each.name for each in found.libraries if each.needed_by == by] == loaded
+    assert [each.name for each in found.missing] == missing
 
 
 def test_a_library_has_a_closure_too() -> None:

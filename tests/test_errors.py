@@ -13,6 +13,8 @@ from scratch_image import errors
         errors.ElfError,
         errors.ListError,
         errors.EngineError,
+        errors.SandboxError,
+        errors.ImageError,
     ],
 )
 def test_every_error_is_a_line_for_the_user(leaf: type[errors.ScratchImageError]) -> None:

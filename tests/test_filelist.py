@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scratch_image import filelist
 from scratch_image.closure import Row
 from scratch_image.errors import InputError, ListError
-from scratch_image.extras import Extra
+from scratch_image.extras import Extra, Kind, parse
 from scratch_image.filelist import Entry, Want
+from scratch_image.globs import matcher
+from scratch_image.overlay import Overlay
 from scratch_image.root import Root
 from scratch_image.strace import Use
 from scratch_image.tracer import Record, Used
@@ -36,8 +38,8 @@ def base(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _root(base: Path) -> Root:
-    return Root(os.fsencode(base))
+def _root(base: Path) -> Overlay:
+    return Overlay(Root(os.fsencode(base)), b"/project")
 
 
 def _merged(base: Path, *wants: Want) -> list[str]:
@@ -87,7 +89,7 @@ def test_hard_links_are_one_file(base: Path) -> None:
 
 def test_extra_directory_brings_all_below_it(base: Path) -> None:
     root = _root(base)
-    wants = list(filelist.of_extras(root, [Extra(b"/data", "x.extra", 1)]))
+    wants = list(filelist.of_extras(root, [Extra(Kind.PATH, b"/data", "x.extra", 1)]))
 
     assert _merged(base, *wants) == [
         "dir /data extra:x.extra",
@@ -99,8 +101,8 @@ def test_extra_directory_brings_all_below_it(base: Path) -> None:
 
 
 def test_extra_files_that_do_not_exist_are_told_at_once(base: Path) -> None:
-    extras = [Extra(b"/nope", "x.extra", 1), Extra(b"/data/a", "x.extra", 2),
-              Extra(b"/data/z z", "x.extra", 3)]  # fmt: skip
+    extras = [Extra(Kind.PATH, b"/nope", "x.extra", 1), Extra(Kind.PATH, b"/data/a", "x.extra", 2),
+              Extra(Kind.PATH, b"/data/z z", "x.extra", 3)]  # fmt: skip
 
     with pytest.raises(ListError) as error:
         list(filelist.of_extras(_root(base), extras))
@@ -175,6 +177,200 @@ def test_what_must_be_there_and_cannot_is_an_error(base: Path, want: Want, messa
     assert str(error.value) == message
 
 
+def _extras(base: Path, text: str) -> list[str]:
+    """Return the list that the extra list `text` of the project in `base` asks for."""
+    view = Overlay(Root(os.fsencode("/")), os.fsencode(base))
+    extras = parse(text.format(base=base).encode(), "t/x.extra", lambda name: b"")
+    wants = list(filelist.of_extras(view, extras))
+    out = [matcher(extra.path) for extra in extras if extra.kind is Kind.OUT]
+    lines = filelist.write(filelist.merge(view, wants, left_out=out)).decode().splitlines()[1:]
+    return [line for line in lines if " parent" not in line]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param("dir /var/none mode=1777 owner=5:6",
+                     ["dir 1777 5:6 /var/none extra:t/x.extra"], id="directory"),
+        pytest.param("link /srv/none/a -> ../b",
+                     ["link 0777 0:0 /srv/none/a -> ../b extra:t/x.extra"], id="link"),
+        pytest.param("link /srv/a -> /etc/debian_version",
+                     ["file 0644 0:0 /etc/debian_version target-of:/srv/a",
+                      "link 0777 0:0 /srv/a -> /etc/debian_version extra:t/x.extra"],
+                     id="link to a file"),
+        pytest.param("../data/a -> /srv/none/a",
+                     ["file 0644 0:0 /srv/none/a <- data/a extra:t/x.extra"], id="project's file"),
+        pytest.param("../link -> /srv/a mode=0600 owner=5:6",
+                     ["file 0600 5:6 /srv/a <- data/a extra:t/x.extra"], id="project's link"),
+        pytest.param("../data -> /srv/d",
+                     ["dir 0755 0:0 /srv/d extra:t/x.extra",
+                      "file 0644 0:0 /srv/d/a <- data/a extra:t/x.extra",
+                      "link 0777 0:0 /srv/d/dangling -> nowhere extra:t/x.extra",
+                      "dir 0755 0:0 /srv/d/sub extra:t/x.extra",
+                      "file 0644 0:0 /srv/d/sub/b <- data/sub/b extra:t/x.extra"],
+                     id="project's directory"),
+        pytest.param("../data -> /srv/d mode=0640\n!/srv/**/b\n!/srv/d/dang*",
+                     ["dir 0750 0:0 /srv/d extra:t/x.extra",
+                      "file 0640 0:0 /srv/d/a <- data/a extra:t/x.extra",
+                      "dir 0750 0:0 /srv/d/sub extra:t/x.extra"],
+                     id="options and what is left out"),
+        pytest.param("/etc/debian_version -> /srv/v",
+                     ["file 0644 0:0 /srv/v <- /etc/debian_version extra:t/x.extra"],
+                     id="machine's file"),
+        pytest.param("../data/a -> /etc/debian_version\n/etc/debian_version",
+                     ["file 0644 0:0 /etc/debian_version <- data/a extra:t/x.extra"],
+                     id="in the place of the machine's file"),
+        pytest.param("/etc/debian_version mode=0600",
+                     ["file 0600 0:0 /etc/debian_version extra:t/x.extra"], id="mode"),
+        pytest.param("/etc/debian_versio[n]",
+                     ["file 0644 0:0 /etc/debian_version extra:t/x.extra"], id="glob"),
+        pytest.param("../data/a -> /srv/a\n../data/sub/b -> /srv/a",
+                     ["file 0644 0:0 /srv/a <- data/sub/b extra:t/x.extra"], id="later line"),
+    ],
+)  # fmt: skip
+def test_extra_list_asks_for(base: Path, text: str, lines: list[str]) -> None:
+    (base / "link").symlink_to("data/a")
+
+    assert _extras(base, text) == lines
+
+
+@pytest.mark.parametrize("line", ["/etc/none*", "gone -> /a", "/gone -> /a", "../run/fifo -> /a"])
+def test_extra_line_that_brings_nothing_is_an_error(base: Path, line: str) -> None:
+    with pytest.raises(ListError) as error:
+        _extras(base, line)
+
+    assert str(error.value).startswith("cannot find extra files: t/x.extra:1: ")
+
+
+def test_link_that_is_left_out_leads_nowhere(base: Path) -> None:
+    view = _root(base)
+
+    entries = filelist.merge(
+        view, [Want(b"/bin/awk", "run:1")], left_out=[matcher(b"/etc/alternatives")]
+    )
+
+    assert [entry.path for entry in entries] == [b"/bin", b"/usr", b"/usr/bin", b"/usr/bin/awk"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "var/log/app/access.log",
+        "run/app.pid",
+        "var/lib/dbus/machine-id",
+        "var/lib/sss/mc/passwd",
+        "usr/local/lib/python3.11/dist-packages/x.pth",
+        "usr/local/lib/python3.11/dist-packages/sitecustomize.py",
+        "usr/local/lib/python3.11/dist-packages/__pycache__/sitecustomize.cpython-311.pyc",
+    ],
+)
+def test_noise_of_the_machine_stays_out_unless_it_is_asked_for(base: Path, path: str) -> None:
+    (base / path).parent.mkdir(parents=True, exist_ok=True)
+    (base / path).write_text("")
+    image = os.fsencode("/" + path)
+
+    assert _merged(base, Want(image, "run:1")) == []
+    assert _merged(base, Want(image, "run:1"), Want(image, "extra:x"))[-1].startswith("file ")
+
+
+@pytest.mark.parametrize(
+    "path", ["usr/lib/python3/dist-packages/x.pth", "usr/lib/python3.11/sitecustomize.py"]
+)
+def test_start_files_of_packages_stay(base: Path, path: str) -> None:
+    (base / path).parent.mkdir(parents=True)
+    (base / path).write_text("")
+
+    assert _merged(base, Want(os.fsencode("/" + path), "run:1"))[-1].startswith("file ")
+
+
+def test_directory_of_logs_stays(base: Path) -> None:
+    (base / "var/log/app").mkdir()
+
+    assert _merged(base, Want(b"/var/log/app", "run:1"))[-1] == "dir /var/log/app run:1"
+
+
+@pytest.fixture
+def secrets(base: Path) -> Path:
+    for name in ("root/.netrc", "root/x", "etc/shadow", "srv/app/.git/config"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text("secret")
+    (base / "data/way").symlink_to("/root/x")
+    return base
+
+
+def test_secrets_are_told_at_once_with_who_wants_them(secrets: Path) -> None:
+    wants = [
+        Want(b"/root/.netrc", "run:default"),
+        Want(b"/root/.netrc", "extra:x.extra", where="x.extra:3"),
+        Want(b"/data/way", "run:default"),
+        Want(b"/srv/app/.git/config", "extra:x.extra", must=False, where="x.extra:4"),
+        Want(b"/root", "run:default"),
+        Want(b"/root/.curlrc", "run:default", must=False),
+    ]
+
+    with pytest.raises(ListError) as error:
+        filelist.merge(_root(secrets), wants)
+
+    assert str(error.value) == (
+        "cannot list /root/.netrc: it is a secret (login and password), wanted by run:default, "
+        "x.extra:3, /root/x: it is a secret (home directory), wanted by run:default, "
+        "/srv/app/.git/config: it is a secret (git repository), wanted by x.extra:4; "
+        "add it to IMAGE_ALLOW if it belongs into the image"
+    )
+
+
+def test_many_secrets_are_counted(secrets: Path) -> None:
+    for at in range(30):
+        (secrets / f"root/f{at:02}").write_text("")
+    wants = [Want(b"/root/f%02d" % at, "run:1") for at in range(30)]
+
+    with pytest.raises(ListError) as error:
+        filelist.merge(_root(secrets), wants)
+
+    assert "wanted by run:1, and 10 more; add it to IMAGE_ALLOW" in str(error.value)
+
+
+@pytest.mark.parametrize("allowed", [b"/root/x", b"/root"])
+def test_allowed_path_is_listed(secrets: Path, allowed: bytes) -> None:
+    entries = filelist.merge(_root(secrets), [Want(b"/root/x", "run:1")], [allowed])
+
+    assert [entry.path for entry in entries] == [b"/root", b"/root/x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        pytest.param("../root/.netrc -> /srv/a", True, id="name of the source"),
+        pytest.param("../root/x -> /srv/.netrc", True, id="name in the image"),
+        pytest.param("../root/x -> /etc/shadow", True, id="place in the image"),
+        pytest.param("{base}/etc/shadow -> /srv/a", False, id="below another root"),
+        pytest.param("/etc/shadow -> /srv/a", True, id="place on the machine"),
+        pytest.param("../root/x -> /home/app/x", False, id="home of the image"),
+        pytest.param("../root/x -> /root/x", False, id="home of root in the image"),
+    ],
+)
+def test_mapped_files_are_judged_by_both_names(secrets: Path, line: str, secret: bool) -> None:
+    try:
+        _extras(secrets, line)
+    except ListError as error:
+        assert "it is a secret" in str(error)
+        assert secret
+    else:
+        assert not secret
+
+
+def test_listed_directories_come_whole_where_asked(base: Path) -> None:
+    record = Record((Used(Use.LIST, b"/data"), Used(Use.READ, b"/etc/hosts")))
+    view = _root(base)
+
+    assert list(filelist.of_listed(view, record, "1", ())) == []
+    for listed in ([b"/data"], [b"*"]):
+        assert list(filelist.of_listed(view, record, "1", listed)) == [
+            Want(b"/data/" + name, "listed-by:1", must=False)
+            for name in (b"a", b"dangling", b"sub")
+        ]
+
+
 def test_order_of_wants_does_not_matter(base: Path) -> None:
     wants = [
         Want(b"/bin/awk", "run:1"), Want(b"/data/a", "run:2"), Want(b"/data/a", "run:1"),
@@ -190,7 +386,7 @@ def test_order_of_wants_does_not_matter(base: Path) -> None:
 def test_loader_cache_is_left_out_where_it_is_not_needed() -> None:
     wants = [Want(b"/etc/ld.so.cache", "run:1"), Want(b"/lib/x86_64-linux-gnu/libc.so.6", "run:1")]
 
-    paths = [entry.path for entry in filelist.merge(Root(), wants)]
+    paths = [entry.path for entry in filelist.merge(Overlay(Root(), b"/project"), wants)]
 
     assert b"/etc/ld.so.cache" not in paths
     assert b"/usr/lib/x86_64-linux-gnu/libc.so.6" in paths
@@ -205,6 +401,8 @@ REASONS = st.sampled_from(["parent", "program", "run:default", "extra:a.extra"])
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
     kind = draw(st.sampled_from(["dir", "file", "link", "hard"]))
+    source = draw(st.sampled_from([b"", b"a/b c", b"/x"])) if kind == "file" else b""
+    text = draw(st.sampled_from([b"", b"a b\n"])) if kind == "file" and not source else b""
     return Entry(
         kind,
         draw(st.integers(0, 0o7777)),
@@ -213,6 +411,8 @@ def entries(draw: st.DrawFn) -> Entry:
         b"/" + b"/".join(draw(st.lists(NAMES, min_size=1, max_size=4))),
         draw(NAMES) if kind in ("link", "hard") else b"",
         tuple(sorted(set(draw(st.lists(REASONS, min_size=1))))),
+        source,
+        text,
     )
 
 
@@ -243,6 +443,12 @@ def test_text_comes_back(listed: list[Entry]) -> None:
                      id="link to nothing"),
         pytest.param(filelist.HEADER + b"file 0777 0:0 /a -> b p\n", "x:2: the line is malformed",
                      id="file with a target"),
+        pytest.param(filelist.HEADER + b"dir 0755 0:0 /a <- b p\n", "x:2: the line is malformed",
+                     id="directory with a source"),
+        pytest.param(filelist.HEADER + b"file 0644 0:0 /a <- ../b p\n", "x:2: the line is malformed",
+                     id="source outside of the project"),
+        pytest.param(filelist.HEADER + b"file 0644 0:0 /a <- b = c p\n", "x:2: the line is malformed",
+                     id="source and text"),
         pytest.param(filelist.HEADER + b"file 0777 -1:0 /a p\n", "x:2: the line is malformed",
                      id="owner"),
     ],

@@ -99,6 +99,20 @@ def test_strace_text_is_readable(checkout: tuple[Path, str]) -> None:
     assert '/librecode.so.0", O_RDONLY|O_CLOEXEC) = 3</usr/lib/' in text
 
 
+def test_image_passes_its_test(checkout: tuple[Path, str], scons: Scons) -> None:
+    output, engine = checkout
+
+    ran = scons.run(output.parents[2], "test/images/fortune", env={"DOCKER_HOST": engine})
+
+    assert ran.returncode == 0, ran.stdout
+    container = "" if engine == NO_ENGINE else " and in a container"
+    assert f"TEST   fortune  default in a root of its own{container}\n" in ran.stdout
+    told = (output / "fortune.tested").read_text()
+    assert told.startswith("default: status 0, stdout matches, ")
+    again = scons.run(output.parents[2], "test/images/fortune", env={"DOCKER_HOST": engine})
+    assert "scons: `test/images/fortune' is up to date." in again.stdout
+
+
 def test_null_build_is_null(checkout: tuple[Path, str], scons: Scons) -> None:
     output, engine = checkout
 

@@ -31,7 +31,7 @@ os.replace = replace
 """
 """Put before the SConstruct: ends SCons before or after it renames its nth file."""
 
-MOMENTS = 16
+MOMENTS = 20
 """More than the renames of one whole build, so that every one of them is hit."""
 
 

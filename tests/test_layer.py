@@ -173,6 +173,22 @@ def test_a_staged_file_has_the_epoch_as_its_time(tmp_path: Path) -> None:
     assert (EPOCH, len(HELLO)) == (member.mtime, member.size)
 
 
+def test_a_text_of_the_list_is_a_file(tmp_path: Path) -> None:
+    entries = [
+        Entry("dir", 0o755, 0, 0, b"/etc"),
+        Entry("file", 0o644, 0, 0, b"/etc/group", text=b"root\n"),
+    ]
+    sink = io.BytesIO()
+
+    layer.write(sink, entries, Root(os.fsencode(tmp_path), epoch=7))
+
+    with tarfile.open(fileobj=io.BytesIO(sink.getvalue())) as tar:
+        member = tar.getmember("etc/group")
+        content = tar.extractfile(member)
+        assert content is not None
+        assert (member.mtime, content.read()) == (7, b"root\n")
+
+
 def test_a_time_before_1970_becomes_1970(tmp_path: Path) -> None:
     root = root_of(tmp_path, b"/old")
     os.utime(tmp_path / "old", (-1000, -1000))

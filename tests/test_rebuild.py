@@ -107,6 +107,7 @@ ROWS = [
     pytest.param(_docker("tag", "stranger", "{tag}"), ["LOAD"], id="tag moved to another image"),
     pytest.param(_delete(".first.strace"), ["TRACE first"], id="strace deleted"),
     pytest.param(_delete(".second.trace"), ["TRACE second"], id="record deleted"),
+    pytest.param(_delete(".second.stdout"), ["TRACE second"], id="output deleted"),
     pytest.param(_delete(".ldd"), ["LDD"], id="ldd deleted"),
     pytest.param(_delete(".files"), ["LIST"], id="list deleted"),
     pytest.param(_delete(".tar"), ["TAR"], id="tar deleted"),

@@ -169,3 +169,39 @@ def test_listing_a_file_is_an_error(base: bytes) -> None:
 
 def test_listing_of_nothing_is_empty(base: bytes) -> None:
     assert Root(base).listing(b"/nothing") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "magic"),
+    [
+        pytest.param(b"\x7fELF\x02", "elf", id="ELF file"),
+        pytest.param(b"#!/bin/sh\n", "script", id="script"),
+        pytest.param(b"\x7fEL", "other", id="cut short"),
+        pytest.param(b"", "other", id="empty"),
+    ],
+)
+def test_magic(tmp_path: Path, content: bytes, magic: str) -> None:
+    (tmp_path / "x").write_bytes(content)
+    root = Root(os.fsencode(tmp_path))
+
+    assert root.magic(b"/x") == magic
+    assert root.looked == {(b"/x", Aspect.MAGIC)}
+
+
+@pytest.mark.parametrize(
+    ("content", "trusts"),
+    [
+        pytest.param(b"\x7fELF\0SSL_CTX_set_default_verify_paths\0", True, id="OpenSSL"),
+        pytest.param(b"\x7fELF\0gnutls_certificate_set_x509_system_trust\0", True, id="GnuTLS"),
+        pytest.param(b"\x7fELF/etc/ssl/certs/ca-certificates.crt", True, id="path"),
+        pytest.param(b"\x7fELF\0SSL_CTX_use_certificate\0", False, id="server"),
+        pytest.param(b"#!/bin/sh\ncat /etc/ssl/certs/*", False, id="script"),
+        pytest.param(b"", False, id="empty"),
+    ],
+)
+def test_trusts(tmp_path: Path, content: bytes, *, trusts: bool) -> None:
+    (tmp_path / "x").write_bytes(content)
+    root = Root(os.fsencode(tmp_path))
+
+    assert root.trusts(b"/x") == trusts
+    assert root.looked == {(b"/x", Aspect.TRUST)}

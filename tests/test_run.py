@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.run import Run
+from scratch_image.run import Command, Page, Run, Tcp, Unix
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,77 @@ def test_command_lines_for_a_shell(command: str, cause: str) -> None:
         f"cannot read the command {command!r} of run demo: {cause}; "
         'use Run(...) with argv ["sh", "-c", ...] for what a shell has to do'
     )
+
+
+@pytest.mark.parametrize(
+    ("ready", "expected"),
+    [
+        pytest.param("", None, id="no server"),
+        pytest.param("tcp:65535", Tcp(65535), id="port"),
+        pytest.param("unix:/run/a b", Unix(b"/run/a b"), id="socket"),
+        pytest.param("exec:test -e 'a b' < in", Command((b"test", b"-e", b"a b"), b"in"), id="command"),
+    ],
+)  # fmt: skip
+def test_readiness(ready: str, expected: object) -> None:
+    assert Run("demo", (b"x",), ready=ready).readiness == expected
+
+
+def test_questions() -> None:
+    probes = ("http://127.0.0.1:80", "http://127.0.0.1:8080/a?b=c", "redis-cli 'a b' < in")
+    assert Run("demo", (b"x",), ready="tcp:80", probes=probes).questions == (
+        Page(80, "/"),
+        Page(8080, "/a?b=c"),
+        Command((b"redis-cli", b"a b"), b"in"),
+    )
+
+
+BAD_READY = (
+    "it is no port from 1 to 65535, socket of up to 107 bytes, or command; "
+    "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
+)
+BAD_PAGE = "only pages of this machine are asked for; use http://127.0.0.1:PORT/..., or a command"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        *(
+            pytest.param({"ready": ready}, f"ready {ready!r} of run demo: {BAD_READY}", id=ready[:9])
+            for ready in ("8080", "tcp:", "tcp:0", "tcp:65536", "tcp:+1", "unix:a", "unix:/" + 107 * "a")
+        ),
+        *(
+            pytest.param(
+                {"ready": "tcp:1", "probes": ("true", probe)},
+                f"the probe {probe!r} of run demo: {BAD_PAGE}",
+                id=probe,
+            )
+            for probe in ("http://localhost/", "https://127.0.0.1:1/", "http://127.0.0.1:0/", "http://127.0.0.1:80/ a")
+        ),
+        pytest.param(
+            {"probes": ("true",)},
+            "probes of run demo: nothing tells when the server is ready; give ready, too",
+            id="probes alone",
+        ),
+        pytest.param(
+            {"ready": "exec:a | b"},
+            "the command 'a | b' of run demo: | is for a shell; use Run(...) with argv "
+            '["sh", "-c", ...] for what a shell has to do',
+            id="shell",
+        ),
+        pytest.param(
+            {"stop": 0},
+            "stop 0 of run demo: there is no such signal; use signal.SIGTERM",
+            id="signal",
+        ),
+        pytest.param(
+            {"stdout": b"("},
+            "stdout b'(' of run demo: missing ), unterminated subpattern at position 0; "
+            "correct the regular expression",
+            id="pattern",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_read(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Run("demo", (b"x",), **settings)
+    assert str(caught.value) == f"cannot read {message}"

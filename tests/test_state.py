@@ -131,6 +131,44 @@ def test_explain_names_the_path_and_how_it_changed(
     assert (old.signature() == new.signature()) == (not phrases)
 
 
+@pytest.mark.parametrize(
+    ("content", "phrases"),
+    [
+        pytest.param("other data", [], id="as before"),
+        pytest.param("#!/bin/sh", ["/file: kind of content changed"], id="a script now"),
+    ],
+)
+def test_magic_is_all_that_counts(base: Path, content: str, phrases: list[str]) -> None:
+    root = Root(os.fsencode(base))
+    root.look(b"/file", Aspect.MAGIC)
+    old = state.take(root)
+
+    (base / "file").write_text(content)
+
+    assert state.explain(old, old.again(Root(os.fsencode(base)))) == phrases
+
+
+@pytest.mark.parametrize(
+    ("content", "phrases"),
+    [
+        pytest.param("\x7fELF other", [], id="as before"),
+        pytest.param(
+            "\x7fELF /etc/ssl/cert.pem", ["/file: use of certificates changed"], id="asks"
+        ),
+    ],
+)
+def test_use_of_certificates_is_all_that_counts(
+    base: Path, content: str, phrases: list[str]
+) -> None:
+    root = Root(os.fsencode(base))
+    root.look(b"/file", Aspect.TRUST)
+    old = state.take(root)
+
+    (base / "file").write_text(content)
+
+    assert state.explain(old, old.again(Root(os.fsencode(base)))) == phrases
+
+
 def test_unrelated_libraries_in_the_cache_do_not_matter(base: Path) -> None:
     root = Root(os.fsencode(base))
     root.look(b"libnone.so.1", Aspect.SONAME)

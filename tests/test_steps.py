@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from scratch_image import archive, steps
+from scratch_image import archive, state, steps
 from scratch_image.errors import ElfError, InputError, ListError
 from scratch_image.root import Aspect, Root
 from scratch_image.run import Run
@@ -50,12 +53,13 @@ def test_trace_writes_text_and_record(tmp_path: Path) -> None:
     root = Root()
     step = TraceStep("x", b"/bin/cat", Run("default", (b"cat",)), b"strace")
     (tmp_path / "input").write_text("input")
-    targets = [_path(tmp_path, "x.strace"), _path(tmp_path, "x.trace")]
+    targets = [_path(tmp_path, name) for name in ("x.strace", "x.trace", "x.stdout")]
 
     told = step.run(root, targets, [_path(tmp_path, "input")])
 
     assert " files, " in told
     assert b"execve(" in (tmp_path / "x.strace").read_bytes()
+    assert (tmp_path / "x.stdout").read_text() == "input"
     assert b"/libc.so.6\n" in (tmp_path / "x.trace").read_bytes()
     assert any(aspect is Aspect.CONTENT for _, aspect in root.looked)
 
@@ -97,7 +101,7 @@ def test_list_joins_all_forms(tmp_path: Path) -> None:
     forms = (ListSource("strace", "hand"), ListSource("ldd", "a"), ListSource("extra", "a.extra"))
     root = Root(staged={b"/srv/staged": _path(tmp_path, "staged")})
 
-    told = ListStep("x", forms, (b"/srv/staged",)).run(
+    told = ListStep("x", forms, (b"/srv/staged",), os.fsencode(tmp_path)).run(
         root,
         [_path(tmp_path, "x.files")],
         [_path(tmp_path, name) for name in ("a.strace", "a.ldd", "a.extra")],
@@ -113,12 +117,171 @@ def test_list_joins_all_forms(tmp_path: Path) -> None:
     )
 
 
+PROJECT = {
+    "conf/app.conf": "conf",
+    "x.extra": "include more/m.extra\nconf/app.conf -> /etc/app.conf\n!/etc/passwd\n/etc/passwd\n"
+    "/etc/debian_version mode=0600\ndir /srv/none\nlink /srv/none/a -> b\n/etc/debian_*\n",
+    "more/m.extra": "../plugin.so -> /opt/plugin.so\n",
+}
+
+
+def _project(directory: Path) -> bytes:
+    for name, text in PROJECT.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    shutil.copy("/bin/true", directory / "plugin.so")
+    return os.fsencode(directory)
+
+
+def _listed(directory: Path) -> str:
+    """Build the list and the layer of a project; return the list."""
+    top, root = _project(directory), Root(epoch=7)
+    step = ListStep("x", (ListSource("extra", "x.extra"),), (), top)
+    assert directory.name not in repr(step)
+    step.run(root, [_path(directory, "x.files")], [_path(directory, "x.extra")])
+    assert (_path(directory, "more/m.extra"), Aspect.CONTENT) in root.looked
+    layer = LayerStep("x", "none", top)
+    assert directory.name not in repr(layer)
+    root = Root(epoch=7)
+    layer.run(root, [_path(directory, "x.tar")], [_path(directory, "x.files")])
+    assert (_path(directory, "conf/app.conf"), Aspect.CONTENT) in root.looked
+    return (directory / "x.files").read_text()
+
+
+def test_two_checkouts_give_the_same_list_and_layer(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    listed = _listed(first)
+
+    assert "file 0644 0:0 /etc/app.conf <- conf/app.conf extra:x.extra\n" in listed
+    assert "file 0755 0:0 /opt/plugin.so <- plugin.so extra:more/m.extra\n" in listed
+    assert "/libc.so.6 " in listed
+    assert "/etc/passwd" not in listed
+    umask = os.umask(0o077)
+    try:
+        assert _listed(second) == listed
+    finally:
+        os.umask(umask)
+    assert (first / "x.tar").read_bytes() == (second / "x.tar").read_bytes()
+
+
+def test_state_of_a_list_and_its_layer_is_the_same_afresh(tmp_path: Path) -> None:
+    top = _project(tmp_path)
+    step = ListStep("x", (ListSource("extra", "x.extra"),), (), top)
+    for each, source in ((step, "x.extra"), (LayerStep("x", "none", top), "x.files")):
+        root = Root(epoch=7)
+        target = _path(tmp_path, "x.files" if each is step else "x.tar")
+        each.run(root, [target], [_path(tmp_path, source)])
+        taken = state.take(root)
+
+        assert state.explain(taken, taken.again(Root(epoch=7))) == []
+
+
+def test_included_list_that_is_not_there(tmp_path: Path) -> None:
+    top = _project(tmp_path)
+    (tmp_path / "more/m.extra").unlink()
+    step = ListStep("x", (ListSource("extra", "x.extra"),), (), top)
+
+    with pytest.raises(InputError) as error:
+        step.run(Root(), [_path(tmp_path, "x.files")], [_path(tmp_path, "x.extra")])
+
+    assert "x.extra:1: more/m.extra cannot be read (No such file or directory)" in str(error.value)
+
+
+def test_missing_library_of_what_a_directory_brought_is_told(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/lost").write_text("#!/nonexistent/interpreter\n")
+    (tmp_path / "scripts/lost").chmod(0o755)
+    (tmp_path / "x.extra").write_text("scripts -> /opt\n")
+    step = ListStep("x", (ListSource("extra", "x.extra"),), (), os.fsencode(tmp_path))
+
+    told = step.run(Root(), [_path(tmp_path, "x.files")], [_path(tmp_path, "x.extra")])
+
+    assert told == (
+        "2 paths\nlint: /opt/lost: cannot run /opt/lost: its interpreter /nonexistent/interpreter "
+        "does not exist; install it or mend the #! line"
+    )
+
+
+RECORD = """# scratch_image trace 1
+absent /etc/localtime
+read /etc/passwd
+read /usr/bin/openssl
+read /usr/lib/x86_64-linux-gnu/libssl.so.3
+list {directory}/dir
+"""
+
+
+def _told(directory: Path, **options: Any) -> list[str]:
+    """Build the list of a run; return what is told of it."""
+    for name in ("dir/a", "dir/b", "dir/sub/c"):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text("")
+    lines = RECORD.format(directory=directory).splitlines(keepends=True)
+    ordered = sorted(lines[1:], key=lambda line: line.split()[1])
+    (directory / "x.trace").write_text("".join([lines[0], *ordered]))
+    step = ListStep("x", (ListSource("record", "1"),), (), os.fsencode(directory), **options)
+    told = step.run(Root(), [_path(directory, "x.files")], [_path(directory, "x.trace")])
+    return told.splitlines()
+
+
+def test_list_tells_what_was_added_and_what_may_lack(tmp_path: Path) -> None:
+    told = _told(tmp_path)
+
+    listed = (tmp_path / "x.files").read_text()
+    assert told[0] == f"{len(listed.splitlines()) - 1} paths, certificates for /usr/bin/openssl"
+    assert "lint: a run looked for its time zone; add the preset tzdata" in told
+    assert (
+        f"lint: a run listed {tmp_path}/dir, 0 of whose 3 entries are in the image; "
+        f"list {tmp_path}/dir/*, or name it in IMAGE_LISTED"
+    ) in told
+    assert "/etc/ssl/certs/ca-certificates.crt preset:ca-certificates\n" in listed
+    assert "/etc/passwd = root:x:0:0::/:/sbin/nologin\\012" in listed
+
+
+def test_options_of_a_list(tmp_path: Path) -> None:
+    directory = os.fsencode(tmp_path)
+
+    told = _told(
+        tmp_path,
+        presets=("locale", "passwd", "tzdata"),
+        listed=(directory + b"/dir",),
+        user="daemon",
+        locales=("C.UTF-8",),
+    )
+
+    listed = (tmp_path / "x.files").read_text()
+    assert not any("time zone" in line or "/dir," in line for line in told)
+    assert f"{tmp_path}/dir/sub listed-by:1\n" in listed
+    assert f"{tmp_path}/dir/sub/c" not in listed
+    assert "\\012daemon:x:1:1::/:/sbin/nologin\\012" in listed
+    assert "/usr/lib/locale/C.utf8/LC_CTYPE preset:locale\n" in listed
+
+
+def test_secret_of_a_run_is_an_error_unless_it_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("secret")
+    (tmp_path / "x.trace").write_text(f"# scratch_image trace 1\nread {tmp_path}/.netrc\n")
+    forms = (ListSource("record", "default"),)
+    step = ListStep("x", forms, (), b"/nonexistent")
+    targets, sources = [_path(tmp_path, "x.files")], [_path(tmp_path, "x.trace")]
+
+    with pytest.raises(ListError) as error:
+        step.run(Root(), targets, sources)
+
+    assert str(error.value) == (
+        f"cannot list {tmp_path}/.netrc: it is a secret (login and password), wanted by "
+        "run:default; add it to IMAGE_ALLOW if it belongs into the image"
+    )
+    replace(step, allow=(_path(tmp_path, ".netrc"),)).run(Root(), targets, sources)
+    assert "/.netrc run:default\n" in (tmp_path / "x.files").read_text()
+
+
 def _layer(directory: Path) -> bytes:
     (directory / "x.files").write_text(
         "# scratch_image file list 1\ndir 0755 0:0 /etc parent\nfile 0644 0:0 /etc/passwd run:1\n"
     )
     target = _path(directory, "x.tar")
-    LayerStep("x", "none").run(Root(epoch=7), [target], [_path(directory, "x.files")])
+    LayerStep("x", "none", b"/").run(Root(epoch=7), [target], [_path(directory, "x.files")])
     return target
 
 
@@ -137,7 +300,9 @@ def test_list_that_is_no_list_packs_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.files").write_text("/etc/passwd\n")
 
     with pytest.raises(InputError):
-        LayerStep("x", "none").run(Root(), [_path(tmp_path, "x.tar")], [_path(tmp_path, "x.files")])
+        LayerStep("x", "none", b"/").run(
+            Root(), [_path(tmp_path, "x.tar")], [_path(tmp_path, "x.files")]
+        )
 
     assert os.listdir(tmp_path) == ["x.files"]
 
@@ -146,7 +311,9 @@ def test_file_that_is_gone_packs_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.files").write_text("# scratch_image file list 1\nfile 0644 0:0 /gone run:1\n")
 
     with pytest.raises(ListError):
-        LayerStep("x", "none").run(Root(), [_path(tmp_path, "x.tar")], [_path(tmp_path, "x.files")])
+        LayerStep("x", "none", b"/").run(
+            Root(), [_path(tmp_path, "x.tar")], [_path(tmp_path, "x.files")]
+        )
 
     assert os.listdir(tmp_path) == ["x.files"]
 

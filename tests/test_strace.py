@@ -270,6 +270,37 @@ def accesses(*lines: bytes, cwd: bytes = b"/w") -> list[Access]:
             id="abstract socket",
         ),
         pytest.param(
+            b'sendto(3<socket:[1]>, "x, sun_path=", 2, 0, {sa_family=AF_UNIX, sun_path="s"}, 4) = 2',
+            [Access(b"/w/s", Use.STAT)],
+            id="sendto",
+        ),
+        pytest.param(
+            b'sendto(3<socket:[1]>, "x", 1, 0, NULL, 0) = 1', [], id="sendto of a connected socket"
+        ),
+        pytest.param(
+            b'sendmsg(3<socket:[1]>, {msg_name={sa_family=AF_UNIX, sun_path="s"}, msg_namelen=7,'
+            b' msg_iov=[{iov_base="x", iov_len=1}], msg_iovlen=1, msg_flags=0}, 0)'
+            b" = -1 ENOENT (No such file or directory)",
+            [Access(b"/w/s", Use.ABSENT)],
+            id="sendmsg",
+        ),
+        pytest.param(
+            b'sendmmsg(3<socket:[1]>, [{msg_hdr={msg_name={sa_family=AF_UNIX, sun_path="s"}},'
+            b' msg_len=1}, {msg_hdr={msg_name={sa_family=AF_UNIX, sun_path="t"}}}], 2, 0) = 1',
+            [Access(b"/w/s", Use.STAT), Access(b"/w/t", Use.STAT)],
+            id="sendmmsg",
+        ),
+        pytest.param(
+            b'openat(AT_FDCWD</w>, "/proc/self/cwd/a", O_RDONLY) = 4</w/a>',
+            [Access(b"/proc/self/cwd/a", Use.READ, real=b"/w/a")],
+            id="opened behind a link of /proc",
+        ),
+        pytest.param(
+            b'readlink("/proc/self/fd/4", "/w/a", 64) = 4',
+            [Access(b"/proc/self/fd/4", Use.STAT, False)],
+            id="a link of /proc",
+        ),
+        pytest.param(
             b"recvmsg(9<socket:[1]>, {msg_name=NULL, msg_control=[{cmsg_len=24,"
             b" cmsg_type=SCM_RIGHTS, cmsg_data=[4</d/a>, 5</d/b>]}], msg_flags=0}, 0) = 1",
             [Access(b"/d/a", Use.READ, False), Access(b"/d/b", Use.READ, False)],
@@ -416,6 +447,18 @@ def test_line(line: bytes, expected: list[Access]) -> None:
             id="cut name",
         ),
         pytest.param(b'stat("/run/abc"..., 0x7ffe) = 0', b"stat", "strace -s", id="cut path"),
+        *(
+            pytest.param(
+                b'stat("%b", 0x7ffe) = 0' % path, b"stat", "a link of /proc", id=path.decode()
+            )
+            for path in (
+                b"/proc/self/fd/4/a",
+                b"/proc/12/cwd/a",
+                b"/proc/thread-self/root//a",
+                b"/proc/1/task/2/root/a",
+                b"/dev/fd/4/a",
+            )
+        ),
     ],
 )
 def test_what_hides_something_is_a_problem(line: bytes, call: bytes, cause: str) -> None:
@@ -444,6 +487,34 @@ def test_what_failed_hides_nothing() -> None:
 )
 def test_what_is_not_understood_is_kept(line: bytes) -> None:
     assert Log((), unparsed=(line,)) == parse(line)
+
+
+def test_addresses_make_no_difference() -> None:
+    missing = b"-1 ENOENT (No such file or directory)"
+    lines = [b'readlink("a", 0x7ffe%d, 9) = %b' % (number, missing) for number in (1, 2, 2)]
+    assert accesses(*lines) == [Access(b"/w/a", Use.ABSENT, False)]
+    moved = accesses(lines[0], b'chdir("d") = 0', lines[1])
+    assert [access.path for access in moved] == [b"/w/a", b"/w/d", b"/w/d/a"]
+
+
+def test_what_is_alike_tells_of_the_working_directory_too() -> None:
+    there, elsewhere = (
+        b'newfstatat(AT_FDCWD</%b>, "/x", 0x7ffe%%d, 0) = -1 ENOENT (No such file)' % place
+        for place in (b"there", b"elsewhere")
+    )
+    lines = [there % 1, elsewhere % 2, there % 3, b'access("f", F_OK) = 0']
+    assert [access.path for access in accesses(*lines)] == [b"/there/f", b"/x"]
+
+
+@pytest.mark.parametrize("start", [b"c, ", b"d 3<b>, ", rb"\", ", rb"<\", "])
+def test_what_looks_like_an_address_in_a_name_is_none(start: bytes) -> None:
+    lines = [b'access("%b0x%d", F_OK) = 0' % (start, number) for number in (1, 2)]
+    assert len(accesses(*lines)) == 2
+
+
+def test_what_looks_like_an_address_in_a_directory_is_none() -> None:
+    lines = [rb'openat(3</d\", 0x%d>, "a", O_RDONLY) = 4' % number for number in (1, 2)]
+    assert len(accesses(*lines)) == 2
 
 
 def test_connected_sockets_are_named() -> None:

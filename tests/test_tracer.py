@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import shutil
@@ -12,70 +11,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import ODD_NAMES, make_odd, settle_clock, traced
 from scratch_image import process, tracer
 from scratch_image.errors import InputError, TraceError
 from scratch_image.root import Aspect, Root
 from scratch_image.run import Run
 from scratch_image.strace import Access, Log, Problem, Use, parse
-from scratch_image.tracer import Record, Trace, Used, read_record, settle, write_record
+from scratch_image.tracer import Record, Used, read_record, settle, write_record
 
-SOURCES = os.path.join(os.path.dirname(__file__), "tracer")
-
-FLAGS = {
-    "m32": ["-m32"],
-    "noptrace": ["-lseccomp"],
-    "refuses": ["-lseccomp"],
-    "static": ["-static"],
-    "uring": ["-luring"],
-}
-
-
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with every program of tracer/*.c, and open.c in two more kinds."""
-    where = tmp_path_factory.mktemp("programs").resolve()
-    names = [os.path.basename(source)[:-2] for source in glob.glob(SOURCES + "/*.c")]
-    for name in [*names, "m32", "static"]:
-        source = "open" if name in ("m32", "static") else name
-        command = ["gcc", "-O1", "-w", "-pthread", "-o", f"{where}/{name}"]
-        subprocess.run([*command, f"{SOURCES}/{source}.c", *FLAGS.get(name, [])], check=True)
-    return where
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the directory, full of files and links, in which programs run."""
-    where = tmp_path.resolve()
-    for name in ("d/real/a.txt", "d/b.txt", "d/c.txt", "d/e.txt"):
-        (where / name).parent.mkdir(parents=True, exist_ok=True)
-        (where / name).write_text(name)
-    (where / "d/sub").mkdir()
-    (where / "d/link").symlink_to("real")
-    (where / "d/real/l1").symlink_to("a.txt")
-    (where / "d/real/l2").symlink_to("a.txt")
-    (where / "d/sub/chain").symlink_to("../link/l1")
-    monkeypatch.chdir(where)
-    settle_clock()
-    return where
-
-
-def settle_clock() -> None:
-    """Wait until files made from now on have a later ctime: the clock of ctimes ticks slowly."""
-    time.sleep(0.02)
-
-
-def traced(program: Path | bytes, *argv: str, root: Root | None = None, **run: object) -> Trace:
-    """Return the trace of a program, run where the test is."""
-    path = program if isinstance(program, bytes) else os.fsencode(program)
-    words = (path, *map(os.fsencode, argv))
-    settings = replace(Run("demo", words, cwd=os.getcwdb()), **run)  # type: ignore[arg-type]
-    return tracer.trace(settings, path, root or Root())
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def below(record: Record, where: Path) -> dict[str, str]:
@@ -154,6 +103,12 @@ def test_rare_calls(programs: Path, site: Path) -> None:
     }
 
 
+@needs_root
+def test_a_namespace_of_process_numbers(site: Path) -> None:
+    record = traced(b"/usr/bin/unshare", "--pid", "--fork", "cat", "d/b.txt").record
+    assert below(record, site) == {"d/b.txt": "read"}
+
+
 def test_libraries_opened_by_name(programs: Path, site: Path) -> None:
     record = traced(programs / "dlopens").record
     libraries = {os.path.basename(use.path) for use in record.uses if use.kind is Use.READ}
@@ -187,8 +142,39 @@ def test_a_filter_of_the_programs_own(programs: Path, site: Path) -> None:
     assert found["d/c.txt"] == "stat"
 
 
-def test_missing_sockets_are_absent(programs: Path, site: Path) -> None:
-    assert below(traced(programs / "talks").record, site) == {"d/nobody": "absent"}
+def test_sockets(programs: Path, site: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind("d/log")
+        settle_clock()
+        trace = traced(programs / "talks")
+    assert below(trace.record, site) == {
+        "d/log": "stat",
+        "d/nobody": "absent",
+        "d/none": "absent",
+    }
+    assert parse(trace.text, os.getcwdb()).sockets == (os.fsencode(site / "d/log"),)
+
+
+def test_a_server(site: Path) -> None:
+    script = "trap 'echo bye; exit' TERM; cat d/b.txt; : > up; while :; do sleep 0.1; done"
+    trace = traced(
+        b"/bin/sh", "-c", script, ready="exec:test -e up", probes=("cat d/c.txt",), timeout=10.0
+    )
+    assert trace.stdout == b"d/b.txtbye\n"
+    assert below(trace.record, site) == {"d/b.txt": "read", "up": "write"}
+
+
+def test_a_server_in_trouble(site: Path) -> None:
+    assert message(b"/bin/sh", "-c", "exit 3", ready="tcp:1") == (
+        "cannot trace run demo: it ended with status 3 before it was ready, and said ''; "
+        "correct the run"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        place = f"tcp:{other.getsockname()[1]}"
+        assert message(b"/bin/sh", ready=place) == (
+            f"cannot trace run demo: something else answers at {place} already; end that, or use "
+            "another place"
+        )
 
 
 def test_descriptors_that_come_by_message(programs: Path, site: Path) -> None:
@@ -210,17 +196,12 @@ def test_descriptors_that_come_by_message(programs: Path, site: Path) -> None:
 
 
 def test_odd_names(programs: Path, site: Path) -> None:
-    names = ['q"uote', "back\\slash", "new\nline", "\udcff\udcfe", "café", "a<b>c", "a, b) = 3"]
-    names += [" <unfinished ...>", "ctl\1\x022", "tab\t", "x (deleted)", "it's"]
-    (site / "odd").mkdir()
-    for name in names:
-        (site / "odd" / name).touch()
-    settle_clock()
+    make_odd(site / "odd")
     try:
         found = below(traced(programs / "names").record, site)
     finally:
         subprocess.run(["rm", "-rf", site / "odd"], check=True)
-    assert {f"odd/{name}": "read" for name in names}.items() <= found.items()
+    assert {f"odd/{name}": "read" for name in ODD_NAMES}.items() <= found.items()
     assert found["odd"] == "stat"
     assert found["odd/" + "L" * 250] == "write"
 
@@ -254,6 +235,41 @@ def test_interpreters_of_scripts(site: Path) -> None:
     assert {b"/usr/bin/env", b"/usr/bin/dash"} <= executed
     assert any(os.path.basename(path).startswith(b"ld-linux") for path in executed)
     assert kinds(record)[b"/lib64"] is Use.LINK
+
+
+def test_a_script_without_interpreter(site: Path) -> None:
+    (site / "script").write_text("cat d/b.txt\n")
+    (site / "script").chmod(0o755)
+    settle_clock()
+    record = traced(b"/bin/sh", "-c", "./script").record
+    assert below(record, site) == {"d/b.txt": "read", "script": "read"}
+
+
+@needs_root
+def test_an_interpreter_that_is_registered_is_an_error(site: Path) -> None:
+    (site / "binfmt").mkdir()
+    (site / "program").write_bytes(b"scratch-image-test")
+    (site / "program").chmod(0o755)
+    settle_clock()
+    subprocess.run(["mount", "-t", "binfmt_misc", "none", site / "binfmt"], check=True)
+    try:
+        (site / "binfmt/register").write_text(":scratchtest:M::scratch-image-test::/bin/cat:")
+        text = message(site / "program")
+    finally:
+        (site / "binfmt/scratchtest").write_text("-1")
+        subprocess.run(["umount", site / "binfmt"], check=True)
+    assert text == (
+        f"cannot trust the trace of run demo: {site}/program was run by what binfmt_misc names for "
+        "it, which strace does not see; name that as the program"
+    )
+
+
+def test_a_foreign_program_is_run_by_a_registered_interpreter(site: Path) -> None:
+    program = bytearray(Path("/bin/true").read_bytes())
+    program[18:20] = (243).to_bytes(2, "little")
+    (site / "riscv").write_bytes(program)
+    path = os.fsencode(site / "riscv")
+    assert tracer._Settling(Log((Access(path, Use.EXEC),)), Root(), 1).registered == [path]
 
 
 def test_a_missing_interpreter_is_an_error(site: Path) -> None:
@@ -412,8 +428,6 @@ def test_pinning_needs_no_taskset(
 
 
 # Set-id programs.
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture
@@ -821,3 +835,27 @@ def test_no_text_raises_anything_else(text: bytes) -> None:
 @needs_root
 def test_the_setid_fixture_is_set_id(setid: Path) -> None:
     assert setid.stat().st_mode & stat.S_ISUID
+
+
+def test_argument_that_names_a_staged_file_is_its_build_path(tmp_path: Path) -> None:
+    (tmp_path / "made").write_text("staged")
+    time.sleep(0.02)
+    root = Root(staged={b"/srv/data": os.fsencode(tmp_path / "made")})
+    found = tracer.trace(Run("demo", (b"cat", b"/srv/data")), b"/bin/cat", root)
+    assert found.stdout == b"staged"
+    assert Used(Use.READ, b"/srv/data") in found.record.uses
+
+
+def test_directory_of_a_file_that_was_made_and_removed_is_needed(tmp_path: Path) -> None:
+    script = f"echo x > {tmp_path}/gone; rm {tmp_path}/gone"
+    found = tracer.trace(Run("demo", (b"sh", b"-c", script.encode())), b"/bin/sh", Root())
+    uses = [use for use in found.record.uses if use.path.startswith(os.fsencode(tmp_path))]
+    assert uses == [Used(Use.STAT, os.fsencode(tmp_path))]
+
+
+def test_standard_input_is_no_file_of_the_image(tmp_path: Path) -> None:
+    (tmp_path / "input").write_text("x")
+    time.sleep(0.02)
+    run = Run("demo", (b"stat", b"-L", b"/dev/stdin"), stdin=os.fsencode(tmp_path / "input"))
+    found = tracer.trace(run, b"/usr/bin/stat", Root())
+    assert not [use for use in found.record.uses if use.path == run.stdin]

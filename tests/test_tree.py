@@ -81,3 +81,55 @@ def test_only_what_is_asked_for_is_read(
 
     found = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("reading")]
     assert found == read
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tested"),
+    [
+        pytest.param(["test/images/one"], {"one"}, id="one"),
+        pytest.param(["test/images"], {"one", "two"}, id="all"),
+        pytest.param(["build/images/two/two.tested"], {"two"}, id="file"),
+        pytest.param([], set(), id="nothing asked for"),
+        pytest.param(["images"], set(), id="images only"),
+    ],
+)
+def test_images_are_tested_where_that_is_asked_for(
+    tree: Path, scons: Scons, arguments: list[str], tested: set[str]
+) -> None:
+    ran = scons.run(tree, "-j4", *arguments)
+
+    assert ran.returncode == 0, ran.stdout
+    assert {path.parent.name for path in tree.glob("build/images/*/*.tested")} == tested
+    assert "is up to date." in scons.run(tree, *arguments).stdout
+
+
+def test_image_is_tested_anew_when_it_changed(tree: Path, scons: Scons) -> None:
+    scons.run(tree, "test/images/one")
+    (tree / "images/one/one.extra").write_text("/etc/debian_version\n")
+    (tree / "images/one/SConscript").write_text(
+        'Import("env")\nenv.ScratchImage("one", "/bin/true", EXTRA_FILES="one.extra")\n'
+    )
+
+    ran = scons.run(tree, "test/images/one")
+
+    steps = [line.split()[0] for line in ran.stdout.splitlines() if line[:1].isupper()]
+    assert steps == ["LIST", "TAR", "TEST"]
+
+
+def test_image_that_lacks_a_file_does_not_pass(tree: Path, scons: Scons) -> None:
+    (tree / "images/one/one.files").write_text("# scratch_image file list 1\n")
+    (tree / "images/one/SConscript").write_text(
+        'Import("env")\n'
+        'trace = env.Strace("x", "/bin/true")\n'
+        'env.ImageTest("x", [env.LayerTar("x", "one.files"), trace])\n'
+    )
+
+    ran = scons.run(tree, "build/images/one/x.tested")
+
+    assert ran.returncode == 2
+    [line] = [line for line in ran.stdout.splitlines() if line.startswith("scons: ***")]
+    assert (
+        "cannot vouch for image x: in run default it did not find /bin, which the machine has; "
+        in line
+    )
+    assert not (tree / "build/images/one/x.tested").exists()

@@ -7,13 +7,15 @@ the target's footprint. Emitters ask no node for its state: SCons would open its
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -37,6 +39,8 @@ from .steps import (
     ListStep,
     LoadStep,
     Step,
+    TestStep,
+    Traced,
     TraceStep,
     temporary,
 )
@@ -60,6 +64,12 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     stdin: Any = None,
     status: int = 0,
     timeout: float = 60.0,
+    stdout: str | bytes | None = None,
+    ready: str = "",
+    probes: Sequence[str] = (),
+    stop: int = signal.SIGTERM,
+    read_only: bool = True,
+    cap_drop: bool = True,
 ) -> run.Run:
     """Return one command under which the program is traced, for `RUN` and `RUNS`.
 
@@ -67,15 +77,34 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     program runs alone. `name` becomes part of the target's name where there are several runs; the
     default is 1, 2, ... `env` has variables besides those of the image. `stdin` is a file (name or
     node) instead of /dev/null. `status` is the exit status that is expected. After `timeout`
-    seconds the run has failed, and is ended. A command line that needs a shell ends SCons.
+    seconds the run has failed, and is ended. `stdout` is a regular expression that all of its
+    output has to match; without one an image has to print what was printed when it was traced.
+
+    A run with `ready` (``tcp:PORT``, ``unix:/PATH``, ``exec:COMMAND LINE``) is a server: when it
+    can be asked, it is asked `probes` (command lines, ``http://127.0.0.1:PORT/...``), gets the
+    signal `stop`, and has to end. `read_only` and `cap_drop` are false for a run that, in a
+    container, has to write outside of volumes, or needs capabilities.
+
+    What cannot be read, as a command line that needs a shell, ends SCons.
     """
+    variables = {os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()}
     try:
         made = _command(command, name)
+        return replace(
+            made,
+            environment=variables,
+            stdin=made.stdin if stdin is None else os.fsencode(str(stdin)),
+            status=status,
+            timeout=float(timeout),
+            stdout=None if stdout is None else os.fsencode(stdout),
+            ready=ready,
+            probes=tuple(probes),
+            stop=stop,
+            read_only=read_only,
+            cap_drop=cap_drop,
+        )
     except InputError as error:
-        stop(str(error))
-    variables = {os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()}
-    source = made.stdin if stdin is None else os.fsencode(str(stdin))
-    return replace(made, environment=variables, stdin=source, status=status, timeout=float(timeout))
+        refuse(str(error))
 
 
 def _command(command: str | Sequence[str], name: str) -> run.Run:
@@ -93,6 +122,8 @@ class Plan:
     sources: Sequence[Any]
     before: Sequence[Any] = ()
     """Nodes that are to be built first, but whose content alone does not make the target old."""
+    mentions: Callable[[], Iterable[str]] = tuple
+    """Names more of these by absolute path, once the sources are there."""
 
 
 Planner = Callable[[list[Any], list[Any], Any], Plan]
@@ -100,9 +131,13 @@ Planner = Callable[[list[Any], list[Any], Any], Plan]
 declared: list[list[Any]] = []
 """What builds each image that `ScratchImage` has declared so far: a list of nodes an image."""
 
+tests: list[Any] = []
+"""The node that tests each of these images."""
+
 _SUFFIXES = (
     ".strace",
     ".trace",
+    ".stdout",
     ".ldd",
     ".files",
     ".oci.tar",
@@ -110,6 +145,7 @@ _SUFFIXES = (
     ".tar.gz",
     ".tar.zst",
     ".iid",
+    ".tested",
 )
 
 _tags: dict[str, tuple[str, str]] = {}
@@ -138,6 +174,7 @@ def _builders() -> dict[str, Any]:
         "LayerTar": _builder(_layer_tar, "LAYERTARCOMSTR", "$LAYERTARSUFFIX"),
         "OciImage": _builder(_oci_image, "OCIIMAGECOMSTR", ".oci.tar"),
         "DockerLoad": _builder(_docker_load, "DOCKERLOADCOMSTR", ".iid"),
+        "ImageTest": _builder(_image_test, "IMAGETESTCOMSTR", ".tested"),
     }
 
 
@@ -237,8 +274,9 @@ def _emit(
     try:
         plan = planner(target, source, env)
         footprint = _footprint(plan.targets[0], staged, _epoch(env))
+        footprint.mentions = plan.mentions
     except InputError as error:
-        stop(str(error))
+        refuse(str(error))
     env.Depends(plan.targets, footprint)
     env.Requires(plan.targets, [*plan.before, *staged.values()])
     env.Precious(plan.targets)
@@ -284,9 +322,14 @@ def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
     )
     name = f"{_stem(target[0])} ({full.name})"
     step = TraceStep(name, _image_path(source[0], env), full, env["STRACE"].encode())
-    record = target[0].dir.File(f"{os.path.splitext(target[0].name)[0]}.trace")
+    record, stdout = (_beside(target[0], suffix) for suffix in (".trace", ".stdout"))
     stdin = [] if command.stdin is None else [env.File(os.fsdecode(command.stdin))]
-    return Plan(step, [target[0], record], stdin, source)
+    return Plan(step, [target[0], record, stdout], stdin, source)
+
+
+def _beside(node: Any, suffix: str) -> Any:
+    """Return the file beside `node`, whose name has one suffix, that has `suffix` instead."""
+    return node.dir.File(os.path.splitext(node.name)[0] + suffix)
 
 
 def _run(given: Any) -> run.Run:
@@ -302,11 +345,54 @@ def _ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
 
 
 def _file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
-    # strace's text of our own traces has a record beside it, which holds no pids and no times.
-    sources = [node for node in source if not (_is_traced(node) and _suffix(node) == ".strace")]
+    # Of our own traces the record is taken: it holds no pids, no times and no output.
+    sources = [node for node in source if not _is_traced(node) or _suffix(node) == ".trace"]
     forms = tuple(_form(node) for node in sources)
-    step = ListStep(_stem(target[0]), forms, tuple(sorted(env.get("IMAGE_STAGED", {}))))
-    return Plan(step, target, sources)
+    wanted = _words(env.get("IMAGE_PRESETS"))
+    step = ListStep(
+        _stem(target[0]),
+        forms,
+        tuple(sorted(env.get("IMAGE_STAGED", {}))),
+        top=_top(target[0]),
+        allow=_sorted_paths(env.get("IMAGE_ALLOW", ())),
+        presets=tuple(sorted(wanted)),
+        listed=_sorted_paths(env.get("IMAGE_LISTED", ())),
+        user=_listed_user(str(env.get("IMAGE_USER", "")), wanted),
+        locales=tuple(sorted(_locales(_image_env(env)))) if "locale" in wanted else (),
+    )
+    lists = [node for node, form in zip(sources, forms, strict=True) if form.form == "extra"]
+    return Plan(step, target, sources, mentions=functools.partial(_mentioned, lists))
+
+
+def _mentioned(lists: Sequence[Any]) -> Iterator[str]:
+    """Yield the project's files that extra lists name, as far as the lists can be read now."""
+    from . import extras
+
+    for node in lists:
+        top = node.fs.Top.get_abspath()
+
+        def read(name: str, top: str = top) -> bytes:
+            with open(os.path.join(top, name), "rb") as stream:
+                return stream.read()
+
+        with contextlib.suppress(OSError):
+            name = _form(node).name
+            named = extras.mentions(read(os.fsdecode(_machine(node))), name, read)
+            yield from (os.path.join(top, path) for path in named)
+
+
+def _listed_user(user: str, presets: Sequence[str]) -> str:
+    """Return `user` where the file list depends on it: a number alone needs no account."""
+    return user if "passwd" in presets or user.strip("0123456789:") else ""
+
+
+def _sorted_paths(given: Any) -> tuple[bytes, ...]:
+    paths = [given] if isinstance(given, str) else given
+    return tuple(sorted(os.fsencode(path) for path in paths))
+
+
+def _locales(variables: Mapping[str, str]) -> set[str]:
+    return {value for key, value in variables.items() if key == "LANG" or key[:3] == "LC_"}
 
 
 def _form(node: Any) -> ListSource:
@@ -328,7 +414,13 @@ def _step(node: Any) -> Any:
 
 def _layer_tar(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
     suffix = layer.suffix(os.fsencode(str(target[0])))
-    return Plan(LayerStep(_stem(target[0]), layer.compressor(suffix)), target, source)
+    step = LayerStep(_stem(target[0]), layer.compressor(suffix), _top(target[0]))
+    return Plan(step, target, source)
+
+
+def _top(node: Any) -> bytes:
+    """Return the project's directory."""
+    return os.fsencode(node.fs.Top.get_abspath())
 
 
 def _oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
@@ -343,6 +435,34 @@ def _docker_load(target: list[Any], source: list[Any], env: Any) -> Plan:
     made = _step(source[0])
     references = made.references if made else _references(target[0], env)
     return Plan(LoadStep(_stem(target[0]), references, env["DOCKER_HOST"]), target, source)
+
+
+def _image_test(target: list[Any], source: list[Any], env: Any) -> Plan:
+    records = [node for node in source if _is_traced(node) and _suffix(node) == ".trace"]
+    loads = [node for node in source if isinstance(_step(node), LoadStep)]
+    layers = [node for node in source if str(node).endswith(tuple(layer.MEDIA_TYPES))]
+    others = [node for node in source if not _is_traced(node)]
+    lists = [node for node in others if node not in (*layers, *loads)]
+    if not records or not layers:
+        raise InputError(
+            f"cannot test {target[0]}: it has no layer or no trace; name what LayerTar and Strace "
+            "made"
+        )
+    step = TestStep(
+        _stem(target[0]),
+        len(layers),
+        tuple(_traced(node) for node in records),
+        env["STRACE"].encode(),
+        tuple(_form(node).name for node in lists),
+        _step(loads[0]).address if loads else "",
+        top=_top(target[0]),
+    )
+    runs = [[node, _beside(node, ".stdout"), *node.sources] for node in records]
+    return Plan(step, target, [*layers, *env.Flatten(runs), *lists, *loads[:1]])
+
+
+def _traced(record: Any) -> Traced:
+    return Traced(_step(record).program, _step(record).command, bool(record.sources))
 
 
 def _references(target: Any, env: Any) -> tuple[Reference, ...]:
@@ -425,7 +545,7 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
         staged, programs = _programs(env, program)
         runs = _runs(env.Override(variables))
     except InputError as error:
-        stop(str(error))
+        refuse(str(error))
     given = {**variables, "IMAGE_STAGED": staged}
     if not ({"IMAGE_CMD", "IMAGE_ENTRYPOINT"} & {*env.Dictionary(), *variables}):
         given["IMAGE_ENTRYPOINT"] = [os.fsdecode(_image_path(programs[0], given))]
@@ -445,7 +565,12 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
         # Without an engine a plain `scons` builds all that can be built; asking for the .iid by
         # its name still says what is wrong.
         env.Ignore(load[0].dir, load)
+    # Tested is what one asks for.
+    loaded = load if load[0] in nodes else []
+    test = env.ImageTest(target, [tar, traces, extra, loaded], **given)
+    env.Ignore(test[0].dir, test)
     declared.append(nodes)
+    tests.append(test[0])
     return list(nodes)
 
 
@@ -497,7 +622,7 @@ def where() -> str:
     return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def stop(text: str) -> NoReturn:
+def refuse(text: str) -> NoReturn:
     """End SCons with status 2 and one line: `text`, and where the user's mistake is.
 
     A UserError would add a second line, which names a line of this file.

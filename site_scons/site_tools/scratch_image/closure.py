@@ -256,6 +256,18 @@ class _Load:
                 self._need(name, by, variant=variant)
             for name in by.elf.auxiliaries if self.search.is_gnu else ():
                 self._need(name, by, variant=variant, optional=True)
+            for note in by.elf.dlopen:
+                if note.priority == "required":
+                    self._need_one(note.sonames, by, variant=variant)
+
+    def _need_one(self, names: Sequence[bytes], by: Loaded, *, variant: bool) -> None:
+        """Load the first of `names` that is there: all of them serve `by` alike."""
+        for name in names:
+            self._need(name, by, variant=variant, optional=True)
+            if self.search.expand(name, by) in self._names:
+                return
+        for name in names[:1]:
+            self._need(name, by, variant=variant)
 
     def _need(
         self, name: bytes, by: Loaded, *, variant: bool = False, optional: bool = False

@@ -132,10 +132,20 @@ def machine_name(machine: int) -> str:
     return "i386" if name == "386" else name
 
 
+_RUNS_ALSO = {62: 3, 183: 40}
+"""EM_ numbers of machines whose kernels run programs of another one: x86-64 i386, AArch64 ARM."""
+
+
 def native_machine() -> int:
     """Return the EM_ number of the programs that this Python is one of."""
     with open("/proc/self/exe", "rb") as stream:
         return int.from_bytes(stream.read(20)[18:], sys.byteorder)
+
+
+def runs_here(machine: int) -> bool:
+    """Tell whether this machine's kernel itself runs programs for `machine`, an EM_ number."""
+    native = native_machine()
+    return machine in (native, _RUNS_ALSO.get(native))
 
 
 def read(stream: BinaryIO, path: bytes) -> Elf:

@@ -1,4 +1,4 @@
-"""The engine, Docker or Podman: which image it has under a tag, and giving it a new one.
+"""The engine, Docker or Podman: which image it has, giving it a new one, and running a container.
 
 Its API: https://docs.docker.com/reference/api/engine/ . An address is written as in DOCKER_HOST.
 The one question of a build that has nothing to do is asked over the socket itself: importing the
@@ -8,6 +8,7 @@ engine's SDK takes a quarter of a second, the question a few milliseconds.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -22,9 +23,12 @@ from .digest import Digest
 from .errors import EngineError, InputError
 
 if TYPE_CHECKING:
+    from docker import APIClient
     from requests import Response
 
     from .archive import Archive
+    from .process import Result
+    from .run import Run
 
 _UNIX = "unix://"
 
@@ -114,6 +118,88 @@ def load(
         with suppress(EngineError):
             return _sent(address, image, omit)
     return _sent(address, image, frozenset())
+
+
+def run_container(
+    address: str, image: str, run: Run, program: bytes, stdin: bytes | None = None
+) -> Result:
+    """Run `program`, a path in `image`, as `run` says in a container; return how it ended.
+
+    The container has no network, no capabilities and a file system that is not written to, as far
+    as the run allows; nothing is left of it. Standard input has the bytes `stdin`. A status that
+    a signal left is 128 and the signal's number. EngineError when the engine cannot be reached,
+    or does not run it.
+    """
+    import docker
+
+    # The SDK would leave its socket open where nobody answers.
+    _get(address, "/_ping", _PING_SECONDS)
+    with _client(address, "auto") as client:
+        try:
+            name = _create(client, image, run, program, has_stdin=stdin is not None)
+            try:
+                return _run(client, name, run, stdin)
+            finally:
+                client.remove_container(name, v=True, force=True)
+        except docker.errors.APIError as error:
+            cause = _line(error.explanation or error)
+            raise EngineError(
+                f"cannot run image {image}: engine at {address}: {cause}; {_mend(cause)}"
+            ) from error
+
+
+def _create(client: APIClient, image: str, run: Run, program: bytes, *, has_stdin: bool) -> str:
+    """Create the container; return its ID."""
+    from docker.types import LogConfig
+
+    words = [os.fsdecode(word) for word in (program, *run.argv[1:])]
+    variables = {os.fsdecode(name): os.fsdecode(value) for name, value in run.environment.items()}
+    limits = client.create_host_config(
+        network_mode="none",
+        read_only=run.read_only,
+        cap_drop=["ALL"] if run.cap_drop else [],
+        log_config=LogConfig(type=LogConfig.types.JSON),
+    )
+    created = client.create_container(
+        image,
+        # Both are given, so that the image's own command is not.
+        entrypoint=words[:1],
+        command=words[1:],
+        environment=variables,
+        host_config=limits,
+        stdin_open=has_stdin,
+    )
+    return str(created["Id"])
+
+
+def _run(client: APIClient, name: str, run: Run, stdin: bytes | None) -> Result:
+    """Start the container `name`, wait for its end, and return that."""
+    import requests
+
+    from .process import Result
+
+    if stdin is None:
+        client.start(name)
+    else:
+        connection = client.attach_socket(name, params={"stdin": 1, "stream": 1})
+        client.start(name)
+        _send(connection, stdin)
+    overdue: tuple[bytes, ...] = ()
+    try:
+        status = client.wait(name, timeout=math.ceil(run.timeout))["StatusCode"]
+    except requests.RequestException:
+        status, overdue = 0, run.argv[:1]
+    stdout = client.logs(name, stdout=True, stderr=False)
+    return Result(run.argv, status, stdout, client.logs(name, stdout=False, stderr=True), overdue)
+
+
+def _send(connection: Any, data: bytes) -> None:
+    """Send `data` as standard input, and its end."""
+    # The SDK gives what reads; for writing there is only the socket inside.
+    inner = connection._sock
+    with inner, connection, suppress(OSError):  # The program may have ended without reading all.
+        inner.sendall(data)
+        inner.shutdown(socket.SHUT_WR)
 
 
 def _sent(address: str, image: Archive, omit: Collection[Digest]) -> str:
@@ -261,24 +347,26 @@ def _call(
     address: str, seconds: float, method: str, target: str, data: Iterable[bytes] | None = None
 ) -> Iterator[Response]:
     """Give the response to one request by the SDK, which knows TCP, TLS and SSH, as well."""
+    # The version is given so that it is not asked for. Targets without one mean the engine's own.
+    with _client(address, "1.41") as client:
+        url = client.base_url + target
+        with client.request(method, url, data=data, timeout=seconds, stream=True) as response:
+            yield response
+
+
+@contextmanager
+def _client(address: str, version: str) -> Iterator[APIClient]:
+    """Give the SDK's client; EngineError for what goes wrong with the connection meanwhile."""
     import docker
     import requests
     from docker.utils import kwargs_from_env
 
     settings = {**os.environ, "DOCKER_HOST": address}
     try:
-        client = docker.APIClient(
-            # Given, so that it is not asked for. Targets without a version mean the engine's own.
-            version="1.41",
-            use_ssh_client=True,
-            **kwargs_from_env(environment=settings),
-        )
-        url = client.base_url + target
-        with (
-            client,
-            client.request(method, url, data=data, timeout=seconds, stream=True) as response,
-        ):
-            yield response
+        with docker.APIClient(
+            version=version, use_ssh_client=True, **kwargs_from_env(environment=settings)
+        ) as client:
+            yield client
     except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
         raise _unreached(address, error) from error
 

@@ -32,3 +32,11 @@ class ListError(ScratchImageError):
 
 class EngineError(ScratchImageError):
     """The engine is down, refuses, or answers something that cannot be trusted."""
+
+
+class SandboxError(ScratchImageError):
+    """A layer cannot be unpacked, or a process cannot get a root of its own."""
+
+
+class ImageError(ScratchImageError):
+    """The finished image does not do what its program did on the machine."""

@@ -1,10 +1,13 @@
-"""The file list: every path of the image, a line each, with the reasons it is there.
+r"""The file list: every path of the image, a line each, with the reasons it is there.
 
-A line is ``KIND MODE UID:GID PATH [-> TARGET] REASON...``, in words that `paths.escape` made:
+A line is ``KIND MODE UID:GID PATH [-> TARGET] [<- SOURCE] [= TEXT] REASON...``, in words that
+`paths.escape` made:
 
     dir 0755 0:0 /usr/games parent
     file 0755 0:0 /usr/games/fortune program run:default
     link 0777 0:0 /lib -> usr/lib loader-of:/usr/games/fortune
+    file 0644 0:0 /etc/nginx/nginx.conf <- images/nginx/nginx.conf extra:images/nginx/nginx.extra
+    file 0644 0:0 /etc/group = root:x:0:\012 preset:passwd
 
 ``hard`` is one more name of the file that its target names. Lines are sorted by path, component by
 component, so a directory comes before what lies in it.
@@ -19,6 +22,8 @@ The reasons:
 ``loader-of:PATH``       the ELF interpreter (PT_INTERP) of PATH
 ``interpreter-of:PATH``  named by the first line of the script PATH
 ``extra:FILE``           the extra list FILE asks for it
+``preset:NAME``          the preset NAME brings it
+``listed-by:NAME``       in a directory that run NAME listed, and that was asked for as a whole
 ``target-of:PATH``       the symbolic link PATH leads there
 ``output-dir:NAME``      run NAME wrote something into this directory
 ``parent``               something else lies below
@@ -28,13 +33,18 @@ The reasons:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import ldso
-from .closure import Row
+from .closure import Closure, Row
+from .deny import denied
 from .errors import InputError, ListError
 from .extras import Extra
+from .extras import Kind as Asked
+from .globs import expand
+from .overlay import Overlay, Placed
 from .paths import escape, is_under, join, parents, show, unescape
 from .root import Aspect, Kind, Root, Status
 from .tracer import Record
@@ -48,6 +58,25 @@ RUNTIME_FILES = frozenset({b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf",
 """Files that the container's runtime puts there, with what is true of the container."""
 
 LD_CACHE = b"/etc/ld.so.cache"
+
+NOISE = {
+    "logs": rb"/var/log/.+",
+    "process IDs": rb".+\.pid",
+    "caches of name services": rb"(/var/cache|/run|/var/run)/nscd/.+|/var/lib/sss/.+",
+    "identity of the machine": rb"/etc/machine-id|/var/lib/dbus/machine-id",
+    "Python start files that are no package's": rb"/usr/local/lib/python3[^/]*/.*"
+    rb"(\.pth|/(site|user)customize\.py|/__pycache__/(site|user)customize\..+\.pyc)",
+}
+"""Files that tell of the build machine: left out where a run alone used them.
+
+Python starts without any ``.pth`` file. Those of a distribution's packages, in dist-packages below
+/usr/lib, are the same on all machines and stay; those below /usr/local are what somebody installed.
+"""
+
+_NOISE = re.compile(b"|".join(b"(?:%s)" % rule for rule in NOISE.values()), re.DOTALL)
+
+_TOLD = 20
+"""Secrets that one message names at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +95,10 @@ class Entry:
     """A link's text; for ``hard`` the image path of the first name."""
     reasons: tuple[str, ...] = ()
     """Why it is in the image, sorted."""
+    source: bytes = b""
+    """Where a file's content lies when not at `path`: absolute, or relative to the project."""
+    text: bytes = b""
+    """The content of a file that lies nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +111,13 @@ class Want:
     """One of the reasons above, as one word."""
     must: bool = True
     """Whether it is an error when there is no such path, or none that an image can hold."""
+    where: str = ""
+    """The line of the extra list that asks for it; empty where the reason says enough."""
+
+    @property
+    def named(self) -> bool:
+        """Whether a line of an extra list names the path itself."""
+        return self.must and bool(self.where)
 
 
 def of_record(record: Record, run: str) -> Iterator[Want]:
@@ -100,19 +140,34 @@ def of_ldd(rows: Iterable[Row]) -> Iterator[Want]:
         yield Want(row.path, "program" if row.kind == "program" else words[row.kind] + user)
 
 
-def of_extras(root: Root, extras: Iterable[Extra]) -> Iterator[Want]:
-    """Yield what an extra list names, directories with all that lies below them.
+def of_closure(found: Closure) -> Iterator[Want]:
+    """Yield what the closure `found` has besides its path: interpreters, loader and libraries."""
+    rows = [
+        Row("interpreter", path, user)
+        for path, user in zip(found.interpreters, (found.path, *found.interpreters), strict=False)
+    ]
+    rows += [Row("library", library.path, library.needed_by) for library in found.libraries]
+    if found.loader is not None:
+        rows.append(Row("loader", found.loader, found.program))
+    return of_ldd(rows)
+
+
+def of_extras(view: Overlay, extras: Iterable[Extra]) -> Iterator[Want]:
+    """Place in `view` what the lists make, map or change; yield all that they ask for.
 
     ListError tells all that does not exist at once.
     """
     absent = []
     for extra in extras:
-        reason = f"extra:{_text(os.fsencode(extra.name))}"
-        if root.walk(extra.path).status is None:
-            absent.append(f"{extra.name}:{extra.line}: {show(extra.path)}")
+        if extra.kind is Asked.OUT:
             continue
-        for path in _tree(root, extra.path):
-            yield Want(path, reason)
+        found = [*_asked(view, extra)]
+        if not found:
+            absent.append(f"{extra.where}: {show(extra.source or extra.path)}")
+        named = extra.kind is not Asked.GLOB
+        for path in found:
+            must = named and path == found[0]
+            yield Want(path, f"extra:{_text(os.fsencode(extra.name))}", must, extra.where)
     if absent:
         raise ListError(
             f"cannot find extra files: {', '.join(absent)}; "
@@ -120,7 +175,53 @@ def of_extras(root: Root, extras: Iterable[Extra]) -> Iterator[Want]:
         )
 
 
-def _tree(root: Root, path: bytes) -> Iterator[bytes]:
+def _asked(view: Overlay, extra: Extra) -> Iterator[bytes]:
+    """Yield the paths that `extra` means, the one that it names first; none if that is absent."""
+    uid, gid = extra.owner or (0, 0)
+    if extra.kind is Asked.DIR:
+        mode = 0o755 if extra.mode is None else extra.mode
+        yield view.place(extra.path, Placed(Status(Kind.DIR, mode, uid, gid)))
+    elif extra.kind is Asked.LINK:
+        status = Status(Kind.LINK, 0o777, 0, 0, target=extra.source)
+        yield view.place(extra.path, Placed(status))
+    else:
+        for path in _existing(view, extra):
+            if (extra.mode, extra.owner) != (None, None):
+                view.change(view.walk(path).real, extra.mode, extra.owner)
+            yield path
+
+
+def _existing(view: Overlay, extra: Extra) -> Iterator[bytes]:
+    if extra.kind is Asked.MAP:
+        yield from _mapped(view, extra.path, extra.source)
+    elif extra.kind is Asked.GLOB:
+        for path in expand(view, extra.path):
+            yield from tree(view, path)
+    elif view.walk(extra.path).status is not None:
+        yield from tree(view, extra.path)
+
+
+def _mapped(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
+    """Place what lies at `source` at `path`, directories with all below; yield where it lies."""
+    found = view.below.walk(join(view.top, source))
+    if found.status is None:
+        return
+    top = view.below.walk(view.top).real
+    own = source[:1] != b"/" and is_under(found.real, top)
+    yield from _placed(view, path, found.real[len(top) + 1 :] if own else found.real)
+
+
+def _placed(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
+    status = view.below.status(join(view.top, source))
+    if status is None or status.kind is Kind.OTHER:
+        return
+    yield view.place_source(path, source)
+    if status.kind is Kind.DIR:
+        for name in view.below.listing(join(view.top, source)):
+            yield from _placed(view, join(path, name), os.path.join(source, name))
+
+
+def tree(root: Root, path: bytes) -> Iterator[bytes]:
     """Yield `path` and, for a directory, all paths below; links below it are not followed."""
     yield path
     found = root.walk(path)
@@ -129,29 +230,85 @@ def _tree(root: Root, path: bytes) -> Iterator[bytes]:
             below = join(found.real, name)
             status = root.status(below)
             if status is not None and status.kind is Kind.DIR:
-                yield from _tree(root, below)
+                yield from tree(root, below)
             elif status is not None and status.kind is not Kind.OTHER:
                 yield below
 
 
-def merge(root: Root, wants: Iterable[Want]) -> tuple[Entry, ...]:
+def of_listed(view: Root, record: Record, run: str, listed: Collection[bytes]) -> Iterator[Want]:
+    """Yield what lies in the directories that a run listed, as far as `listed` has them.
+
+    ``*`` in it means all of them. Directories among their entries come without what they hold.
+    """
+    for use in record.uses:
+        if use.kind == "list" and (b"*" in listed or use.path in listed):
+            for name in view.listing(use.path):
+                yield Want(os.path.join(use.path, name), f"listed-by:{run}", must=False)
+
+
+def merge(
+    view: Overlay,
+    wants: Iterable[Want],
+    allow: Collection[bytes] = (),
+    left_out: Sequence[re.Pattern[bytes]] = (),
+) -> tuple[Entry, ...]:
     """Return the file list that gives everybody what they want; ListError when it cannot.
 
     Every symbolic link on the way to a wanted path is listed, with what it leads to; so are the
-    directories above. The order of `wants` does not matter.
+    directories above. The order of `wants` does not matter. What `left_out` fully matches is not
+    listed. Secrets are an error, but for the paths in `allow` and what lies below these.
     """
     reasons: dict[bytes, set[str]] = {}
+    wanted: dict[bytes, set[str]] = {}
     for want in wants:
-        for path, reason in _lookup(root, want):
-            if not _is_made_by_runtime(path):
-                reasons.setdefault(path, set()).add(reason)
-    if LD_CACHE in reasons and not _cache_is_needed(root, reasons):
+        for path, reason in _lookup(view, want):
+            if _is_left_out(view, path, want.reason, left_out):
+                break
+            reasons.setdefault(path, set()).add(reason)
+            wanted.setdefault(path, set()).add(want.where or want.reason)
+    if LD_CACHE in reasons and not _cache_is_needed(view, reasons):
         del reasons[LD_CACHE]
+    _refuse_secrets(view, {path: wanted[path] for path in reasons}, allow)
     for path in list(reasons):
         for above in parents(path)[1:]:
             reasons.setdefault(above, {"parent"})
-    entries = [_entry(root, path, reasons[path]) for path in sorted(reasons, key=_components)]
-    return tuple(_with_hard_links(root, entries))
+    entries = [_entry(view, path, reasons[path]) for path in sorted(reasons, key=_components)]
+    return tuple(_with_hard_links(view, entries))
+
+
+def _is_left_out(
+    view: Root, path: bytes, reason: str, left_out: Sequence[re.Pattern[bytes]]
+) -> bool:
+    """Tell whether `path` stays out, and with it what it leads to."""
+    if _is_made_by_runtime(path) or any(rule.fullmatch(path) for rule in left_out):
+        return True
+    if not reason.startswith("run:") or not _NOISE.fullmatch(path):
+        return False
+    status = view.peek(path)
+    return status is not None and status.kind is not Kind.DIR
+
+
+def _refuse_secrets(view: Overlay, wanted: dict[bytes, set[str]], allow: Collection[bytes]) -> None:
+    """Raise ListError for the paths of `wanted` that no image gets, with who wants them."""
+    secrets = []
+    for path in sorted(wanted):
+        rule = _secret(view, path)
+        if rule and not any(is_under(path, allowed) for allowed in allow):
+            who = ", ".join(sorted(wanted[path]))
+            secrets.append(f"{show(path)}: it is a secret ({rule}), wanted by {who}")
+    if secrets:
+        more = len(secrets) - _TOLD
+        told = ", ".join(secrets[:_TOLD]) + (f", and {more} more" if more > 0 else "")
+        raise ListError(f"cannot list {told}; add it to IMAGE_ALLOW if it belongs into the image")
+
+
+def _secret(view: Overlay, path: bytes) -> str:
+    """Return the rule that keeps `path` out of images, by its own name or its source's."""
+    status = view.peek(path)
+    if status is not None and status.kind is Kind.DIR:
+        return ""
+    own = view.is_own(path)
+    return denied(path, own=own) or denied(view.machine(path), own=own)
 
 
 def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:
@@ -183,6 +340,11 @@ def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:
         )
 
 
+def is_host_noise(path: bytes) -> bool:
+    """Tell whether `path`, that a run used, is left out by a rule whatever the run did with it."""
+    return _is_made_by_runtime(path) or bool(_NOISE.fullmatch(path))
+
+
 def _is_made_by_runtime(path: bytes) -> bool:
     if path == b"/":
         return True
@@ -209,14 +371,16 @@ def _cached_directories(root: Root, soname: bytes) -> set[bytes]:
     return {root.walk(os.path.dirname(line.split(b" ", 2)[2])).real for line in lines}
 
 
-def _entry(root: Root, path: bytes, reasons: set[str]) -> Entry:
-    status = root.status(path)
+def _entry(view: Overlay, path: bytes, reasons: set[str]) -> Entry:
+    status = view.status(path)
     if status is None:
         raise ListError(f"cannot list {show(path)}: it is gone; build again, or put it back")
     kept = reasons - {"parent"} or reasons
+    placed = view.placed.get(path, Placed(status))
+    is_file = status.kind is Kind.FILE
     return Entry(
         status.kind.value, status.mode, status.uid, status.gid, path, status.target,
-        tuple(sorted(kept)),
+        tuple(sorted(kept)), placed.source if is_file else b"", placed.text,
     )  # fmt: skip
 
 
@@ -259,6 +423,10 @@ def _line(entry: Entry) -> bytes:
     ]
     if entry.target:
         words += [b"->", escape(entry.target)]
+    if entry.source:
+        words += [b"<-", escape(entry.source)]
+    if entry.text:
+        words += [b"=", escape(entry.text)]
     return b" ".join([*words, *(reason.encode() for reason in entry.reasons)]) + b"\n"
 
 
@@ -274,18 +442,26 @@ def _parse(line: bytes, where: str) -> Entry:
     try:
         kind, mode, owner, path, *rest = line.split(b" ")
         uid, gid = owner.split(b":")
-        target = b""
-        if rest[:1] == [b"->"]:
-            target, rest = unescape(rest[1]), rest[2:]
+        target, source, text = (_after(mark, rest) for mark in (b"->", b"<-", b"="))
         reasons = tuple(word.decode() for word in rest)
         entry = Entry(
-            kind.decode(), int(mode, 8), int(uid), int(gid), unescape(path), target, reasons
-        )
+            kind.decode(), int(mode, 8), int(uid), int(gid), unescape(path), target, reasons,
+            source, text,
+        )  # fmt: skip
     except (ValueError, IndexError):
         entry = None
     if entry is None or _line(entry) != line + b"\n" or not _is_sound(entry):
         raise InputError(f"cannot read file list {where}: the line is malformed; build it again")
     return entry
+
+
+def _after(mark: bytes, words: list[bytes]) -> bytes:
+    """Take `mark` and the word after it from the front of `words`; return what that stands for."""
+    if words[:1] != [mark]:
+        return b""
+    word = words[1]
+    del words[:2]
+    return unescape(word)
 
 
 def _is_sound(entry: Entry) -> bool:
@@ -298,6 +474,9 @@ def _is_sound(entry: Entry) -> bool:
         and b"\0" not in entry.path
         and entry.kind in ("dir", "file", "link", "hard")
         and bool(entry.target) == linked
+        and bool(entry.source) + bool(entry.text) <= (entry.kind == "file")
+        and b"\0" not in entry.source
+        and b".." not in entry.source.split(b"/")
         and 0 <= entry.mode <= 0o7777
         and min(entry.uid, entry.gid) >= 0
     )

@@ -13,7 +13,7 @@ build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import SCons.Errors
@@ -39,6 +39,8 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         super().__init__(name, name=name)
         self.owner = owner
         self.root = root
+        self.mentions: Callable[[], Iterable[str]] = tuple
+        """Names the project's files that the step's sources name, absolute."""
         self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
         self._stored: state.Footprint | None = None
         self._read = False
@@ -89,25 +91,29 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
             self._add_child(self.implicit, self.implicit_set, self._derived())
 
     def _derived(self) -> list[Any]:
+        nodes = [self._node(path) for path in sorted(self._looked())]
+        for path in sorted(self.mentions()):
+            nodes += _below(self._node(path))
+        return [node for node in dict.fromkeys(nodes) if _is_derived(node) and node != self.owner]
+
+    def _looked(self) -> set[str]:
+        """Return where the paths in the project lie that the last build looked at."""
         stored = self.stored()
         if stored is None:
-            return []
+            return set()
         top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
         try:
             root = self.root()
         except ScratchImageError:
-            return []
+            return set()
         machine = {root.machine(path) for path, _ in stored.states}
-        nodes = (self._node(path) for path in sorted(machine) if path.startswith(top))
-        return [node for node in nodes if node is not None and node is not self.owner]
+        return {os.fsdecode(path) for path in machine if path.startswith(top)}
 
-    def _node(self, path: bytes) -> Any:
+    def _node(self, path: str) -> Any:
         try:
-            node = self.owner.fs.Entry(os.fsdecode(path), create=False)
+            return self.owner.fs.Entry(path, create=False)
         except SCons.Errors.UserError:
             return None
-        derived = node.has_builder() or node.side_effect
-        return node if derived and not isinstance(node, SCons.Node.FS.Dir) else None
 
     def get_ninfo(self) -> Any:
         """Return the node information with the signature that is true now."""
@@ -160,6 +166,22 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         stored, fresh = self.stored(), self.fresh()
         for phrase in state.explain(stored, fresh) if stored and fresh else ():
             print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
+
+
+def _is_derived(node: Any) -> bool:
+    if node is None or isinstance(node, SCons.Node.FS.Dir):
+        return False
+    return bool(node.has_builder() or node.side_effect)
+
+
+def _below(node: Any) -> Iterator[Any]:
+    """Yield `node`; for a directory what it is to hold, but for what our own steps make."""
+    if not isinstance(node, SCons.Node.FS.Dir):
+        yield node
+        return
+    for name, entry in sorted(node.entries.items()):
+        if name not in (".", "..") and not hasattr(entry.attributes, "step"):
+            yield from _below(entry)
 
 
 def _changed(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001

@@ -120,7 +120,10 @@ def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
     """
     tally = Tally(sink=sink)
     for entry in _ordered(entries):
-        if entry.kind == "file":
+        if entry.text:
+            tally.write(_member(entry, len(entry.text), root.epoch))
+            tally.write(entry.text + padding(len(entry.text)))
+        elif entry.kind == "file":
             _write_file(tally, entry, root)
         else:
             tally.write(_member(entry, 0, root.epoch))

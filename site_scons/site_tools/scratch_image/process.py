@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import selectors
 import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import IO, cast
+from typing import IO
 
 from .errors import ProcessError
 
@@ -84,10 +84,27 @@ def run(
 ) -> Result:
     """Run `argv` to its end, or for `timeout` seconds; return how it ended.
 
+    It is started as `start` says. At the time limit everything in its session ends, and what it
+    traces. ProcessError when it cannot be started. Safe to call from threads.
+    """
+    with start(argv, environment=environment, stdin=stdin, cwd=cwd) as running:
+        overdue = () if running.wait(timeout) else running.end_all() or running.argv[:1]
+        return running.result(overdue)
+
+
+@contextlib.contextmanager
+def start(
+    argv: Sequence[bytes | str],
+    *,
+    environment: Mapping[bytes, bytes] = TOOL_ENVIRONMENT,
+    stdin: bytes | None = None,
+    cwd: bytes = b"/",
+) -> Iterator[Running]:
+    """Start `argv`; give it while it runs. It is ended with the context.
+
     `environment` is all that the process gets; a program without a slash is looked for on its
     PATH. Standard input is the file `stdin`, or /dev/null. The process leads a session of its own,
-    with umask 022. At the time limit everything in that session ends, and what it traces.
-    ProcessError when it cannot be started. Safe to call from threads.
+    with umask 022. ProcessError when it cannot be started.
     """
     words = tuple(os.fsencode(word) for word in argv)
     try:
@@ -104,8 +121,12 @@ def run(
             )
     except (OSError, ValueError) as error:
         raise ProcessError(_unstartable(words, error)) from error
-    with child:
-        return _finish(words, child, time.monotonic() + timeout)
+    running = Running(words, child)
+    try:
+        yield running
+    finally:
+        if not running.ended:
+            running.end_all()
 
 
 def _unstartable(argv: tuple[bytes, ...], error: Exception) -> str:
@@ -115,32 +136,80 @@ def _unstartable(argv: tuple[bytes, ...], error: Exception) -> str:
     return f"cannot run {command_line(argv)}: {cause}{where}; install it, or correct the command"
 
 
-def _finish(argv: tuple[bytes, ...], child: subprocess.Popen[bytes], deadline: float) -> Result:
-    outputs = (_Output(), _Output())
-    overdue: tuple[bytes, ...] = ()
-    try:
-        _collect(child, outputs, deadline)
-        child.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        overdue = _end_all(child.pid) or argv[:1]
-        # Somebody who left the session may hold the pipes open: what came is enough.
+class Running:
+    """A process that was started, and the session that it leads."""
+
+    def __init__(self, argv: tuple[bytes, ...], child: subprocess.Popen[bytes]) -> None:
+        self.argv = argv
+        self.pid = child.pid
+        self._child = child
+        self._outputs = tuple(
+            _Output(pipe) for pipe in (child.stdout, child.stderr) if pipe is not None
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process itself has ended."""
+        return self._child.poll() is not None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has ended and its outputs are closed; tell if `seconds` were enough."""
+        deadline = time.monotonic() + seconds
+        for output in self._outputs:
+            output.join(max(0.0, deadline - time.monotonic()))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            _collect(child, outputs, time.monotonic() + _PATIENCE)
-    except BaseException:
-        _end_all(child.pid)
-        raise
-    return Result(argv, child.wait(), outputs[0].text(), outputs[1].text(), overdue)
+            self._child.wait(max(0.0, deadline - time.monotonic()))
+        return self.ended and not any(output.is_alive() for output in self._outputs)
+
+    def living(self) -> list[Process]:
+        """Return the processes of its session, and those that they trace, by number."""
+        pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+        table = [process for pid in pids if (process := _process(pid))]
+        own = {process.pid for process in table if process.session == self.pid}
+        return [process for process in table if process.pid in own or process.tracer in own]
+
+    def end_all(self) -> tuple[bytes, ...]:
+        """End all of the session, and all that is traced from it; return what still ran.
+
+        What is traced goes first: its tracer then writes down the end, and goes by itself. A killed
+        tracer would leave it behind, crippled.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        first: tuple[bytes, ...] = ()
+        while (living := self.living()) and time.monotonic() < deadline:
+            aims = [process for process in living if process.tracer] or living
+            first = first or tuple(sorted({process.command for process in aims}))
+            for process in aims:
+                process.signal(signal.SIGKILL)
+            time.sleep(_POLL)
+        # Somebody who left the session may hold the pipes open: what came is enough.
+        self.wait(_PATIENCE)
+        return first
+
+    def result(self, overdue: tuple[bytes, ...] = ()) -> Result:
+        """Return how it ended, for which it waits, and what it printed so far."""
+        stdout, stderr = (output.text() for output in self._outputs)
+        return Result(self.argv, self._child.wait(), stdout, stderr, overdue)
 
 
-class _Output:
-    """The beginning and the end of what a process prints."""
+class _Output(threading.Thread):
+    """Reads a pipe to its end, and keeps the beginning and the end of what comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipe: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._pipe = pipe
         self._head = bytearray()
         self._tail = bytearray()
         self._size = 0
+        self.start()
 
-    def add(self, data: bytes) -> None:
+    def run(self) -> None:
+        """Read; this is what the thread does."""
+        with self._pipe:
+            while data := os.read(self._pipe.fileno(), 1 << 16):
+                self._add(data)
+
+    def _add(self, data: bytes) -> None:
         self._size += len(data)
         room = KEPT - len(self._head)
         self._head += data[:room]
@@ -149,6 +218,7 @@ class _Output:
             del self._tail[:-KEPT]
 
     def text(self) -> bytes:
+        """Return what came so far; of more than 2 * `KEPT` bytes without the middle."""
         left_out = self._size - 2 * KEPT
         if left_out <= 0:
             return bytes(self._head + self._tail)
@@ -156,79 +226,39 @@ class _Output:
         return bytes(self._head) + mark + bytes(self._tail[-KEPT:])
 
 
-def _collect(
-    child: subprocess.Popen[bytes], outputs: tuple[_Output, _Output], deadline: float
-) -> None:
-    """Read what `child` prints until it closes both pipes; TimeoutExpired at `deadline`."""
-    with selectors.DefaultSelector() as selector:
-        for pipe, output in zip((child.stdout, child.stderr), outputs, strict=True):
-            if pipe is not None and not pipe.closed:
-                selector.register(pipe, selectors.EVENT_READ, output)
-        while selector.get_map():
-            rest = deadline - time.monotonic()
-            if rest <= 0:
-                raise subprocess.TimeoutExpired(child.args, 0)
-            for key, _ in selector.select(rest):
-                data = os.read(key.fd, 1 << 16)
-                key.data.add(data)
-                if not data:
-                    selector.unregister(key.fileobj)
-                    cast("IO[bytes]", key.fileobj).close()
-
-
 @dataclass(frozen=True, slots=True)
-class _Process:
+class Process:
     """One line of the process table."""
 
     pid: int
+    parent: int
     session: int
     tracer: int
     """Who traces it; 0 for nobody."""
     command: bytes
 
-
-def _end_all(leader: int) -> tuple[bytes, ...]:
-    """End all of the session that `leader` leads, and all that it traces; return what still ran.
-
-    What is traced goes first: its tracer then writes down the end, and goes by itself. A killed
-    tracer would leave it behind, crippled.
-    """
-    deadline = time.monotonic() + _PATIENCE
-    first: tuple[bytes, ...] = ()
-    while (living := list(_living(leader))) and time.monotonic() < deadline:
-        traced = [process for process in living if process.tracer == leader]
-        first = first or tuple(sorted({process.command for process in traced or living}))
-        for process in traced or living:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        time.sleep(_POLL)
-    return first
-
-
-def _living(leader: int) -> Iterator[_Process]:
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            process = _process(int(name))
-            if process is not None and leader in (process.session, process.tracer):
-                yield process
+    def signal(self, number: int) -> None:
+        """Send it signal `number`, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 _TRACER = re.compile(rb"^TracerPid:\t(\d+)", re.MULTILINE)
 
 
-def _process(pid: int) -> _Process | None:
+def _process(pid: int) -> Process | None:
     """Return what proc(5) says of `pid`; None when it has ended."""
     try:
         stat, status, command = (_read(pid, name) for name in ("stat", "status", "cmdline"))
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name, in parentheses, may hold anything.
-    state, _, _, session = stat[stat.rindex(b")") + 2 :].split()[:4]
+    state, parent, _, session = stat[stat.rindex(b")") + 2 :].split()[:4]
     tracer = _TRACER.search(status)
     if state in (b"Z", b"X"):
         return None
-    words = command.rstrip(b"\0").replace(b"\0", b" ")
-    return _Process(pid, int(session), int(tracer[1]) if tracer else 0, words[:200])
+    words = command.rstrip(b"\0").replace(b"\0", b" ")[:200]
+    return Process(pid, int(parent), int(session), int(tracer[1]) if tracer else 0, words)
 
 
 def _read(pid: int, name: str) -> bytes:

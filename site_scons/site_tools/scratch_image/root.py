@@ -34,6 +34,10 @@ class Aspect(Enum):
     """As STAT, and a regular file's size in bytes."""
     CONTENT = "content"
     """As STAT, and a regular file's bytes."""
+    MAGIC = "magic"
+    """As STAT, and what a regular file's first bytes say of its kind: see `Root.magic`."""
+    TRUST = "trust"
+    """As STAT, and whether a regular file looks for certificates: see `Root.trusts`."""
     LISTING = "listing"
     """As STAT, and a directory's names and their kinds."""
     HARD = "hard"
@@ -92,6 +96,16 @@ class Walk:
 
 
 _KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIR, stat.S_IFLNK: Kind.LINK}
+
+_TRUST = (
+    b"SSL_CTX_set_default_verify",
+    b"x509_system_trust",
+    b"trust_list_add_system_trust",
+    b"/etc/ssl/cert",
+    b"/ca-certificates.crt",
+    b"/ca-bundle.crt",
+)
+"""Functions of OpenSSL and GnuTLS that load a system's certificates, and where these lie."""
 
 _STAGED_DIR = Status(Kind.DIR, 0o755, 0, 0)
 
@@ -216,6 +230,24 @@ class Root:
             )
         with os.fdopen(descriptor, "rb", buffering=0) as stream:
             yield stream
+
+    def magic(self, path: bytes, aspect: Aspect | None = Aspect.MAGIC) -> str:
+        """Return ``elf``, ``script`` or ``other``: what the kernel takes the file `path` for."""
+        with self.open(path, aspect) as stream:
+            head = stream.read(4)
+        if head == b"\x7fELF":
+            return "elf"
+        return "script" if head[:2] == b"#!" else "other"
+
+    def trusts(self, path: bytes, aspect: Aspect | None = Aspect.TRUST) -> bool:
+        """Tell whether the ELF file `path` looks for the certificates that a system trusts.
+
+        A server that only shows a certificate of its own does not, whatever library it has.
+        """
+        with self.open(path, aspect) as stream:
+            content = stream.read(4)
+            content += stream.read() if content == b"\x7fELF" else b""
+        return any(mark in content for mark in _TRUST)
 
     def walk(self, path: bytes, *, follow: bool = True, aspect: Aspect = Aspect.STAT) -> Walk:
         """Look `path` up component by component; links on the way are put on record.

@@ -1,10 +1,11 @@
-"""A run: one command under which a program is traced."""
+"""A run: one command under which a program is traced, and what it is asked if it is a server."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,8 +13,43 @@ from .errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
+class Tcp:
+    """A port on 127.0.0.1 that accepts connections."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unix:
+    """A UNIX socket that accepts connections."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that a server on 127.0.0.1 gives, by HTTP and with a status from 200 to 399."""
+
+    port: int
+    target: str
+    """What is asked for: path and query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that ends with status 0."""
+
+    argv: tuple[bytes, ...]
+    stdin: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """One command under which a program is traced."""
+    """One command under which a program is traced.
+
+    With `ready` it is a server: it is started, asked, told to stop, and has to end by itself.
+    InputError when what it says of a server cannot be read.
+    """
 
     name: str
     """Tells the runs of one image apart, in file names and messages."""
@@ -29,6 +65,71 @@ class Run:
     """Exit status that is expected."""
     timeout: float = 60.0
     """Seconds after which the run is ended and has failed."""
+    stdout: bytes | None = None
+    """Regular expression that all of its standard output has to match; None for any output."""
+    ready: str = ""
+    """When the server can be asked: as soon as ``tcp:PORT`` (on 127.0.0.1) or ``unix:/PATH``
+    accepts, or ``exec:COMMAND LINE`` succeeds."""
+    probes: tuple[str, ...] = ()
+    """What the server is then asked: command lines and ``http://127.0.0.1:PORT/...``."""
+    stop: int = signal.SIGTERM
+    """The signal that then ends the server."""
+    read_only: bool = True
+    """Whether it does without writing when it is tested in a container."""
+    cap_drop: bool = True
+    """Whether it does without any capability there."""
+
+    def __post_init__(self) -> None:
+        _ = self.readiness, self.questions, self.pattern
+        if self.probes and not self.ready:
+            raise _bad(self, "probes", "nothing tells when the server is ready", "give ready, too")
+        if self.stop not in signal.valid_signals():
+            raise _bad(self, f"stop {self.stop!r}", "there is no such signal", "use signal.SIGTERM")
+
+    @property
+    def readiness(self) -> Tcp | Unix | Command | None:
+        """What `ready` says; None for a run that ends by itself."""
+        kind, _, rest = self.ready.partition(":")
+        if kind == "tcp" and (port := _port(rest)):
+            return Tcp(port)
+        if kind == "unix" and rest.startswith("/") and len(os.fsencode(rest)) <= _SOCKET_PATH:
+            return Unix(os.fsencode(rest))
+        if kind == "exec":
+            return self._command(rest)
+        if self.ready:
+            cause = "it is no port from 1 to 65535, socket of up to 107 bytes, or command"
+            mend = "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
+            raise _bad(self, f"ready {self.ready!r}", cause, mend)
+        return None
+
+    @property
+    def questions(self) -> tuple[Page | Command, ...]:
+        """What `probes` say."""
+        return tuple(self._question(probe) for probe in self.probes)
+
+    @property
+    def pattern(self) -> re.Pattern[bytes] | None:
+        """What `stdout` says."""
+        if self.stdout is None:
+            return None
+        try:
+            return re.compile(self.stdout, re.DOTALL)
+        except re.error as error:
+            mend = "correct the regular expression"
+            raise _bad(self, f"stdout {self.stdout!r}", str(error), mend) from error
+
+    def _question(self, probe: str) -> Page | Command:
+        if not re.match(r"https?:", probe):
+            return self._command(probe)
+        found = _PAGE.fullmatch(probe)
+        if found and (port := _port(found[1])):
+            return Page(port, found[2] or "/")
+        mend = "use http://127.0.0.1:PORT/..., or a command"
+        raise _bad(self, f"the probe {probe!r}", "only pages of this machine are asked for", mend)
+
+    def _command(self, text: str) -> Command:
+        run = Run.parse(self.name, text)
+        return Command(run.argv, run.stdin)
 
     @classmethod
     def parse(cls, name: str, command: str) -> Run:
@@ -47,6 +148,17 @@ class Run:
             raise _bad_command(name, command, "it does not start with a program")
         argv = tuple(os.fsencode(word) for word in words)
         return cls(name, argv, stdin=os.fsencode(source[0]) if source else None)
+
+
+_PAGE = re.compile(r"http://127\.0\.0\.1:(\d+)(/[!-~]*)?")
+
+_SOCKET_PATH = 107
+"""Bytes that the name of a UNIX socket may have, by unix(7)."""
+
+
+def _port(text: str) -> int:
+    """Return the port that `text` (hostile) spells; 0 when it is none."""
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 1 << 16 else 0
 
 
 _SHELL_ONLY = re.compile(r"[|&;()>$`*?\[\n]|(?:^|\s)[~#]\S*|<\s*<")
@@ -75,6 +187,10 @@ def _words(name: str, command: str, text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise _bad_command(name, command, str(error).lower()) from error
+
+
+def _bad(run: Run, what: str, cause: str, mend: str) -> InputError:
+    return InputError(f"cannot read {what} of run {run.name}: {cause}; {mend}")
 
 
 def _bad_command(name: str, command: str, cause: str) -> InputError:

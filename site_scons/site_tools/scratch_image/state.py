@@ -23,6 +23,8 @@ _HEADER = b"# scratch_image footprint 1\n"
 _CHANGES = {
     Aspect.CONTENT: "content",
     Aspect.SIZE: "size",
+    Aspect.MAGIC: "kind of content",
+    Aspect.TRUST: "use of certificates",
     Aspect.LISTING: "listing",
     Aspect.HARD: "hard links",
     Aspect.MTIME: "modification time",
@@ -147,7 +149,11 @@ def _words(root: Root, path: bytes, aspect: Aspect, status: Status) -> bytes:
     if status.kind is not Kind.FILE:
         return words
     if aspect is Aspect.CONTENT:
-        return words + b" " + _content(root, path, status)
+        return words + b" " + _once(_digest, root, path, status)
+    if aspect is Aspect.MAGIC:
+        return words + b" " + root.magic(path, aspect=None).encode()
+    if aspect is Aspect.TRUST:
+        return words + b" " + _once(_trust, root, path, status)
     if aspect is Aspect.SIZE:
         return words + b" %d" % status.size
     if aspect is Aspect.MTIME:
@@ -165,18 +171,26 @@ def _listing(root: Root, path: bytes) -> bytes:
     return str(Digest.of(b"\0".join(kinds))).encode()
 
 
-_digests: dict[bytes, tuple[tuple[int, ...], bytes]] = {}
-"""Digest of each file on the machine, by path, with the identity it had when it was hashed."""
+_Finder = Callable[[Root, bytes], bytes]
+
+_found: dict[tuple[_Finder, bytes], tuple[tuple[int, ...], bytes]] = {}
+"""What was found in each file on the machine, with the identity that it had when it was read."""
 
 
-def _content(root: Root, path: bytes, status: Status) -> bytes:
-    """Return the file's digest, hashing it once for all steps that look at it."""
+def _once(find: _Finder, root: Root, path: bytes, status: Status) -> bytes:
+    """Return what `find` finds in the file, read once for all steps that look at it."""
     identity = (*status.inode, status.size, status.ctime_ns)
-    machine = root.machine(path)
-    known = _digests.get(machine)
-    if known is not None and known[0] == identity:
-        return known[1]
+    key = find, root.machine(path)
+    known = _found.get(key)
+    if known is None or known[0] != identity:
+        known = _found[key] = (identity, find(root, path))
+    return known[1]
+
+
+def _digest(root: Root, path: bytes) -> bytes:
     with root.open(path, aspect=None) as stream:
-        found = str(Digest.of_stream(stream)).encode()
-    _digests[machine] = (identity, found)
-    return found
+        return str(Digest.of_stream(stream)).encode()
+
+
+def _trust(root: Root, path: bytes) -> bytes:
+    return b"yes" if root.trusts(path, aspect=None) else b"no"

@@ -9,25 +9,29 @@ What a step needs is imported when it runs: most builds have nothing to do.
 
 from __future__ import annotations
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
-from .errors import ElfError
-from .paths import show
+from .errors import ElfError, SandboxError
+from .paths import join, show
 from .root import Aspect, Root
 
 if TYPE_CHECKING:
-    from .closure import Closure
-    from .filelist import Want
+    import re
+
+    from .closure import Closure, Row
+    from .extras import Extra
+    from .filelist import Entry, Want
+    from .overlay import Overlay
     from .run import Run
     from .settings import Reference, Settings
-
-_RUNS_ALSO = {62: 3, 183: 40}
-"""EM_ numbers of machines whose kernels run programs of another one: x86-64 i386, AArch64 ARM."""
+    from .tester import Trial
+    from .tracer import Record
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Step(ABC):
 
 @dataclass(frozen=True)
 class TraceStep(Step):
-    """Run a program under strace; targets: strace's text, and the record of what it means."""
+    """Run a program under strace; targets: strace's text, what it means, what the run printed."""
 
     label = "TRACE"
     program: bytes
@@ -64,9 +68,10 @@ class TraceStep(Step):
 
         command = replace(self.command, stdin=sources[0] if sources else None)
         trace = tracer.trace(command, self.program, root, self.strace)
-        text, record = targets
+        text, record, stdout = targets
         write(text, [trace.text])
         write(record, [tracer.write_record(trace.record)])
+        write(stdout, [trace.stdout])
         return f"{trace.files} files, {trace.absent} absent, {trace.seconds:.2f} s"
 
 
@@ -105,8 +110,8 @@ def _is_elf(root: Root, path: bytes) -> bool:
 def _require_native(found: Closure) -> None:
     from . import elf
 
-    native = elf.native_machine()
-    if found.machine not in (native, _RUNS_ALSO.get(native)):
+    if not elf.runs_here(found.machine):
+        native = elf.native_machine()
         raise ElfError(
             f"cannot run {show(found.path)}: it is a program for {elf.machine_name(found.machine)} "
             f"and this machine is {elf.machine_name(native)}; build it for this machine"
@@ -132,32 +137,126 @@ class ListStep(Step):
     """One for each source."""
     staged: tuple[bytes, ...]
     """Image paths of the project's files."""
+    top: bytes = field(repr=False)
+    """The project's directory, absolute; not part of the signature: checkouts lie anywhere."""
+    allow: tuple[bytes, ...] = ()
+    """Paths that may be listed though they look like secrets."""
+    presets: tuple[str, ...] = ()
+    listed: tuple[bytes, ...] = ()
+    """Directories that are to be whole where a run listed them; ``*`` for all of them."""
+    user: str = ""
+    """The image's user, where it matters for the list."""
+    locales: tuple[str, ...] = ()
+    """Values of LANG and LC variables in the image's environment."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
-        """Write the list that all `sources` together ask for."""
+        """Write the list that all `sources` together ask for; tell what it may lack."""
+        from . import filelist, lint, needs, presets
+        from .overlay import Overlay
+
+        view = Overlay(root, self.top)
+        asked = self._asked(view, sources)
+        entries = self._merged(view, asked)
+        found = needs.find(view, entries, asked.covered(view), asked.named(view))
+        asked.wants += found.wants
+        entries = self._merged(view, asked)
+        image = presets.Image(entries, self.user, self.locales)
+        asked.wants += presets.wants(view, image, self.presets)
+        listed = self._merged(view, asked)
+        write(targets[0], [filelist.write(listed)])
+        user = presets.lacks_certificates(view, entries)
+        mended = user and not presets.lacks_certificates(view.apart(), listed)
+        told = f"{len(listed)} paths" + (f", certificates for {user}" if mended else "")
+        findings = lint.find(view.apart(), listed, asked.records, found.findings)
+        return "\n".join([told, *(f"lint: {finding}" for finding in findings)])
+
+    def _merged(self, view: Overlay, asked: Asked) -> tuple[Entry, ...]:
         from . import filelist
 
-        wants = [filelist.Want(path, "staged") for path in self.staged]
+        return filelist.merge(view, asked.wants, self.allow, asked.left_out)
+
+    def _asked(self, view: Overlay, sources: Sequence[bytes]) -> Asked:
+        from .filelist import Want
+
+        asked = Asked([Want(path, "staged") for path in self.staged], self.listed)
         for form, path in zip(self.forms, sources, strict=True):
             with open(path, "rb") as stream:
-                wants += _wants(root, form, stream.read())
-        entries = filelist.merge(root, wants)
-        write(targets[0], [filelist.write(entries)])
-        return f"{len(entries)} paths"
+                asked.add(view, form, stream.read())
+        return asked
 
 
-def _wants(root: Root, form: ListSource, text: bytes) -> Iterable[Want]:
-    from . import closure, extras, filelist, strace, tracer
+@dataclass
+class Asked:
+    """What the sources of a file list ask for."""
 
-    if form.form == "record":
-        return filelist.of_record(tracer.read_record(text), form.name)
-    if form.form == "strace":
-        # Captured by hand: nobody knows when, so all that was open for writing is an output.
-        record = tracer.settle(strace.parse(text), root, started_ns=0)
-        return filelist.of_record(record, form.name)
-    if form.form == "ldd":
-        return filelist.of_ldd(closure.read_ldd(text))
-    return filelist.of_extras(root, extras.parse(text, form.name))
+    wants: list[Want]
+    listed: tuple[bytes, ...]
+    """As in the step."""
+    records: list[Record] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    """Of ldd texts."""
+    left_out: list[re.Pattern[bytes]] = field(default_factory=list)
+
+    def add(self, view: Overlay, form: ListSource, text: bytes) -> None:
+        """Add what the source `text` asks for."""
+        from . import closure, filelist, strace, tracer
+
+        if form.form == "record":
+            self._add_record(view, form.name, tracer.read_record(text))
+        elif form.form == "strace":
+            # Captured by hand: nobody knows when, so all that was open for writing is an output.
+            record = tracer.settle(strace.parse(text), view.below, started_ns=0)
+            self._add_record(view, form.name, record)
+        elif form.form == "ldd":
+            rows = closure.read_ldd(text)
+            self.rows += rows
+            self.wants += filelist.of_ldd(rows)
+        else:
+            self._add_extras(view, form.name, text)
+
+    def _add_record(self, view: Overlay, run: str, record: Record) -> None:
+        from . import filelist
+
+        self.records.append(record)
+        self.wants += filelist.of_record(record, run)
+        self.wants += filelist.of_listed(view, record, run, self.listed)
+
+    def _add_extras(self, view: Overlay, name: str, text: bytes) -> None:
+        from . import filelist
+
+        found = _extras(view, name, text)
+        self.wants += filelist.of_extras(view, found)
+        self.left_out += _left_out(found)
+
+    def covered(self, view: Overlay) -> frozenset[bytes]:
+        """Return the files of ldd texts: what these need is among them."""
+        return frozenset(view.walk(row.path).real for row in self.rows)
+
+    def named(self, view: Overlay) -> frozenset[bytes]:
+        """Return the files that a line of an extra list names."""
+        return frozenset(view.walk(each.path).real for each in self.wants if each.named)
+
+
+def _extras(view: Overlay, name: str, text: bytes) -> tuple[Extra, ...]:
+    from . import extras
+
+    return extras.parse(text, name, lambda included: _text_of(view, included))
+
+
+def _left_out(found: Iterable[Extra]) -> list[re.Pattern[bytes]]:
+    """Return what matches the paths that extra lists leave out."""
+    from . import extras, globs
+
+    return [globs.matcher(extra.path) for extra in found if extra.kind is extras.Kind.OUT]
+
+
+def _text_of(view: Overlay, name: str) -> bytes:
+    """Return the text of the project's file `name`; OSError when there is none."""
+    found = view.below.walk(join(view.top, os.fsencode(name)))
+    if found.status is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    with view.below.open(found.real) as stream:
+        return stream.read()
 
 
 @dataclass(frozen=True)
@@ -167,16 +266,23 @@ class LayerStep(Step):
     label = "TAR"
     compressor: str
     """What `layer.compressor` says: other bytes come from another one."""
+    top: bytes = field(repr=False)
+    """The project's directory, absolute."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the layer of the file list `sources[0]`."""
         from . import filelist, layer
+        from .overlay import Overlay
 
         with open(sources[0], "rb") as stream:
             entries = filelist.read(stream.read(), show(sources[0]))
+        view = Overlay(root, self.top)
+        for entry in entries:
+            if entry.source:
+                view.place_source(entry.path, entry.source)
         suffix = layer.suffix(targets[0])
         with replacing(targets[0]) as sink, layer.compress(sink, suffix) as stream:
-            written = layer.write(stream, entries, root)
+            written = layer.write(stream, entries, view)
         return f"{written.size / 1e6:.1f} MB"
 
 
@@ -223,6 +329,77 @@ class LoadStep(Step):
             root.look(f"{self.address} {reference.familiar}".encode(), Aspect.IMAGE)
         write(targets[0], [image_id.encode() + b"\n"])
         return f"{', '.join(each.familiar for each in self.references)} {image_id}"
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A run that was traced."""
+
+    program: bytes
+    """Image path."""
+    command: Run
+    stdin: bool
+    """Whether it has a standard input: a file that is a source."""
+
+
+@dataclass(frozen=True)
+class TestStep(Step):
+    """Repeat runs with nothing but what their image holds; target: a line for each."""
+
+    label = "TEST"
+    layers: int
+    """How many of the sources are layers: the first ones."""
+    runs: tuple[Traced, ...]
+    """Their records, outputs and inputs are the next sources, run by run."""
+    strace: bytes
+    """The strace program."""
+    lists: tuple[str, ...]
+    """Names of the extra lists, which come next: what they leave out may be missing."""
+    address: str
+    """Of the engine that has the image by the ID in the last source; empty when none has."""
+    top: bytes = field(repr=False)
+    """The project's directory, absolute."""
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Repeat each run in a root of its own, where this machine gives one, and in a container.
+
+        ImageError when one does not go as it did when it was traced.
+        """
+        from . import sandbox, tester
+        from .overlay import Overlay
+
+        layers, rest = sources[: self.layers], iter(sources[self.layers :])
+        trials = [self._trial(each, rest) for each in self.runs]
+        view = Overlay(root, self.top)
+        lists = [_extras(view, name, _content(next(rest))) for name in self.lists]
+        left_out = tuple(rule for found in lists for rule in _left_out(found))
+        trials = [replace(trial, left_out=left_out) for trial in trials]
+        image = _content(next(rest)).decode().strip() if self.address else ""
+        refusal = sandbox.refusal()
+        if refusal and not image:
+            raise SandboxError(refusal)
+        lines = []
+        for trial in trials:
+            record = None if refusal else tester.in_root(trial, layers, self.strace)
+            if image:
+                tester.in_container(trial, self.address, image)
+            lines.append(f"{tester.line(trial, record)}\n".encode())
+        write(targets[0], lines)
+        where = ["a root of its own"] * (not refusal) + ["a container"] * bool(image)
+        return f"{', '.join(each.command.name for each in self.runs)} in {' and in '.join(where)}"
+
+    def _trial(self, traced: Traced, sources: Iterator[bytes]) -> Trial:
+        from .tester import Trial
+        from .tracer import read_record
+
+        record, stdout = read_record(_content(next(sources))), _content(next(sources))
+        run = replace(traced.command, stdin=next(sources) if traced.stdin else None)
+        return Trial(self.name, run, traced.program, record, stdout)
+
+
+def _content(path: bytes) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
 
 
 def write(path: bytes, chunks: Iterable[bytes]) -> None:

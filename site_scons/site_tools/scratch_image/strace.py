@@ -79,7 +79,7 @@ class Log:
     accesses: tuple[Access, ...]
     """Sorted, each once."""
     sockets: tuple[bytes, ...] = ()
-    """Sorted paths of the UNIX sockets that were connected to: who answers is not traced."""
+    """Sorted paths of the UNIX sockets where somebody answered: what that did is not traced."""
     problems: tuple[Problem, ...] = ()
     """Sorted, each once."""
     unparsed: tuple[bytes, ...] = ()
@@ -128,8 +128,14 @@ _PREFIX = re.compile(
     rb"(?: *\d\d:\d\d:\d\d(?:\.\d+)? | *\d+\.\d+ )?(?:\(\+ *\d+\.\d+\) )?(.*)",
     re.DOTALL,
 )
-_NO_COLUMN = b"\n"
-"""What no line starts with."""
+_LINES = re.compile(
+    rb"((?:\d+ +)?)[a-z][^\n]*(?<!\.\.\.>)\n(?:\1[a-z][^\n]*(?<!\.\.\.>)\n){0,4096}|([^\n]*)\n?"
+)
+"""Many whole calls of one process that stand together, without times; or else one line.
+
+Possessive quantifiers would say the same, but are broken before Python 3.11.5, which Debian 12
+does not have.
+"""
 _ATTACHED = re.compile(rb"strace: Process (\d+) attached\n")
 _RESUMED = re.compile(rb"<\.\.\. \S+ resumed>")
 _CUT_SHORT = re.compile(rb" ?<(?:unfinished|detached) \.\.\.>$")
@@ -164,11 +170,11 @@ class _Sorter:
 
     def _sort(self, text: bytes, attached: set[bytes]) -> None:
         first = None
-        column, start, take = _NO_COLUMN, 1, self.unparsed.append
-        for line in text.split(b"\n"):
-            # Most lines are whole calls of the process that the line before is of.
-            if line.startswith(column) and line[-4:] != b"...>" and line[start:] >= b"a":
-                take(line[start:])
+        for found in _LINES.finditer(text):
+            block, column, line = found.group(0, 1, 2)
+            if line is None:
+                lines = self._task(column.rstrip() or self._only_one()).lines
+                lines += block[len(column) : -1].split(b"\n" + column)
                 continue
             bracket, pid, rest = _fields(line)
             if bracket:
@@ -177,15 +183,10 @@ class _Sorter:
                 pid = b"" if bracket == first else bracket
             elif pid is None:
                 pid = self._only_one()
-            column = _NO_COLUMN
             if rest[:1] in (b"<", b"+") or rest[-4:] == b"...>":
                 self._sort_mark(pid, rest)
             elif rest:
-                take = self._task(pid).lines.append
-                take(rest)
-                start = len(line) - len(rest)
-                timed = b"." in line[:start] or b":" in line[:start]
-                column = _NO_COLUMN if timed else line[:start]
+                self._task(pid).lines.append(rest)
 
     def _only_one(self) -> bytes:
         """Return whose line it is: standard error names processes only while there are several."""
@@ -313,7 +314,10 @@ _NOT_PATHS = frozenset(
 )
 """Calls that start with a string which is no path."""
 
-_SOCKETS = {b"connect": Use.STAT, b"bind": Use.CREATE}
+_SENDS = frozenset({b"sendto", b"sendmsg", b"sendmmsg"})
+
+_SOCKETS = {b"connect": Use.STAT, b"bind": Use.CREATE, **dict.fromkeys(_SENDS, Use.STAT)}
+"""Calls that may name a UNIX socket."""
 
 _ON_DESCRIPTORS = {b"getdents": Use.LIST, b"getdents64": Use.LIST, b"fchdir": Use.STAT}
 """Calls on the file that a descriptor stands for."""
@@ -328,6 +332,13 @@ _BIRTHS = frozenset({b"clone", b"clone3", b"fork", b"vfork"})
 _OTHER_VIEW = "gave the run another view of the file system"
 
 _NAMELESS = "named a directory by its descriptor only, for want of strace -y"
+
+_THROUGH = re.compile(
+    rb"/(?:dev|proc/(?:self|thread-self|\d+)(?:/task/\d+)?)/(?:fd/\d+|cwd|root)/+[^/]"
+)
+"""What lies behind a link that only the kernel follows: it differs from process to process."""
+
+_BEHIND = "looked behind a link of /proc, where strace does not see"
 
 _CUT_OFF = "named a file by a name that strace -s cut off"
 
@@ -351,6 +362,8 @@ _MISSING = frozenset({b"ENOENT", b"ENOTDIR"})
 
 _NO_LOOKUP = frozenset({b"EBADF", b"EFAULT", b"ENAMETOOLONG", b"ENOSYS"})
 """Errors that say nothing of any file."""
+
+_ANSWERS = frozenset({b"connect", *_SENDS})
 
 _ANSWERED = frozenset({b"", b"EAGAIN", b"EINPROGRESS"})
 
@@ -459,6 +472,11 @@ class _Words:
         given = self.worked and self._after[:2] == b"<>" and self._after[2:11] != b"(deleted)"
         return self._rest[0] if given else None
 
+    def sockets(self) -> list[int]:
+        """Return which parts are paths of UNIX sockets; names without a file start with @."""
+        words = zip(self.arguments, self._tokens, strict=True)
+        return [tokens[0] for word, tokens in words if b'sun_path="' in word]
+
     def received(self) -> list[int]:
         """Return which parts are paths of descriptors that a message brought (SCM_RIGHTS)."""
         numbers = re.compile(rb"(?:cmsg_data=\[)?\d+<>")
@@ -485,7 +503,7 @@ def _shape(parts: list[bytes]) -> _Shape | None:
         shares=b"CLONE_FS" in words.flags,
         leaves=left and (b"CLONE_FS" in words.flags or b"CLONE_NEWNS" in words.flags),
         moves=words.call in _MOVES and words.worked,
-        connects=words.call == b"connect" and words.error in _ANSWERED,
+        connects=words.call in _ANSWERS and words.error in _ANSWERED,
         problem=_problem(words),
     )
 
@@ -505,8 +523,9 @@ def _places(words: _Words) -> Iterator[_Place]:
     for argument in _PATHS.get(words.call, ()):
         if words.argument(argument.index) == b'"':
             yield from _argument_places(words, argument)
-    if words.call in _SOCKETS and words.argument(2) == b'sun_path="}':
-        yield _Place(_outcome(_SOCKETS[words.call], words), True, words.token(2, b'"'))
+    if words.call in _SOCKETS:
+        for token in words.sockets():
+            yield _Place(_outcome(_SOCKETS[words.call], words), True, token)
     elif words.call in _ON_DESCRIPTORS and words.worked:
         base = words.token(0, b"<>")
         yield _Place(_ON_DESCRIPTORS[words.call], False, None, base, gone=_is_gone(words, 0))
@@ -712,7 +731,18 @@ class _Reader:
         self._remember(cwd)
 
     def _read(self, line: bytes, where: _Directory) -> _Directory:
-        """Read a line; return where the task is now."""
+        """Read a line that is not known as it stands; return where the task is now."""
+        key = _without_address(line)
+        cwd = self._known.get(key, b"")
+        if cwd == b"":
+            return self._read_anew(line, key, where)
+        self._known[line] = cwd
+        if cwd is not None and cwd != where.candidates[-1]:
+            self._see(cwd, where)
+        return where
+
+    def _read_anew(self, line: bytes, key: bytes, where: _Directory) -> _Directory:
+        """Read a line, and keep under `key` what it says of any task; return where this one is."""
         parts = _TOKEN.split(line)
         tail = parts[-1]
         skeleton = (*parts[:-1:2], _ADDRESS.sub(b" 0x", tail) if b" 0x" in tail else tail)
@@ -732,7 +762,7 @@ class _Reader:
         for place in shape.places:
             alike &= self._note(shape, place, parts, where)
         if alike:
-            self._known[line] = cwd
+            self._known[key] = cwd
         return self._act(shape, where) if shape.acts else where
 
     def _act(self, shape: _Shape, where: _Directory) -> _Directory:
@@ -757,6 +787,8 @@ class _Reader:
         elif path[:1] == b"/":
             real = _decode_file(parts[place.real]) if place.real is not None else None
             self._accesses.add((path, place.kind, _follows(place, path), real or b"", True))
+            if real is None and _THROUGH.match(path):
+                self._problems.add(Problem(shape.call, _BEHIND))
             self._go(shape, path, where)
         elif place.nameless and path:
             self._problems.add(Problem(shape.call, _NAMELESS))
@@ -793,6 +825,18 @@ class _Reader:
     def _remember(self, place: bytes) -> None:
         if len(self._places) < _MOST_PLACES:
             self._places[place] = None
+
+
+def _without_address(line: bytes) -> bytes:
+    """Return `line` without the address in memory that may follow its first string.
+
+    ``readlink("/a", 0x7ffc12, 9)`` is the same call wherever the buffer was. Where there is doubt
+    that the string ends there, the line stays as it is.
+    """
+    head, address, tail = line.partition(b'", 0x')
+    if not address or b"\\" in head or head.count(b"<") != head.count(b">"):
+        return line
+    return head + address + tail.lstrip(b"0123456789abcdef")
 
 
 def _path(place: _Place, name: bytes, parts: list[bytes]) -> bytes:

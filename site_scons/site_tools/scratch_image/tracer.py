@@ -11,13 +11,13 @@ import os
 import re
 import stat
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import elf, process
 from .errors import InputError, ListError, TraceError
 from .paths import escape, is_under, join, parents, show, unescape
+from .performance import Performance, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
 from .run import Run
 from .strace import Access, Log, Use, parse
@@ -42,11 +42,8 @@ HEADER = b"# scratch_image trace 1\n"
 
 _CALLS = (
     "%file,?getdents,?getdents64,?fchdir,?clone,?clone3,?fork,?vfork,?unshare,?setns,?connect,?bind,"
-    "?recvmsg,?recvmmsg,?open_by_handle_at,?memfd_create,?pidfd_getfd,?io_uring_setup,?ptrace"
+    "?sendto,?sendmsg,?sendmmsg,?recvmsg,?recvmmsg,?open_by_handle_at,?memfd_create,?pidfd_getfd,?io_uring_setup,?ptrace"
 )
-
-_SAID = 300
-"""Characters of a failed run's last words that a message quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +71,8 @@ class Trace:
     text: bytes
     """strace's text, as ``strace -f -o`` writes it, process by process."""
     record: Record
+    stdout: bytes
+    """What the program printed; of very much output the middle is left out, which is marked."""
     seconds: float
     """How long the run took under strace."""
 
@@ -98,27 +97,28 @@ def trace(
     it. What the result depends on is put on the root's record. TraceError when the program cannot
     be traced, does not end as expected, or does what makes its trace worthless.
     """
-    tool = _Tool.find(run, strace)
+    tool = Tool.find(run, strace)
     target = _Target.find(run, program, root)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
         directory = os.fsencode(name)
         started_ns = _clock(directory)
-        begun = time.monotonic()
-        result = process.run(
-            tool.command(target, directory, flags, run.argv[1:]),
-            environment={b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment},
-            stdin=run.stdin,
-            cwd=run.cwd,
-            timeout=run.timeout,
-        )
-        seconds = time.monotonic() - begun
-        text = join_logs(_logs(directory))
+        # The machine has staged files elsewhere: the program is told where.
+        words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
+        command = tool.command(words, directory, flags, filters=tool.filters(target))
+        performance = perform(run, command)
+        text = join_logs(logs(directory))
     log = parse(text, run.cwd)
-    _check_end(run, result, log, target)
+    _check_end(run, performance, log, target)
     _check_log(run, log)
     settling = _Settling(log, root, started_ns)
     _check_inputs(run, settling, root, tool.strips_privileges(target))
-    return Trace(text, settling.record, seconds)
+    record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
+    return Trace(text, record, performance.result.stdout, performance.seconds)
+
+
+def _without(record: Record, path: bytes) -> Record:
+    """Return `record` without `path`: standard input is the run's, and in no container's image."""
+    return Record(tuple(use for use in record.uses if use.path != path))
 
 
 def _clock(directory: bytes) -> int:
@@ -131,7 +131,8 @@ def _clock(directory: bytes) -> int:
         return os.fstat(stream.fileno()).st_ctime_ns
 
 
-def _logs(directory: bytes) -> dict[int, bytes]:
+def logs(directory: bytes) -> dict[int, bytes]:
+    """Return what strace wrote into `directory`, by process number."""
     found = {}
     for name in os.listdir(directory):
         stem, _, pid = name.partition(b".")
@@ -187,14 +188,15 @@ _CPUS = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class _Tool:
-    """The strace that is used."""
+class Tool:
+    """A strace."""
 
     path: bytes
     version: tuple[int, int]
 
     @classmethod
-    def find(cls, run: Run, name: bytes) -> _Tool:
+    def find(cls, run: Run, name: bytes) -> Tool:
+        """Return the strace `name`, path or name, for `run`; TraceError when it is of no use."""
         path = process.find(name)
         if path is None:
             raise TraceError(
@@ -218,19 +220,21 @@ class _Tool:
 
     def strips_privileges(self, target: _Target) -> bool:
         """Tell whether what `target` executes runs without the privileges that its file gives."""
-        return os.geteuid() != 0 or (self._filters(target) and self.version < KEEPS_PRIVILEGES)
+        return os.geteuid() != 0 or (self.filters(target) and self.version < KEEPS_PRIVILEGES)
 
-    def _filters(self, target: _Target) -> bool:
+    def filters(self, target: _Target) -> bool:
+        """Tell whether strace may stop only where it has to: privileges may get lost by that."""
         return self.version >= KEEPS_PRIVILEGES or not target.privileged
 
     def command(
         self,
-        target: _Target,
+        words: Sequence[bytes],
         directory: bytes,
-        flags: tuple[bytes, ...],
-        arguments: tuple[bytes, ...],
+        flags: Sequence[bytes] = (),
+        *,
+        filters: bool = True,
     ) -> list[bytes | str]:
-        """Return the command that traces `target` and leaves logs in `directory`.
+        """Return the command that traces the command `words` and leaves logs in `directory`.
 
         One file for each process (-ff) needs no joining of halves; appended to (-A), for process
         numbers come again. io_uring opens files without calls: it is refused, and programs do
@@ -239,11 +243,11 @@ class _Tool:
         return [
             *_pinned(),
             *(self.path, "-ff", "-A", "-y", "-s", "4096", "-e", "signal=none"),
-            *(["--seccomp-bpf"] if self._filters(target) else []),
+            *(["--seccomp-bpf"] if filters else []),
             *("-e", f"trace={_CALLS}", "-e", "inject=io_uring_setup:error=ENOSYS"),
             *flags,
-            *("-o", join(directory, b"log"), "--", target.path),
-            *arguments,
+            *("-o", join(directory, b"log"), "--"),
+            *words,
         ]
 
 
@@ -260,42 +264,31 @@ _FORBIDDEN = re.compile(rb"strace: .*(?:ptrace|PTRACE_).*Operation not permitted
 _NOT_EXECUTED = re.compile(rb"strace: exec: (.+)")
 
 
-def _check_end(run: Run, result: process.Result, log: Log, target: _Target) -> None:
-    if result.overdue:
-        running = ", ".join(show(command) for command in result.overdue)
-        raise TraceError(
-            f"cannot trace run {run.name}: after {run.timeout:g} s it still ran ({running}); "
-            "give it a longer timeout, or a command that ends"
-        )
-    if not any(access.kind is Use.EXEC for access in log.accesses):
-        raise TraceError(f"cannot trace run {run.name}: {_unstarted(result, target)}")
-    if result.status != run.status:
-        said = _last_words(result.stderr)
-        raise TraceError(
-            f"cannot trace run {run.name}: {result.end}, not with status {run.status}, and said "
-            f"{said!r}; correct the run, or let it expect that"
-        )
+def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
+    trouble = performance.trouble
+    if trouble and not any(access.kind is Use.EXEC for access in log.accesses):
+        trouble = _unstarted(performance, target) or trouble
+    if trouble:
+        raise TraceError(f"cannot trace run {run.name}: {trouble}")
 
 
-def _unstarted(result: process.Result, target: _Target) -> str:
-    """Return why strace did not start `target`, and what to do."""
-    if _FORBIDDEN.search(result.stderr):
+def _unstarted(performance: Performance, target: _Target) -> str:
+    """Return why strace did not start `target`, and what to do; nothing if that is unknown."""
+    said = performance.result.stderr
+    if _FORBIDDEN.search(said):
         return (
             "the kernel forbids ptrace; in Docker give --cap-add SYS_PTRACE (and, before Docker "
             "19.03, --security-opt seccomp=unconfined), on a host set kernel.yama.ptrace_scope=0"
         )
-    if failed := _NOT_EXECUTED.search(result.stderr):
+    if failed := _NOT_EXECUTED.search(said):
         cause = failed[1].decode("utf-8", "backslashreplace")
         return (
             f"{target.shown} cannot be executed: {cause}; build it for this machine, or install "
             "its interpreter"
         )
-    return f"strace failed and said {_last_words(result.stderr)!r}; correct its flags"
-
-
-def _last_words(stderr: bytes) -> str:
-    text = " | ".join(stderr.decode("utf-8", "backslashreplace").split("\n")).strip(" |")
-    return text if len(text) <= _SAID else "..." + text[-_SAID:]
+    if performance.result.status > 0:
+        return f"strace failed and said {last_words(said)!r}; correct its flags"
+    return ""
 
 
 def _check_log(run: Run, log: Log) -> None:
@@ -308,7 +301,7 @@ def _check_log(run: Run, log: Log) -> None:
     if log.unparsed:
         raise TraceError(
             f"cannot trust the trace of run {run.name}: {len(log.unparsed)} lines of it are not "
-            f"understood, the first is {_last_words(log.unparsed[0])!r}; report this, with the "
+            f"understood, the first is {last_words(log.unparsed[0])!r}; report this, with the "
             "version of strace"
         )
 
@@ -318,6 +311,11 @@ def _check_inputs(run: Run, settling: _Settling, root: Root, stripped: bool) -> 
         raise TraceError(
             f"cannot trust the trace of run {run.name}: {show(path)} changed while it ran; "
             "build again when it is at rest"
+        )
+    for path in sorted(settling.registered):
+        raise TraceError(
+            f"cannot trust the trace of run {run.name}: {show(path)} was run by what "
+            "binfmt_misc names for it, which strace does not see; name that as the program"
         )
     for use in settling.record.uses:
         if use.kind is Use.EXEC and stripped and _gives_privileges(root, use.path):
@@ -373,6 +371,8 @@ class _Settling:
         self._made: set[bytes] = set()
         self._kinds: dict[bytes, Use] = {}
         self._executed: list[bytes] = []
+        self.registered: list[bytes] = []
+        """What the kernel had an interpreter run that is registered for it, not named in it."""
         looked = set(root.looked)
         for access in log.accesses:
             if access.kind in (Use.WRITE, Use.CREATE):
@@ -476,12 +476,23 @@ class _Settling:
         with self._root.open(path, None) as stream:
             head = stream.read(elf.SCRIPT_HEAD)
             if elf.is_elf(head):
-                return elf.read(stream, path).interpreter
-            return elf.interpreter_of_script(head)
+                binary = elf.read(stream, path)
+                interpreter, runs = binary.interpreter, elf.runs_here(binary.machine)
+            else:
+                interpreter = elf.interpreter_of_script(head)
+                runs = interpreter is not None
+        if not runs:
+            self.registered.append(path)
+        return interpreter
 
     def _record(self) -> Record:
         # What the run made and removed again is nothing to anybody, and often has a random name.
+        # The directory where that was possible is something.
         gone = {path for path in self._made if self._root.peek(path) is None}
+        for path in sorted(gone):
+            above = os.path.dirname(path)
+            if above not in self._made:
+                self._use(above, _kind(Use.STAT, self._root.peek(above)))
         kinds = self._kinds | dict.fromkeys(self._outputs - gone, Use.WRITE)
         return Record(tuple(Used(kinds[path], path) for path in sorted(kinds)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import SCons.Script
 
-from .builders import declared, stop
+from .builders import declared, refuse, tests
 
 
 def image_tree(env: Any, directory: str) -> list[Any]:
@@ -15,15 +15,16 @@ def image_tree(env: Any, directory: str) -> list[Any]:
 
     Each ``DIRECTORY/NAME/SConscript`` is read with `env` exported, as variant directory
     ``build/DIRECTORY/NAME``, and the alias ``DIRECTORY/NAME`` builds what it declares. The alias
-    ``DIRECTORY`` builds all.
+    ``DIRECTORY`` builds all. ``test/DIRECTORY/NAME`` and ``test/DIRECTORY`` test the images.
     """
     top = str(env.Dir(directory).srcnode())
     if not os.path.isdir(env.Dir(directory).srcnode().get_abspath()):
-        stop(f"cannot read images: there is no directory {top}; make it")
+        refuse(f"cannot read images: there is no directory {top}; make it")
     built: list[Any] = []
     for name in _wanted(top, _names(env.Dir(directory).srcnode().get_abspath())):
         built += _read(env, top, name)
     env.Alias(top, built)
+    env.Alias(f"test/{top}", tests)
     # `scons images/`, with the slash of tab completion, means the directory, not the alias.
     env.Depends(env.Dir(f"#{top}"), built)
     return built
@@ -47,6 +48,7 @@ def _read(env: Any, top: str, name: str) -> list[Any]:
     )
     targets = [node for nodes in declared[before:] for node in nodes]
     env.Alias(f"{top}/{name}", targets)
+    env.Alias(f"test/{top}/{name}", tests[before:])
     return targets
 
 
@@ -65,7 +67,7 @@ def _wanted(top: str, names: list[str]) -> list[str]:
 
 
 def _image_name(target: str, top: str) -> str | None:
-    for prefix in (f"{top}/", f"build/{top}/"):
+    for prefix in (f"{top}/", f"build/{top}/", f"test/{top}/"):
         if target.startswith(prefix):
             return target[len(prefix) :].split("/")[0]
     return None

@@ -1,0 +1,72 @@
+"""The deny list: what no image gets unless the user allows that very path.
+
+A trace shows what a program read, and programs read their user's secrets; a glob or a directory
+brings what happens to lie there. Public certificates are none of it.
+"""
+
+from __future__ import annotations
+
+import re
+
+NAMES = {
+    "private key": rb"id_(rsa|dsa|ecdsa|ed25519|ecdsa_sk|ed25519_sk)|ssh_host_\w+_key|.*\.ppk",
+    "SSH directory": rb"\.ssh(/.+)",
+    "GnuPG directory": rb"\.gnupg(/.+)",
+    "cloud credentials": rb"\.(aws|azure|config/gcloud|oci|aliyun|boto|s3cfg)(/.+)?",
+    "registry credentials": rb"\.docker/config\.json|\.dockercfg|containers/auth\.json",
+    "Kubernetes credentials": rb"\.kube(/.+)|kubeconfig",
+    "login and password": rb"\.(netrc|pgpass|my\.cnf|mylogin\.cnf|htpasswd)|_netrc",
+    "package registry token": rb"\.(npmrc|yarnrc\.yml|pypirc)"
+    rb"|\.(gem|cargo)/credentials(\.toml)?",
+    "git credentials": rb"\.(git-credentials|gitconfig|config/git/(config|credentials))",
+    "curl and wget configuration": rb"\.(curlrc|wgetrc)",
+    "history": rb"\.(\w+_history|history|histfile|lesshst|viminfo)",
+    "environment file": rb"\.env(\.\w+)?|\.envrc",
+    "git repository": rb"\.git(/.+)",
+    "GitHub token": rb"\.config/(gh|hub)(/.+)?",
+    "password store": rb"\.(password-store|local/share/keyrings)(/.+)|.*\.kdbx",
+    "Vault token": rb"\.vault-token",
+    "Terraform credentials": rb"\.(terraformrc|terraform\.d/credentials\.tfrc\.json)",
+}
+"""By rule: the end of a path, whole components, wherever it lies."""
+
+PLACES = {
+    "password file": rb"/etc/(g?shadow|master\.passwd|security/opasswd)([-.~].*)?",
+    "password backup": rb"/var/backups/.*(passwd|shadow|group).*",
+    "sudo rules": rb"/etc/sudoers([-.~].*|\.d/.+)?",
+    "private key": rb"/etc/(ssl|pki/tls)/private/.+"
+    rb"|/etc/letsencrypt/(archive|live|keys)/.*privkey.*"
+    rb"|/etc/(wireguard|ipsec\.d/private|openvpn)/.*\.(conf|key|pem)",
+    "cloud metadata": rb"/(var/lib|run)/cloud(-init)?/.+|/var/lib/(waagent|google)/.+",
+    "mounted secret": rb"/run/(secrets|credentials)/.+|/var/run/secrets/.+",
+    "machine credentials": rb"/etc/krb5\.keytab|/var/lib/systemd/credential.*"
+    rb"|/etc/NetworkManager/system-connections/.+|/etc/apt/auth\.conf(\.d/.+)?",
+    "Kubernetes credentials": rb"/etc/kubernetes/.+|/var/lib/kubelet/.+|/etc/rancher/.+",
+    "registry credentials": rb"/etc/(docker|containers)/(config|auth)\.json",
+    "mail of users": rb"/var/(spool/)?mail/.+",
+    "jobs of users": rb"/var/spool/cron/.+",
+}
+"""By rule: a whole path."""
+
+HOMES = {"home directory": rb"/root/.+|/home/[^/]+/.+"}
+"""By rule: the trees of people. System users have theirs elsewhere."""
+
+
+def _compiled(rules: dict[str, bytes], before: bytes) -> list[tuple[str, re.Pattern[bytes]]]:
+    return [
+        (name, re.compile(before + b"(?:%s)" % text, re.DOTALL)) for name, text in rules.items()
+    ]
+
+
+_NAMES = _compiled(NAMES, b"(?:.*/)?")
+_PLACES = _compiled(PLACES, b"")
+_HOMES = _compiled(HOMES, b"")
+
+
+def denied(path: bytes, *, own: bool = False) -> str:
+    """Return the name of the rule that keeps the file `path` out of images; nothing without one.
+
+    A file of the project itself (`own`) may lie in a home directory; its name counts all the same.
+    """
+    rules = _NAMES + _PLACES + ([] if own else _HOMES)
+    return next((name for name, rule in rules if rule.fullmatch(path)), "")

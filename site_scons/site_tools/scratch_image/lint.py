@@ -1,0 +1,126 @@
+"""Lint: what is likely missing in a file list, with the line or the preset that mends it.
+
+A run shows the files of one way through a program. What a program loads on other ways can be told
+from the functions that it calls, and from directories that it listed. These are guesses: they
+are told, and nothing is made of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .filelist import KERNEL_TREES, Entry
+from .overlay import Overlay
+from .paths import is_under, join, show
+from .presets import lacks_certificates
+from .tracer import Record
+
+_MOST = 10
+"""Findings that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A file that some function of glibc needs at run time."""
+
+    functions: tuple[bytes, ...]
+    needs: bytes
+    """Base name of a listed path, any of which will do."""
+    mend: str
+    """With ``{}`` for the directory of libc."""
+
+
+_RULES = (
+    _Rule(
+        (b"pthread_exit", b"pthread_cancel", b"backtrace"),
+        b"libgcc_s.so.1",
+        "list {}/libgcc_s.so.1",
+    ),
+    _Rule(
+        (b"getaddrinfo", b"gethostbyname", b"gethostbyname_r"),
+        b"nsswitch.conf",
+        "add the preset nss",
+    ),
+    _Rule((b"iconv_open",), b"gconv", "list {}/gconv"),
+)
+
+_LIBC = (b"libc.so.6", b"ld-linux-x86-64.so.2", b"ld-linux-aarch64.so.1", b"ld-linux.so.2")
+"""glibc's own files define these functions."""
+
+
+def find(
+    view: Overlay, entries: Iterable[Entry], records: Iterable[Record], more: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return the findings for the list `entries` of the runs `records`, and `more`, sorted.
+
+    Nothing that is looked at here decides over the list, so give a `view` apart.
+    """
+    listed, runs = tuple(entries), tuple(records)
+    found = {*more, *_functions(view, listed), *_certificates(view, listed)}
+    found |= {*_zones(listed, runs), *_directories(view, listed, runs)}
+    told = sorted(found)
+    rest = len(told) - _MOST
+    return (*told[:_MOST], *([f"and {rest} findings more"] if rest > 0 else ()))
+
+
+def _functions(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+    names = {os.path.basename(entry.path) for entry in entries}
+    libc = next((entry.path for entry in entries if entry.path.endswith(b"/libc.so.6")), None)
+    rules = [rule for rule in _RULES if rule.needs not in names]
+    if libc is None or not rules:
+        return
+    users = [entry.path for entry in entries if _may_call(view, entry)]
+    for rule in rules:
+        for path, function in _callers(view, users, rule):
+            mend = rule.mend.format(show(os.path.dirname(libc)))
+            yield f"{show(path)} calls {function}, which needs {show(rule.needs)}; {mend}"
+            break
+
+
+def _may_call(view: Overlay, entry: Entry) -> bool:
+    is_file = entry.kind == "file" and not entry.text
+    return is_file and os.path.basename(entry.path) not in _LIBC and view.magic(entry.path) == "elf"
+
+
+def _callers(view: Overlay, paths: Iterable[bytes], rule: _Rule) -> Iterator[tuple[bytes, str]]:
+    for path in paths:
+        with view.open(path) as stream:
+            content = stream.read()
+        for function in rule.functions:
+            if b"\0%s\0" % function in content:
+                yield path, function.decode()
+
+
+def _certificates(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+    user = lacks_certificates(view, entries)
+    if user:
+        yield f"{user} finds no certificates; add the preset ca-certificates"
+
+
+def _zones(entries: Sequence[Entry], records: Sequence[Record]) -> Iterator[str]:
+    if any(is_under(entry.path, b"/usr/share/zoneinfo") for entry in entries):
+        return
+    for record in records:
+        for use in record.uses:
+            if use.path == b"/etc/localtime" or is_under(use.path, b"/usr/share/zoneinfo"):
+                yield "a run looked for its time zone; add the preset tzdata"
+                return
+
+
+def _directories(
+    view: Overlay, entries: Sequence[Entry], records: Sequence[Record]
+) -> Iterator[str]:
+    """Yield the directories that a run listed, and of which not all is in the list."""
+    listed = {entry.path for entry in entries}
+    for path in sorted({use.path for each in records for use in each.uses if use.kind == "list"}):
+        if path not in listed or any(is_under(path, tree) for tree in KERNEL_TREES):
+            continue
+        names = view.listing(path)
+        there = sum(join(path, name) in listed for name in names)
+        if there < len(names):
+            yield (
+                f"a run listed {show(path)}, {there} of whose {len(names)} entries are in the "
+                f"image; list {show(path)}/*, or name it in IMAGE_LISTED"
+            )

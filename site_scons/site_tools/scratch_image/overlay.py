@@ -1,0 +1,119 @@
+"""A root with more above it: what extra lists and presets place there.
+
+It is asked like any root. Looks at what was placed go on the record of the root below under the
+path where the content lies on the machine: that is the state that can be taken again by a root
+that knows nothing of the lists.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+from dataclasses import dataclass, replace
+
+from .paths import is_under, join, parents
+from .root import Aspect, Kind, Root, Status
+
+_MADE_UP_DIR = Status(Kind.DIR, 0o755, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What lies at a path, whatever the root below has there."""
+
+    status: Status
+    source: bytes = b""
+    """Where the content lies on the machine, absolute, or relative to the project's directory."""
+    text: bytes = b""
+    """The content itself, of a file that lies nowhere."""
+
+
+class Overlay(Root):
+    """`below`, with `placed` above it."""
+
+    def __init__(self, below: Root, top: bytes) -> None:
+        """`top` is the project's directory, absolute."""
+        super().__init__(below.base, epoch=below.epoch)
+        self.below = below
+        self.top = top
+        self.looked = below.looked
+        self.placed: dict[bytes, Placed] = {}
+        # A list is of one moment, and asks for the same directories and links again and again.
+        self._peek = functools.cache(below.peek)
+
+    def apart(self) -> Overlay:
+        """Return a copy whose looks go on no step's record: for what decides over no result."""
+        other = copy.copy(self)
+        other.below = copy.copy(self.below)
+        other.looked = other.below.looked = set()
+        return other
+
+    def place(self, path: bytes, placed: Placed) -> bytes:
+        """Put `placed` at `path`; return where that is when the links above it are followed."""
+        real = self._place(path)
+        self.placed[real] = placed
+        for above, child in zip(parents(real), [*parents(real)[1:], real], strict=True):
+            self._staged_dirs.setdefault(above, set()).add(os.path.basename(child))
+        return real
+
+    def place_source(self, path: bytes, source: bytes) -> bytes:
+        """Put what lies at `source` at `path`, as it is seen there; return where that is.
+
+        A file of the project has mode 0755 or 0644, is root's, and as old as the epoch.
+        """
+        found = self.below.status(join(self.top, source))
+        status = found or Status(Kind.OTHER, 0, 0, 0)
+        if source[:1] != b"/":
+            mode = 0o755 if status.mode & 0o111 else 0o644
+            mode = 0o777 if status.kind is Kind.LINK else mode
+            status = replace(status, mode=mode, uid=0, gid=0, mtime=self.epoch)
+        return self.place(path, Placed(replace(status, names=1), source))
+
+    def change(self, path: bytes, mode: int | None, owner: tuple[int, int] | None) -> None:
+        """Give the file or directory `path`, link-free, another mode or owner."""
+        status = self.peek(path)
+        if status is None or status.kind is Kind.LINK:
+            return
+        placed = self.placed.get(path, Placed(status))
+        uid, gid = owner or (status.uid, status.gid)
+        bits = status.mode if mode is None else mode
+        if mode is not None and status.kind is Kind.DIR:
+            bits |= (mode & 0o444) >> 2
+        self.placed[path] = replace(placed, status=replace(status, mode=bits, uid=uid, gid=gid))
+
+    def is_own(self, path: bytes) -> bool:
+        """Tell whether what lies at `path` is the project's own: placed by it, or in its tree."""
+        placed = self.placed.get(path)
+        if placed is not None and (placed.source or placed.status.kind is not Kind.FILE):
+            return placed.source[:1] != b"/"
+        return path in self.below.staged or is_under(self.machine(path), self.top)
+
+    def machine(self, path: bytes) -> bytes:
+        """Return where the image path `path` lies on the machine."""
+        placed = self.placed.get(path)
+        if placed is not None and placed.source:
+            return join(self.top, placed.source)
+        return self.below.machine(path)
+
+    def look(self, path: bytes, aspect: Aspect) -> None:
+        """Put the place where `path` lies on record; what a list made up lies nowhere."""
+        placed = self.placed.get(path)
+        if placed is not None and placed.source:
+            timeless = aspect is Aspect.MTIME and placed.source[:1] != b"/"
+            self.below.look(self.machine(path), Aspect.SIZE if timeless else aspect)
+        elif placed is None or (placed.status.kind is Kind.FILE and not placed.text):
+            self.below.look(path, aspect)
+
+    def peek(self, path: bytes) -> Status | None:
+        """Return what `path` is, off the record."""
+        placed = self.placed.get(path)
+        if placed is not None:
+            return placed.status
+        made_up = _MADE_UP_DIR if path in self._staged_dirs else None
+        return self._peek(path) or made_up
+
+    def listing(self, path: bytes) -> list[bytes]:
+        """Return the sorted names in the directory `path`, placed ones included."""
+        names = self._staged_dirs.get(path, set())
+        return sorted(names.union(self.below.listing(path)))

@@ -1,0 +1,335 @@
+"""Tests of sandbox.py: hostile layers, and what a process sees in a root of its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import PACKAGE
+from scratch_image import layer, process, sandbox
+from scratch_image.errors import SandboxError
+
+LOOKER = r"""
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+extern char **environ;
+int main(int argc, char **argv) {
+    char here[4096];
+    printf("uid %d pid %d cwd %s", geteuid(), getpid(), getcwd(here, sizeof here));
+    printf(" no_new_privs %d", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    for (char **each = environ; *each; each++) printf(" %s", *each);
+    for (int at = 1; at < argc; at++) {
+        char byte = 'x';
+        int file = open(argv[at], O_RDWR);
+        printf(" %s:%d:%zd", argv[at], file >= 0, file < 0 ? -1 : read(file, &byte, 1));
+    }
+    puts("");
+    return access("/proc/self/exe", F_OK);
+}
+"""
+
+
+LONG = "p" * 120 + "/" + "q" * 120
+
+
+@pytest.fixture(autouse=True)
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Give the directory in which roots are unpacked; nothing may be left in it."""
+    assert tmp_path.exists()  # pytest has its own directory from here on
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o777)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
+        assert os.listdir(name) == []
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **fields: int) -> bytes:
+    """Return one member of a tar, as it stands in it; a file holds its own name."""
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.mode = kind, link, fields.pop("mode", 0o755)
+    for field, value in fields.items():
+        setattr(made, field, value)
+    data = name.encode("utf-8", "surrogateescape") if kind == tarfile.REGTYPE else b""
+    made.size = fields.get("size", len(data))
+    return (
+        made.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape") + data + layer.padding(len(data))
+    )
+
+
+def packed(directory: Path, *members: bytes, suffix: str = ".tar") -> bytes:
+    """Write a layer of `members`; return where it lies."""
+    path = directory / f"layer{suffix}"
+    with path.open("wb") as sink, layer.compress(sink, suffix) as stream:
+        stream.write(b"".join(members) + layer.END)
+    return os.fsencode(path)
+
+
+@pytest.fixture(scope="session")
+def looker(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a layer with one static program, which tells where it is."""
+    directory = tmp_path_factory.mktemp("looker")
+    (directory / "look.c").write_text(LOOKER)
+    program = directory / "look"
+    subprocess.run(["gcc", "-static", "-o", program, directory / "look.c"], check=True)
+    with tarfile.open(directory / "layer.tar", "w") as tar:
+        tar.add(program, "bin/look")
+    (directory / "layer.tar").chmod(0o644)
+    directory.chmod(0o755)
+    return os.fsencode(directory / "layer.tar")
+
+
+# Unpacking
+
+
+@pytest.mark.parametrize("suffix", list(layer.MEDIA_TYPES))
+def test_members_have_their_kind_content_mode_and_time(tmp_path: Path, suffix: str) -> None:
+    path = packed(
+        tmp_path,
+        member("./", tarfile.DIRTYPE, mode=0o750),
+        member("d", tarfile.DIRTYPE, mode=0o500),
+        member("d/f", mode=0o4711, mtime=1234),
+        member("d/hard", tarfile.LNKTYPE, "d/f"),
+        member("d/link", tarfile.SYMTYPE, "/etc/passwd"),
+        member("odd \udcff\n", mode=0),
+        member(LONG),
+        suffix=suffix,
+    )
+
+    with sandbox.unpacked([path]) as box:
+        names = ("", "d", "d/f", "d/hard", "odd \udcff\n")
+        found = {name: os.lstat(join(box, name)) for name in names}
+        text = Path(os.fsdecode(join(box, LONG))).read_text()
+        target = os.readlink(join(box, "d/link"))
+
+    modes = [stat.S_IMODE(found[name].st_mode) for name in names]
+    assert modes == [0o750, 0o500, 0o4711, 0o4711, 0]
+    assert (found["d/f"].st_mtime, found["d/f"].st_size) == (1234, 3)
+    assert found["d/hard"].st_ino == found["d/f"].st_ino
+    assert (text, target) == (LONG, b"/etc/passwd")
+
+
+def join(box: sandbox.Sandbox, name: str) -> bytes:
+    return box.root + b"/" + os.fsencode(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_owners_are_kept_for_root(tmp_path: Path) -> None:
+    path = packed(tmp_path, member("f", uid=33, gid=44), member("l", tarfile.SYMTYPE, "f", uid=5))
+
+    with sandbox.unpacked([path]) as box:
+        file, link = os.lstat(join(box, "f")), os.lstat(join(box, "l"))
+
+    assert (file.st_uid, file.st_gid, link.st_uid) == (33, 44, 5)
+
+
+def test_later_members_and_layers_take_the_place_of_earlier_ones(tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    one = packed(
+        tmp_path, member("d/f", tarfile.SYMTYPE, "/etc/passwd"), member("d/f"), member("g")
+    )
+    two = packed(
+        tmp_path / "two",
+        member("d", tarfile.DIRTYPE, mode=0o700),
+        member("g", tarfile.SYMTYPE, "f"),
+    )
+
+    with sandbox.unpacked([one, two]) as box:
+        kept = Path(os.fsdecode(join(box, "d/f"))).read_text()
+        mode = stat.S_IMODE(os.lstat(join(box, "d")).st_mode)
+        link = os.readlink(join(box, "g"))
+
+    assert (kept, mode, link) == ("d/f", 0o700, b"f")
+
+
+@pytest.mark.parametrize(
+    ("members", "cause"),
+    [
+        pytest.param([member("/etc/x")], "/etc/x leads out of the root", id="absolute"),
+        pytest.param([member("a/../../x")], "a/../../x leads out of the root", id="dots"),
+        pytest.param([member("x", tarfile.LNKTYPE, "../../etc/passwd")],
+                     "../../etc/passwd leads out of the root", id="hard link out"),
+        pytest.param([member("x", tarfile.LNKTYPE, "etc/passwd")],
+                     "/x is another name of /etc/passwd, which is no file", id="hard link to nothing"),
+        pytest.param([member("x"), member("x", tarfile.LNKTYPE, "x")],
+                     "/x is another name of /x, which is no file", id="hard link to itself"),
+        pytest.param([member("l", tarfile.SYMTYPE, "/etc"), member("h", tarfile.LNKTYPE, "l")],
+                     "/h is another name of /l, which is no file", id="hard link to a link"),
+        pytest.param([member("l", tarfile.SYMTYPE, "../../outside"), member("l/x")],
+                     "/l/x lies below /l, which is no directory", id="through a link"),
+        pytest.param([member("a/b", tarfile.SYMTYPE, "../../outside"), member("a/b/c/d", tarfile.DIRTYPE)],
+                     "/a/b/c/d lies below /a/b, which is no directory", id="directory through a link"),
+        pytest.param([member("l", tarfile.SYMTYPE, "../../outside"), member("l/h", tarfile.LNKTYPE, "l")],
+                     "/l/h lies below /l, which is no directory", id="hard link through a link"),
+        pytest.param([member("d", tarfile.DIRTYPE), member("d")],
+                     "/d takes the place of a directory", id="file for a directory"),
+        pytest.param([member("n", tarfile.CHRTYPE, devmajor=1, devminor=3)],
+                     "/n is a device, a FIFO or a sparse file", id="character device"),
+        pytest.param([member("n", tarfile.BLKTYPE)],
+                     "/n is a device, a FIFO or a sparse file", id="block device"),
+        pytest.param([member("n", tarfile.FIFOTYPE)],
+                     "/n is a device, a FIFO or a sparse file", id="FIFO"),
+        pytest.param([member("a/" * 3000)], "it has a name that no file can have", id="long name"),
+        pytest.param([member("a/" * 500)], "it has a name that no file can have", id="deep name"),
+        pytest.param([member("x", size=5000)], "unexpected end of data", id="cut off"),
+        pytest.param([b"x" * 600], "", id="no tar"),
+    ],
+)  # fmt: skip
+def test_hostile_layer_is_refused_and_writes_nothing_outside(
+    tmp_path: Path, temporary: Path, members: list[bytes], cause: str
+) -> None:
+    (temporary / "outside").mkdir()
+    path = packed(tmp_path, *members)
+
+    with pytest.raises(SandboxError) as error, sandbox.unpacked([path]):
+        pass
+
+    assert str(error.value).startswith(f"cannot unpack layer {os.fsdecode(path)}: {cause}")
+    assert str(error.value).endswith("; build it anew, of files, links and directories only")
+    (temporary / "outside").rmdir()
+
+
+def test_image_whose_dev_is_a_link_is_refused(tmp_path: Path, temporary: Path) -> None:
+    (temporary / "outside").mkdir()
+    path = packed(tmp_path, member("dev", tarfile.SYMTYPE, "../../outside"))
+
+    with pytest.raises(SandboxError) as error, sandbox.unpacked([path]):
+        pass
+
+    assert str(error.value) == (
+        "cannot unpack image: /dev/shm lies below /dev, which is no directory; "
+        "build it anew, of files, links and directories only"
+    )
+    (temporary / "outside").rmdir()
+
+
+def test_closed_directories_are_removed_as_well(tmp_path: Path, temporary: Path) -> None:
+    path = packed(tmp_path, member("a", tarfile.DIRTYPE, mode=0), member("a/b/c"))
+
+    with pytest.raises(ZeroDivisionError), sandbox.unpacked([path]):
+        assert os.listdir(temporary) != []
+        raise ZeroDivisionError
+
+    assert os.listdir(temporary) == []
+
+
+# Running
+
+
+def look(box: sandbox.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
+    """Return what the program tells that looks around in `box`."""
+    inside = box.inside({b"A": b"b c", b"Z": b""}, cwd)
+    words = [b"/bin/look", *map(os.fsencode, paths)]
+    ran = process.run([*box.outside(), *inside, *words], timeout=10)
+    assert ran.status == 0, ran.failure
+    return ran.stdout.decode().strip()
+
+
+def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> None:
+    assert sandbox.refusal() == ""
+    with sandbox.unpacked([looker], b"/srv/work") as box:
+        told = look(
+            box,
+            "/etc/hosts",
+            "/dev/null",
+            "/dev/zero",
+            "/dev/fd/0",
+            "/etc/passwd",
+            cwd=b"/srv/work",
+        )
+
+    assert told == (
+        "uid 0 pid 1 cwd /srv/work no_new_privs 1 A=b c Z= "
+        "/etc/hosts:1:1 /dev/null:1:0 /dev/zero:1:1 /dev/fd/0:1:0 /etc/passwd:0:-1"
+    )
+
+
+def test_mounts_are_not_seen_outside(looker: bytes) -> None:
+    with sandbox.unpacked([looker]) as box:
+        look(box)
+        assert os.listdir(box.root + b"/proc") == []
+        assert os.lstat(box.root + b"/dev/zero").st_size == 0
+        assert box.root.decode() not in Path("/proc/self/mounts").read_text()
+
+
+def test_what_it_starts_ends_with_it(looker: bytes) -> None:
+    with sandbox.unpacked([looker]) as box:
+        command = [*box.outside(), b"sh", b"-c", b"setsid sleep 4711 >/dev/null 2>&1 & exit 3"]
+        ran = process.run(command, timeout=10)
+
+    assert ran.status == 3
+    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "sleep 4711" not in commands.stdout.splitlines()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_ordinary_user_is_root_inside(looker: bytes, temporary: Path) -> None:
+    code = (
+        "import sys; from scratch_image import process, sandbox\n"
+        "assert sandbox.refusal() == ''\n"
+        f"with sandbox.unpacked([{looker!r}]) as box:\n"
+        "    command = [*box.outside(), *box.inside({}, b'/'), '/bin/look', '/dev/null']\n"
+        "    sys.stdout.buffer.write(process.run(command, timeout=10).check().stdout)\n"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as copy:
+        os.chmod(copy, 0o755)
+        readable = Path(copy) / "layer.tar"
+        readable.write_bytes(Path(os.fsdecode(looker)).read_bytes())
+        code = code.replace(repr(looker), repr(os.fsencode(readable)))
+        ran = run_python(code, temporary, user="nobody")
+
+    assert ran.stdout == "uid 0 pid 1 cwd / no_new_privs 1 /dev/null:1:0\n", ran.stderr
+
+
+def run_python(
+    code: str, temporary: Path, *before: str, user: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `code` in another Python, maybe as another user."""
+    return subprocess.run(
+        [*before, sys.executable, "-B", "-c", code],
+        env={"PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(temporary)},
+        cwd="/",
+        user=user,
+        group=user and "nogroup",
+        extra_groups=[] if user else None,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
+def test_refused_namespaces_are_told_with_what_to_allow(temporary: Path) -> None:
+    code = "from scratch_image import sandbox; print(sandbox.refusal())"
+
+    ran = run_python(code, temporary, "setpriv", "--bounding-set=-sys_admin")
+
+    assert ran.stdout == (
+        "cannot give a process a root of its own: unshare: unshare failed: Operation not permitted; "
+        "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, on Ubuntu "
+        "kernel.apparmor_restrict_unprivileged_userns=0; in Docker give --privileged), "
+        "or start a Docker engine\n"
+    )
+
+
+def test_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(process, "SEARCH_PATH", os.fsencode(tmp_path))
+
+    with pytest.raises(SandboxError) as error:
+        sandbox.refusal()
+
+    assert str(error.value) == (
+        "cannot give a process a root of its own: there is no unshare; "
+        "apt-get install util-linux mount"
+    )
