@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import ssl
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,3 +154,54 @@ def test_https_works_though_no_run_shows_it(
         shutil.rmtree(directory)
 
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"by HTTPS\n", b"")
+
+
+REDIS = "redis-cli -p 16379"
+MEMCACHED = "exec 3<>/dev/tcp/127.0.0.1/11311; echo version >&3; head -n 1 <&3"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "options", "asks"),
+    [
+        pytest.param("nginx", "-c /etc/scratch_image/nginx.conf", "",
+                     {"curl -sS http://127.0.0.1:18080/": "Welcome to nginx!"}, id="nginx"),
+        pytest.param("redis", "--port 16379 --bind 127.0.0.1 --dir /tmp --save ''",
+                     "--read-only --cap-drop ALL",
+                     {f"{REDIS} set key value": "OK", f"{REDIS} get key": "value"}, id="redis"),
+        pytest.param("memcached", "-u nobody -l 127.0.0.1 -p 11311", "--read-only",
+                     {f"bash -c '{MEMCACHED}'": "VERSION "}, id="memcached"),
+    ],
+)  # fmt: skip
+def test_server_answers_in_a_container(
+    built: Path, engine: str, name: str, arguments: str, options: str, asks: dict[str, str]
+) -> None:
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+    run = f"run -d --network none {options} {name} {arguments}"
+    container = _docker(engine, *shlex.split(run))
+    try:
+        # Without a network nobody reaches it but who enters its namespace.
+        process = _docker(engine, "inspect", "-f", "{{.State.Pid}}", container)
+        for ask, expected in asks.items():
+            assert expected in _asked(["nsenter", "-t", process, "-n", *shlex.split(ask)])
+        _docker(engine, "stop", container)
+        assert _docker(engine, "wait", container) == "0"
+    finally:
+        _docker(engine, "rm", "-f", container)
+
+
+def _docker(engine: str, *arguments: str) -> str:
+    ran = subprocess.run(
+        ["docker", "-H", engine, *arguments], check=True, capture_output=True, text=True
+    )
+    return ran.stdout.strip()
+
+
+def _asked(command: list[str]) -> str:
+    """Return what the server answers to `command`, once it answers."""
+    end = time.monotonic() + 30
+    while True:
+        ran = subprocess.run(command, check=False, capture_output=True, text=True)
+        if ran.returncode == 0 or time.monotonic() > end:
+            return ran.stdout
+        time.sleep(0.05)
