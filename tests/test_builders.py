@@ -565,3 +565,21 @@ def test_variables_of_the_file_list(project: Project) -> None:
     refused = project.run(sconstruct.replace("/id_rsa')", "/one')"), "x.files", status=2)
     assert "it is a secret" in _mistake(refused)
     assert (project.directory / "x.files").read_text().count("nsswitch") == 1
+
+
+def test_run_starts_in_its_directory(project: Project) -> None:
+    (project.directory / "a").mkdir()
+    runs = f"Run('busybox cat data', cwd='{project.directory}/a', name='a'), Run('busybox pwd', name='workdir')"
+    sconstruct = (
+        "from scratch_image import Run\n"
+        f"env.ScratchImage('x', '/bin/busybox', RUNS=[{runs}], IMAGE_WORKDIR='/usr/share')\n"
+    )
+    (project.directory / "a/data").write_text("data")
+
+    project.run(sconstruct, "x.oci.tar", "x.tested")
+
+    assert (project.directory / "x.a.stdout").read_text() == "data"
+    assert (project.directory / "x.workdir.stdout").read_text() == "/usr/share\n"
+    listed = (project.directory / "x.files").read_text()
+    assert f"{project.directory}/a/data run:a\n" in listed
+    assert "/usr/share run:workdir\n" in listed

@@ -129,6 +129,11 @@ BAD_PAGE = "only pages of this machine are asked for; use http://127.0.0.1:PORT/
             id="shell",
         ),
         pytest.param(
+            {"cwd": b"srv"},
+            "cwd 'srv' of run demo: it is not absolute; start with /",
+            id="working directory",
+        ),
+        pytest.param(
             {"stop": 0},
             "stop 0 of run demo: there is no such signal; use signal.SIGTERM",
             id="signal",

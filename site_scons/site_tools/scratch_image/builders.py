@@ -62,6 +62,7 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     name: str = "",
     env: Mapping[str, str] | None = None,
     stdin: Any = None,
+    cwd: str = "",
     status: int = 0,
     timeout: float = 60.0,
     stdout: str | bytes | None = None,
@@ -76,9 +77,10 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     `command` is a command line (words, quotes, one ``< FILE``) or a list of words; without one the
     program runs alone. `name` becomes part of the target's name where there are several runs; the
     default is 1, 2, ... `env` has variables besides those of the image. `stdin` is a file (name or
-    node) instead of /dev/null. `status` is the exit status that is expected. After `timeout`
-    seconds the run has failed, and is ended. `stdout` is a regular expression that all of its
-    output has to match; without one an image has to print what was printed when it was traced.
+    node) instead of /dev/null. The run starts in `cwd`, or else in the image's working directory.
+    `status` is the exit status that is expected. After `timeout` seconds the run has failed, and is
+    ended. `stdout` is a regular expression that all of its output has to match; without one an
+    image has to print what was printed when it was traced.
 
     A run with `ready` (``tcp:PORT``, ``unix:/PATH``, ``exec:COMMAND LINE``) is a server: when it
     can be asked, it is asked `probes` (command lines, ``http://127.0.0.1:PORT/...``), gets the
@@ -94,6 +96,7 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
             made,
             environment=variables,
             stdin=made.stdin if stdin is None else os.fsencode(str(stdin)),
+            cwd=os.fsencode(cwd),
             status=status,
             timeout=float(timeout),
             stdout=None if stdout is None else os.fsencode(stdout),
@@ -318,7 +321,7 @@ def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
         name=command.name or "default",
         environment=dict(sorted({**variables, **command.environment}.items())),
         stdin=None,  # A node instead: the source.
-        cwd=os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
+        cwd=command.cwd or os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
     )
     name = f"{_stem(target[0])} ({full.name})"
     step = TraceStep(name, _image_path(source[0], env), full, env["STRACE"].encode())

@@ -166,6 +166,7 @@ def _create(client: APIClient, image: str, run: Run, program: bytes, *, has_stdi
         entrypoint=words[:1],
         command=words[1:],
         environment=variables,
+        working_dir=os.fsdecode(run.cwd),
         host_config=limits,
         stdin_open=has_stdin,
     )

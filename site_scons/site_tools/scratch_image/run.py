@@ -60,7 +60,7 @@ class Run:
     stdin: bytes | None = None
     """File on the machine that standard input is read from; None for /dev/null."""
     cwd: bytes = b"/"
-    """Directory on the machine where the run starts."""
+    """Directory where the run starts; empty for one that is still to be told."""
     status: int = 0
     """Exit status that is expected."""
     timeout: float = 60.0
@@ -83,6 +83,8 @@ class Run:
         _ = self.readiness, self.questions, self.pattern
         if self.probes and not self.ready:
             raise _bad(self, "probes", "nothing tells when the server is ready", "give ready, too")
+        if self.cwd[:1] not in (b"", b"/"):
+            raise _bad(self, f"cwd {os.fsdecode(self.cwd)!r}", "it is not absolute", "start with /")
         if self.stop not in signal.valid_signals():
             raise _bad(self, f"stop {self.stop!r}", "there is no such signal", "use signal.SIGTERM")
 

@@ -107,13 +107,19 @@ def trace(
         command = tool.command(words, directory, flags, filters=tool.filters(target))
         performance = perform(run, command)
         text = join_logs(logs(directory))
-    log = parse(text, run.cwd)
+    log = _with_start(parse(text, run.cwd), run.cwd)
     _check_end(run, performance, log, target)
     _check_log(run, log)
     settling = _Settling(log, root, started_ns)
     _check_inputs(run, settling, root, tool.strips_privileges(target))
     record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
     return Trace(text, record, performance.result.stdout, performance.seconds)
+
+
+def _with_start(log: Log, cwd: bytes) -> Log:
+    """Return `log` with the directory where the run started: nothing shows it, and it is used."""
+    start = () if cwd == b"/" else (Access(cwd, Use.STAT),)
+    return replace(log, accesses=(*start, *log.accesses))
 
 
 def _without(record: Record, path: bytes) -> Record:
