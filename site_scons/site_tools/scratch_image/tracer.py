@@ -88,14 +88,12 @@ class Trace:
         return sum(use.kind is Use.ABSENT for use in self.record.uses)
 
 
-def trace(
-    run: Run, program: bytes, root: Root, strace: bytes = b"strace", flags: tuple[bytes, ...] = ()
-) -> Trace:
+def trace(run: Run, program: bytes, root: Root, strace: bytes = b"strace") -> Trace:
     """Run `program` (image path) as `run` says under `strace`; return what it used.
 
-    `strace` is a path, or a name to be looked for where programs are; `flags` are more options for
-    it. What the result depends on is put on the root's record. TraceError when the program cannot
-    be traced, does not end as expected, or does what makes its trace worthless.
+    `strace` is a path, or a name to be looked for where programs are. What the result depends on
+    is put on the root's record. TraceError when the program cannot be traced, does not end as
+    expected, or does what makes its trace worthless.
     """
     tool = Tool.find(run, strace)
     target = _Target.find(run, program, root)
@@ -104,7 +102,7 @@ def trace(
         started_ns = _clock(directory)
         # The machine has staged files elsewhere: the program is told where.
         words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
-        command = tool.command(words, directory, flags, filters=tool.filters(target))
+        command = tool.command(words, directory, filters=tool.filters(target))
         performance = perform(run, command)
         text = join_logs(logs(directory))
     log = _with_start(parse(text, run.cwd), run.cwd)
@@ -236,7 +234,6 @@ class Tool:
         self,
         words: Sequence[bytes],
         directory: bytes,
-        flags: Sequence[bytes] = (),
         *,
         filters: bool = True,
     ) -> list[bytes | str]:
@@ -251,7 +248,6 @@ class Tool:
             *(self.path, "-ff", "-A", "-y", "-s", "4096", "-e", "signal=none"),
             *(["--seccomp-bpf"] if filters else []),
             *("-e", f"trace={_CALLS}", "-e", "inject=io_uring_setup:error=ENOSYS"),
-            *flags,
             *("-o", join(directory, b"log"), "--"),
             *words,
         ]
@@ -293,7 +289,7 @@ def _unstarted(performance: Performance, target: _Target) -> str:
             "its interpreter"
         )
     if performance.result.status > 0:
-        return f"strace failed and said {last_words(said)!r}; correct its flags"
+        return f"strace failed and said {last_words(said)!r}; install another release of strace"
     return ""
 
 
