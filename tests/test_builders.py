@@ -184,6 +184,16 @@ def test_full_disk(lab: Lab) -> None:
         subprocess.run(["umount", small], check=True)
 
 
+def test_source_that_cannot_be_read(project: Project) -> None:
+    (project.directory / "x.extra").mkdir()
+
+    told = project.run("env.FileList('x', env.Entry('x.extra'))\n", "x.files", status=2)
+
+    assert _mistake(told) == (
+        "scons: *** [x.files] cannot read x.extra: Is a directory; let the user who builds read it"
+    )
+
+
 # What is wrong in an SConscript
 
 

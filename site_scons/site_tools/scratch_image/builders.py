@@ -221,16 +221,23 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     except ScratchImageError as error:
         return str(error)
     except OSError as error:
-        return f"cannot write {target[0]}: {error.strerror}; {_mend(error)}"
+        return _told(error, target, source)
     if not SCons.Script.GetOption("silent") and not _users_line(target, source, env):
         sys.stdout.write(f"{step.label:5}  {step.name}  {told}\n")
     return None
 
 
-def _mend(error: OSError) -> str:
+def _told(error: OSError, target: list[Any], source: list[Any]) -> str:
+    """Return the line about what a step could not read or write."""
+    name = os.fsencode(error.filename or b"")
+    unread = [node for node in source if _machine(node) == name]
+    if unread:
+        return f"cannot read {unread[0]}: {error.strerror}; let the user who builds read it"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "free some space and build again"
-    return "let the user who builds write there"
+        mend = "free some space and build again"
+    else:
+        mend = "let the user who builds write there"
+    return f"cannot write {target[0]}: {error.strerror}; {mend}"
 
 
 def _announce(target: list[Any], source: list[Any], env: Any) -> str:
