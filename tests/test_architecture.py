@@ -13,6 +13,7 @@ ORDER = [
         "errors",
         "digest",
         "paths",
+        "owners",
         "root",
         "overlay",
         "process",
@@ -38,7 +39,7 @@ ORDER = [
         "engine",
         "state",
     ),
-    *("sandbox", "tester"),
+    *("unpacking", "sandbox", "tester", "sysroot"),
     *("steps", "footprint", "builders", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""

@@ -38,5 +38,9 @@ class SandboxError(ScratchImageError):
     """A layer cannot be unpacked, or a process cannot get a root of its own."""
 
 
+class SysrootError(ScratchImageError):
+    """A sysroot cannot be made."""
+
+
 class ImageError(ScratchImageError):
     """The finished image does not do what its program did on the machine."""

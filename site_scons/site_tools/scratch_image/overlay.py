@@ -87,13 +87,13 @@ class Overlay(Root):
         placed = self.placed.get(path)
         if placed is not None and (placed.source or placed.status.kind is not Kind.FILE):
             return placed.source[:1] != b"/"
-        return path in self.below.staged or is_under(self.machine(path), self.top)
+        return path in self.below.staged or is_under(path, self.top)
 
     def machine(self, path: bytes) -> bytes:
         """Return where the image path `path` lies on the machine."""
         placed = self.placed.get(path)
         if placed is not None and placed.source:
-            return join(self.top, placed.source)
+            return self.below.machine(join(self.top, placed.source))
         return self.below.machine(path)
 
     def look(self, path: bytes, aspect: Aspect) -> None:
@@ -101,7 +101,8 @@ class Overlay(Root):
         placed = self.placed.get(path)
         if placed is not None and placed.source:
             timeless = aspect is Aspect.MTIME and placed.source[:1] != b"/"
-            self.below.look(self.machine(path), Aspect.SIZE if timeless else aspect)
+            source = join(self.top, placed.source)
+            self.below.look(source, Aspect.SIZE if timeless else aspect)
         elif placed is None or (placed.status.kind is Kind.FILE and not placed.text):
             self.below.look(path, aspect)
 

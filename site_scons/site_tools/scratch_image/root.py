@@ -16,7 +16,8 @@ from enum import Enum
 from typing import BinaryIO
 
 from .errors import ListError
-from .paths import join, parents, show
+from .owners import Owners
+from .paths import is_under, join, parents, show
 
 LATEST = 0o77777777777
 """The latest time, in seconds since 1970, that a tar header holds in its digits."""
@@ -107,6 +108,9 @@ _TRUST = (
 )
 """Functions of OpenSSL and GnuTLS that load a system's certificates, and where these lie."""
 
+_KEPT = Owners()
+"""The file system keeps all."""
+
 _STAGED_DIR = Status(Kind.DIR, 0o755, 0, 0)
 
 
@@ -118,12 +122,18 @@ class Root:
         base: bytes = b"/",
         staged: Mapping[bytes, bytes] | None = None,
         epoch: int = LATEST,
+        owners: Owners = _KEPT,
+        project: bytes = b"",
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to path on the machine.
 
         No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
+        `owners` tells what of the base its file system could not keep. The directory `project` of
+        the machine is seen at its own path, whatever the base.
         """
         self.base = base
+        self.owners = owners
+        self.project = project
         self.epoch = epoch
         self.looked: set[tuple[bytes, Aspect]] = set()
         self.staged: dict[bytes, bytes] = {}
@@ -134,6 +144,8 @@ class Root:
         for path in self.staged:
             for above, below in zip(parents(path), [*parents(path)[1:], path], strict=True):
                 self._staged_dirs.setdefault(above, set()).add(os.path.basename(below))
+        for above in parents(project or b"/"):
+            self._staged_dirs.setdefault(above, set())
 
     def _place(self, path: bytes) -> bytes:
         """Return where `path` lies when the links of the base above it are followed."""
@@ -147,7 +159,10 @@ class Root:
         """Return where the image path `path` lies on the machine."""
         if path in self.staged:
             return self.staged[path]
-        return path if self.base == b"/" else self.base + path
+        return path if self.base == b"/" or self._is_project(path) else self.base + path
+
+    def _is_project(self, path: bytes) -> bool:
+        return bool(self.project) and is_under(path, self.project)
 
     def image(self, path: bytes) -> bytes:
         """Return the image path of the machine's `path`, for a base that is the machine's root."""
@@ -182,11 +197,14 @@ class Root:
             mode = 0o755 if found.st_mode & 0o111 else 0o644
             size, inode = found.st_size, (found.st_dev, found.st_ino)
             return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, found.st_ctime_ns)
+        mode, uid, gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+        if not self._is_project(path):
+            mode, uid, gid = self.owners.true(path, mode, uid, gid)
         return Status(
             kind,
-            stat.S_IMODE(found.st_mode),
-            found.st_uid,
-            found.st_gid,
+            mode,
+            uid,
+            gid,
             found.st_size if kind is Kind.FILE else 0,
             min(max(found.st_mtime_ns // 10**9, 0), self.epoch),
             target,

@@ -11,23 +11,16 @@ thread of SCons cannot do that between fork and exec.
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from . import layer, process
-from .digest import CHUNK
 from .errors import SandboxError
-from .paths import join, parents, show
-
-if TYPE_CHECKING:
-    import tarfile
+from .paths import join, show
+from .unpacking import Unpacking, remove
 
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom")
 """The machine's devices that there are in /dev."""
@@ -57,11 +50,6 @@ exec "$@"
 """ % b" ".join(DEVICES)
 
 _CHECK_SECONDS = 30.0
-
-_LONGEST = 4096
-"""PATH_MAX."""
-_DEEPEST = 400
-"""Directories in each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +119,15 @@ def unpacked(layers: Iterable[bytes], workdir: bytes = b"/") -> Iterator[Sandbox
     """
     directory = os.path.realpath(os.fsencode(tempfile.mkdtemp(prefix="scratch_image-")))
     try:
-        unpacking = _Unpacking(join(directory, b"root"))
+        unpacking = Unpacking(join(directory, b"root"))
         for path in layers:
-            with _told(f"layer {show(path)}"):
-                _unpack(unpacking, path)
+            with _told(f"layer {show(path)}"), open(path, "rb", buffering=0) as blob:
+                unpacking.unpack(layer.decompress(blob, layer.suffix(path)))
         with _told("image"):
-            unpacking.finish(workdir)
+            _finish(unpacking, workdir)
         yield Sandbox(unpacking.directory)
     finally:
-        _remove(directory)
+        remove(directory)
 
 
 @contextmanager
@@ -155,150 +143,16 @@ def _told(what: str) -> Iterator[None]:
         ) from error
 
 
-def _unpack(unpacking: _Unpacking, path: bytes) -> None:
-    import tarfile
-
-    with open(path, "rb", buffering=0) as blob:
-        source = _Chunks(layer.decompress(blob, layer.suffix(path)))
-        with tarfile.open(
-            fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
-        ) as tar:
-            for member in tar:
-                unpacking.add(member, tar)
-
-
-class _Chunks(io.RawIOBase):
-    """A file to be read once, of the bytes that an iterator yields."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = filter(None, chunks)
-
-    def read(self, _: int = -1) -> bytes:
-        """Return some bytes, as many as come; none at the end."""
-        return next(self._chunks, b"")
-
-
-class _Unpacking:
-    """Puts members of layers into a directory that nobody else writes to.
-
-    What is in it is known from what was put there: no look at the file system can be led astray.
-    """
-
-    def __init__(self, directory: bytes) -> None:
-        self.directory = directory
-        self._kinds = {b"/": stat.S_IFDIR}
-        self._modes = {b"/": 0o755}
-        os.mkdir(directory, 0o700)
-
-    def add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-        """Put `member` of `tar` in its place; ValueError tells why it cannot have one."""
-        path = _plain(member.name)
-        if member.isdir():
-            self._make_directory(path, member.mode)
-        elif member.issym():
-            self._make_link(path, _encoded(member.linkname))
-        elif member.islnk():
-            self._make_hard_link(path, _plain(member.linkname))
-        elif member.isreg() and not member.issparse():
-            content = tar.extractfile(member)
-            self._make_file(path, iter(lambda: content.read(CHUNK), b"") if content else ())
-        else:
-            raise ValueError(f"{show(path)} is a device, a FIFO or a sparse file")
-        if not member.islnk():
-            _dress(self.directory + path, member)
-
-    def _make_directory(self, path: bytes, mode: int) -> None:
-        if self._kinds.get(path) != stat.S_IFDIR:
-            self._make_room(path)
-            os.mkdir(self.directory + path, 0o700)
-            self._kinds[path] = stat.S_IFDIR
-        self._modes[path] = stat.S_IMODE(mode)
-
-    def _make_link(self, path: bytes, text: bytes) -> None:
-        self._make_room(path)
-        os.symlink(text, self.directory + path)
-        self._kinds[path] = stat.S_IFLNK
-
-    def _make_hard_link(self, path: bytes, first: bytes) -> None:
-        self._make_room(path)
-        if self._kinds.get(first) != stat.S_IFREG:
-            raise ValueError(f"{show(path)} is another name of {show(first)}, which is no file")
-        os.link(self.directory + first, self.directory + path, follow_symlinks=False)
-        self._kinds[path] = stat.S_IFREG
-
-    def _make_file(self, path: bytes, chunks: Iterable[bytes]) -> None:
-        self._make_room(path)
-        with open(self.directory + path, "xb", opener=_private) as sink:
-            sink.writelines(chunks)
-        self._kinds[path] = stat.S_IFREG
-
-    def _make_room(self, path: bytes) -> None:
-        """Make the directories above `path`, and take away what lies there."""
-        for above in parents(path):
-            if self._kinds.get(above, stat.S_IFDIR) != stat.S_IFDIR:
-                raise ValueError(f"{show(path)} lies below {show(above)}, which is no directory")
-            if above not in self._kinds:
-                self._make_directory(above, 0o755)
-        if self._kinds.get(path) == stat.S_IFDIR:
-            raise ValueError(f"{show(path)} takes the place of a directory")
-        if self._kinds.pop(path, None):
-            os.unlink(self.directory + path)
-
-    def finish(self, workdir: bytes) -> None:
-        """Add what a container's runtime adds, and give the directories their modes."""
-        for path, mode in {**_DIRECTORIES, workdir: 0o755}.items():
-            if path not in self._kinds:
-                self._make_directory(path, mode)
-        for path, content in _FILES.items():
-            if path not in self._kinds:
-                self._make_file(path, [content])
-                os.chmod(self.directory + path, 0o644)
-        for path, text in _LINKS.items():
-            if path not in self._kinds:
-                self._make_link(path, text)
-        # The deepest first: a directory may be closed for who is not root.
-        for path, mode in sorted(self._modes.items(), reverse=True):
-            os.chmod(self.directory + path, mode)
-
-
-def _dress(path: bytes, member: tarfile.TarInfo) -> None:
-    """Give `path` the member's owner, mode and time; directories get their modes at the end."""
-    if os.geteuid() == 0:
-        # Root of a user namespace has not every owner to give.
-        with suppress(PermissionError):
-            os.lchown(path, member.uid, member.gid)
-    if member.isreg():
-        os.chmod(path, stat.S_IMODE(member.mode))
-        os.utime(path, (member.mtime, member.mtime))
-
-
-def _plain(name: str) -> bytes:
-    """Return the image path of the member `name`; ValueError when it leads out, or is too long."""
-    parts = [part for part in _encoded(name).split(b"/") if part not in (b"", b".")]
-    if name.startswith("/") or b".." in parts:
-        raise ValueError(f"{show(_encoded(name))} leads out of the root")
-    if len(name) > _LONGEST or len(parts) > _DEEPEST:
-        raise ValueError("it has a name that no file can have")
-    return b"/" + b"/".join(parts)
-
-
-def _encoded(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
-def _remove(directory: bytes) -> None:
-    """Remove `directory` with all below, whatever modes the directories in it have."""
-    _open_up(directory)
-    shutil.rmtree(directory)
-
-
-def _open_up(directory: bytes) -> None:
-    os.chmod(directory, 0o700)
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                _open_up(entry.path)
+def _finish(unpacking: Unpacking, workdir: bytes) -> None:
+    """Add what a container's runtime adds, and give the directories their modes."""
+    for path, mode in {**_DIRECTORIES, workdir: 0o755}.items():
+        if path not in unpacking:
+            unpacking.make_directory(path, mode)
+    for path, content in _FILES.items():
+        if path not in unpacking:
+            unpacking.make_file(path, [content])
+            os.chmod(unpacking.directory + path, 0o644)
+    for path, text in _LINKS.items():
+        if path not in unpacking:
+            unpacking.make_link(path, text)
+    unpacking.finish()

@@ -1,0 +1,71 @@
+"""What a file system could not keep of an unpacked tree: owners, and modes that lock its user out.
+
+An ordinary user can give files to nobody, and has to be able to read what was unpacked. So the
+true owners and modes lie in a text file beside the tree, and a `Root` answers with them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import InputError
+from .paths import escape, show, unescape
+
+_HEADER = b"# scratch_image owners 1"
+_LINE = re.compile(rb"(/[!-~\x80-\xff]*) ([0-7]{4}) ([0-9]{1,10}):([0-9]{1,10})")
+_ALL = b"all 0:0"
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Modes and owners of a tree, where they are not those that lstat(2) tells."""
+
+    roots: bool = False
+    """Whether all that is not listed belongs to root."""
+    listed: Mapping[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    """Mode, user and group of a path in the tree."""
+
+    def true(self, path: bytes, mode: int, uid: int, gid: int) -> tuple[int, int, int]:
+        """Return mode, user and group of `path`, for which lstat(2) tells the others."""
+        return self.listed.get(path, (mode, 0, 0) if self.roots else (mode, uid, gid))
+
+    def text(self) -> bytes:
+        """Return the record as sorted text, a line for each path."""
+        lines = [_HEADER, *([_ALL] if self.roots else ())]
+        for path, (mode, uid, gid) in sorted(self.listed.items()):
+            lines.append(b"%s %04o %d:%d" % (escape(path), mode, uid, gid))
+        return b"\n".join([*lines, b""])
+
+
+def read(path: bytes) -> Owners:
+    """Return what the file `path` (hostile) says, by default nothing; InputError for no record."""
+    try:
+        with open(path, "rb") as stream:
+            lines = stream.read().split(b"\n")
+    except FileNotFoundError:
+        return Owners()
+    roots = lines[1:2] == [_ALL]
+    found = [_LINE.fullmatch(line) for line in lines[1 + roots : -1]]
+    if lines[0] != _HEADER or lines[-1] or not all(found):
+        raise InputError(
+            f"cannot read owners {show(path)}: it is not a whole record; delete it, and the "
+            f"sysroot is made anew"
+        )
+    listed = {unescape(m[1]): (int(m[2], 8), int(m[3]), int(m[4])) for m in found if m}
+    return Owners(roots, listed)
+
+
+def differing(directory: bytes, wanted: Mapping[bytes, tuple[int, int, int]]) -> Owners:
+    """Return what the tree `directory` could not keep of the modes and owners `wanted`."""
+    roots = os.geteuid() != 0
+    listed = {}
+    for path, one in wanted.items():
+        found = os.lstat(directory + path)
+        kept = Owners(roots).true(path, found.st_mode & 0o7777, found.st_uid, found.st_gid)
+        # A link's mode means nothing.
+        if one[1:] != kept[1:] or (one[0] != kept[0] and found.st_mode & 0o170000 != 0o120000):
+            listed[path] = one
+    return Owners(roots, listed)

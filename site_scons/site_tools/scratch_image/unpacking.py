@@ -1,0 +1,197 @@
+"""Members of tars, put into a directory that nobody else writes to.
+
+What is in the directory is known from what was put there: no look at the file system can be led
+astray, and nothing is ever written through a link.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .digest import CHUNK
+from .paths import parents, show
+
+if TYPE_CHECKING:
+    import tarfile
+
+_LONGEST = 4096
+"""PATH_MAX."""
+_DEEPEST = 400
+"""Directories in each other."""
+
+
+class Unpacking:
+    """A new directory, and what was put into it."""
+
+    def __init__(self, directory: bytes, *, whole_system: bool = False) -> None:
+        """Make `directory`.
+
+        In a `whole_system` devices, FIFOs and sockets are left out, where else they are an error,
+        and who unpacks can read and list all of it, whatever its modes.
+        """
+        self.directory = directory
+        self.wanted: dict[bytes, tuple[int, int, int]] = {}
+        """Mode, user and group of each path, as the tars say."""
+        self._whole_system = whole_system
+        self._own_bits = 0o700 if whole_system else 0
+        self._kinds = {b"/": stat.S_IFDIR}
+        self._modes = {b"/": 0o755}
+        self._contents: dict[bytes, bytes] = {}
+        os.mkdir(directory, 0o700)
+
+    def unpack(self, chunks: Iterator[bytes]) -> None:
+        """Put all members of the tar whose bytes are `chunks` (hostile) in their places.
+
+        ValueError or a TarError tells what cannot be; OSError what cannot be written.
+        """
+        import tarfile
+
+        with tarfile.open(
+            fileobj=_Chunks(chunks), mode="r|", encoding="utf-8", errors="surrogateescape"
+        ) as tar:
+            for member in tar:
+                self._add(member, tar)
+                # A stream is read once: what was read is of no more use, and there is much of it.
+                tar.members = []  # type: ignore[attr-defined]
+
+    def _add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+        path = _plain(member.name)
+        if member.isdir():
+            self.make_directory(path, member.mode)
+        elif member.issym():
+            self.make_link(path, _encoded(member.linkname))
+        elif member.islnk():
+            self._make_hard_link(path, _plain(member.linkname))
+        elif member.isreg() and not member.issparse():
+            content = tar.extractfile(member)
+            self.make_file(path, iter(lambda: content.read(CHUNK), b"") if content else ())
+        elif self._whole_system and not member.isreg():
+            return
+        else:
+            raise ValueError(f"{show(path)} is a device, a FIFO or a sparse file")
+        if not member.islnk():
+            self._dress(path, member)
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._kinds
+
+    def make_directory(self, path: bytes, mode: int) -> None:
+        """Make the directory `path`, or give it another mode; ValueError when it has no place."""
+        if self._kinds.get(path) != stat.S_IFDIR:
+            self._make_room(path)
+            os.mkdir(self.directory + path, 0o700)
+            self._kinds[path] = stat.S_IFDIR
+        self._modes[path] = stat.S_IMODE(mode)
+        self.wanted[path] = (stat.S_IMODE(mode), 0, 0)
+
+    def make_link(self, path: bytes, text: bytes) -> None:
+        """Make the symbolic link `path`; ValueError when it has no place."""
+        self._make_room(path)
+        os.symlink(text, self.directory + path)
+        self._kinds[path] = stat.S_IFLNK
+        self._contents[path] = text
+
+    def _make_hard_link(self, path: bytes, first: bytes) -> None:
+        self._make_room(path)
+        if self._kinds.get(first) != stat.S_IFREG:
+            raise ValueError(f"{show(path)} is another name of {show(first)}, which is no file")
+        os.link(self.directory + first, self.directory + path, follow_symlinks=False)
+        self._kinds[path] = stat.S_IFREG
+        self.wanted[path], self._contents[path] = self.wanted[first], self._contents[first]
+
+    def make_file(self, path: bytes, chunks: Iterable[bytes]) -> None:
+        """Make the file `path`, private so far; ValueError when it has no place."""
+        self._make_room(path)
+        hasher = hashlib.sha256()
+        with open(self.directory + path, "xb", opener=_private) as sink:
+            for chunk in chunks:
+                hasher.update(chunk)
+                sink.write(chunk)
+        self._kinds[path] = stat.S_IFREG
+        self._contents[path] = hasher.hexdigest().encode()
+
+    def _make_room(self, path: bytes) -> None:
+        """Make the directories above `path`, and take away what lies there."""
+        for above in parents(path):
+            if self._kinds.get(above, stat.S_IFDIR) != stat.S_IFDIR:
+                raise ValueError(f"{show(path)} lies below {show(above)}, which is no directory")
+            if above not in self._kinds:
+                self.make_directory(above, 0o755)
+        if self._kinds.get(path) == stat.S_IFDIR:
+            raise ValueError(f"{show(path)} takes the place of a directory")
+        if self._kinds.pop(path, None):
+            os.unlink(self.directory + path)
+
+    def _dress(self, path: bytes, member: tarfile.TarInfo) -> None:
+        """Give `path` the member's owner, mode and time; directories get their modes at the end."""
+        place, mode = self.directory + path, stat.S_IMODE(member.mode)
+        self.wanted[path] = (mode, member.uid, member.gid)
+        if os.geteuid() == 0:
+            # Root of a user namespace has not every owner to give.
+            with suppress(PermissionError):
+                os.lchown(place, member.uid, member.gid)
+        if member.isreg():
+            os.chmod(place, mode | self._own_bits & 0o600)
+            os.utime(place, (member.mtime, member.mtime))
+
+    def finish(self) -> None:
+        """Give the directories their modes."""
+        # The deepest first: a directory may be closed for who is not root.
+        for path, mode in sorted(self._modes.items(), reverse=True):
+            os.chmod(self.directory + path, mode | self._own_bits)
+
+    def listing(self) -> Iterator[bytes]:
+        """Yield a line for each path, sorted: all that was put there but times."""
+        for path, kind in sorted(self._kinds.items()):
+            words = (kind, *self.wanted.get(path, (0o755, 0, 0)), self._contents.get(path, b""))
+            yield b"%s\0%o %o %d:%d %s\n" % (path, *words)
+
+
+class _Chunks(io.RawIOBase):
+    """A file to be read once, of the bytes that an iterator yields."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = filter(None, chunks)
+
+    def read(self, _: int = -1) -> bytes:
+        """Return some bytes, as many as come; none at the end."""
+        return next(self._chunks, b"")
+
+
+def remove(directory: bytes) -> None:
+    """Remove `directory` with all below, whatever modes the directories in it have."""
+    _open_up(directory)
+    shutil.rmtree(directory)
+
+
+def _open_up(directory: bytes) -> None:
+    os.chmod(directory, 0o700)
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _open_up(entry.path)
+
+
+def _plain(name: str) -> bytes:
+    """Return the image path of the member `name`; ValueError when it leads out, or is too long."""
+    parts = [part for part in _encoded(name).split(b"/") if part not in (b"", b".")]
+    if name.startswith("/") or b".." in parts:
+        raise ValueError(f"{show(_encoded(name))} leads out of the root")
+    if len(name) > _LONGEST or len(parts) > _DEEPEST:
+        raise ValueError("it has a name that no file can have")
+    return b"/" + b"/".join(parts)
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
