@@ -25,7 +25,7 @@ import SCons.Builder
 import SCons.Node.FS
 import SCons.Script
 
-from . import engine, layer, run
+from . import engine, layer, owners, run, sysroot
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
@@ -39,11 +39,13 @@ from .steps import (
     ListStep,
     LoadStep,
     Step,
+    SysrootStep,
     TestStep,
     Traced,
     TraceStep,
     temporary,
 )
+from .sysroot import Origin
 
 EPOCH = 1793491200
 """Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
@@ -127,6 +129,8 @@ class Plan:
     """Nodes that are to be built first, but whose content alone does not make the target old."""
     mentions: Callable[[], Iterable[str]] = tuple
     """Names more of these by absolute path, once the sources are there."""
+    beside: Sequence[bytes] = ()
+    """What else the step makes: absolute paths, removed with the targets."""
 
 
 Planner = Callable[[list[Any], list[Any], Any], Plan]
@@ -149,6 +153,7 @@ _SUFFIXES = (
     ".tar.zst",
     ".iid",
     ".tested",
+    ".sysroot",
 )
 
 _tags: dict[str, tuple[str, str]] = {}
@@ -159,6 +164,7 @@ def add_to(env: Any) -> None:
     """Add the builders, `ScratchImage` and the defaults of all variables to `env`."""
     env["BUILDERS"].update(_builders())
     env.AddMethod(scratch_image, "ScratchImage")
+    env.AddMethod(make_sysroot, "Sysroot")
     env["_SCRATCH_IMAGE_STEP"] = _signature
     env.SetDefault(
         STRACE="strace",
@@ -283,25 +289,49 @@ def _emit(
     staged = dict(env.get("IMAGE_STAGED", {}))
     try:
         plan = planner(target, source, env)
-        footprint = _footprint(plan.targets[0], staged, _epoch(env))
-        footprint.mentions = plan.mentions
+        base = None if isinstance(plan.step, SysrootStep) else _base(env)
+        footprint = _footprint(plan.targets[0], staged, _epoch(env), base)
+        footprint.mentions = functools.partial(_first, plan, base)
     except InputError as error:
         refuse(str(error))
     env.Depends(plan.targets, footprint)
-    env.Requires(plan.targets, [*plan.before, *staged.values()])
+    env.Requires(plan.targets, [*plan.before, *staged.values(), *filter(None, [base])])
     env.Precious(plan.targets)
     env.NoCache(plan.targets)
     files = [footprint.file, *(node.get_abspath() for node in plan.targets)]
-    env.Clean(plan.targets, [footprint.file, *map(_temporary, files)])
+    beside = map(os.fsdecode, plan.beside)
+    env.Clean(plan.targets, [footprint.file, *map(_temporary, files), *beside])
     for node in plan.targets:
         node.attributes.step, node.attributes.comstr = plan.step, comstr
         node.attributes.footprint = footprint
     return list(plan.targets), list(plan.sources)
 
 
-def _footprint(owner: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
+def _base(env: Any) -> Any:
+    """Return the node of the sysroot that `env` names; None for the machine's root."""
+    named = env.Flatten([env.get("ROOT") or []])
+    nodes = env.arg2nodes(named, env.File)
+    if len(nodes) > 1 or not all(isinstance(_step(node), SysrootStep) for node in nodes):
+        shown = " ".join(map(str, named))
+        raise InputError(f"cannot use ROOT {shown!r}: it is no sysroot; give what Sysroot returns")
+    return nodes[0] if nodes else None
+
+
+def _first(plan: Plan, base: Any) -> Iterator[str]:
+    """Yield the files that have to be there before the state of what a step looks at is taken."""
+    yield from plan.mentions()
+    if base is not None:
+        yield base.get_abspath()
+
+
+def _footprint(owner: Any, staged: Mapping[bytes, Any], epoch: int, base: Any) -> Footprint:
     def root() -> Root:
-        return Root(staged={path: _machine(node) for path, node in staged.items()}, epoch=epoch)
+        placed = {path: _machine(node) for path, node in staged.items()}
+        if base is None:
+            return Root(staged=placed, epoch=epoch)
+        tree = _step(base).tree
+        kept = owners.read(sysroot.owners_file(tree)) if _step(base).origin else owners.Owners()
+        return Root(tree, placed, epoch, kept, _top(owner))
 
     # One for each target for ever: two builder calls may name the same one.
     footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)
@@ -316,6 +346,69 @@ def _temporary(file: str) -> str:
 def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:
     """Tell whether our own file `node` has another content: a decider."""
     return bool(node.changed_content(target, prev_ni, repo_node))
+
+
+def make_sysroot(
+    env: Any,
+    target: str,
+    source: Any = (),
+    directory: str = "",
+    packages: Sequence[str] = (),
+    suite: str = "",
+    mirror: str = sysroot.MIRROR,
+    lock: str = "",
+    image: str = "",
+) -> list[Any]:
+    """Declare a base that is not the machine's root, to be given to images as `ROOT`.
+
+    The target ``TARGET.sysroot`` vouches for the tree ``TARGET.root`` beside it. That is made of
+    `source`, the tar of a root file system; or of Debian's `packages` of a `suite`, their exact
+    versions in the file `lock`, which is written where it is not there; or of an `image` that the
+    engine has. A `directory` is used where it lies.
+    """
+    origin = functools.partial(_origin, env, packages, suite, mirror, lock, image)
+    if len([each for each in (source, directory, packages, image) if each]) != 1:
+        refuse(
+            f"cannot make sysroot {target}: it is to be made of one thing; give a tar, directory=, "
+            "packages= or image="
+        )
+    plan = functools.partial(_sysroot, origin, directory)
+    return list(_builder(plan, "SYSROOTCOMSTR", ".sysroot")(env, target, source or []))
+
+
+def _sysroot(
+    make: Callable[[list[Any]], Origin],
+    directory: str,
+    target: list[Any],
+    source: list[Any],
+    env: Any,
+) -> Plan:
+    name = _stem(target[0])
+    if directory:
+        tree = os.fsencode(env.Dir(directory).srcnode().get_abspath())
+        return Plan(SysrootStep(name, None, tree, directory), target, [])
+    tree = os.fsencode(os.path.join(target[0].dir.get_abspath(), f"{name}.root"))
+    step = SysrootStep(name, make(source), tree)
+    beside = [tree, sysroot.owners_file(tree), sysroot.temporary(tree)]
+    return Plan(step, target, source, beside=beside)
+
+
+def _origin(
+    env: Any,
+    packages: Sequence[str],
+    suite: str,
+    mirror: str,
+    lock: str,
+    image: str,
+    source: list[Any],
+) -> Origin:
+    if source:
+        layer.suffix(os.fsencode(str(source[0])))
+        return sysroot.Archive(str(source[0]))
+    if image:
+        return sysroot.EngineImage(env["DOCKER_HOST"], image)
+    file = os.fsencode(env.File(lock).srcnode().get_abspath()) if lock else b""
+    return sysroot.Packages(suite, tuple(sorted(_words(packages))), mirror, file, _epoch(env))
 
 
 def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
@@ -575,12 +668,13 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
         # Without an engine a plain `scons` builds all that can be built; asking for the .iid by
         # its name still says what is wrong.
         env.Ignore(load[0].dir, load)
-    # Tested is what one asks for.
-    loaded = load if load[0] in nodes else []
-    test = env.ImageTest(target, [tar, traces, extra, loaded], **given)
-    env.Ignore(test[0].dir, test)
     declared.append(nodes)
-    tests.append(test[0])
+    if traces:
+        # Tested is what one asks for.
+        loaded = load if load[0] in nodes else []
+        test = env.ImageTest(target, [tar, traces, extra, loaded], **given)
+        env.Ignore(test[0].dir, test)
+        tests.append(test[0])
     return list(nodes)
 
 

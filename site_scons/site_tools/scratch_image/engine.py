@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -145,6 +145,35 @@ def run_container(
             cause = _line(error.explanation or error)
             raise EngineError(
                 f"cannot run image {image}: engine at {address}: {cause}; {_mend(cause)}"
+            ) from error
+
+
+def export(address: str, image: str) -> Generator[bytes, None, None]:
+    """Yield the tar of the file system that a container of `image` would start with.
+
+    Nothing runs, and no container is left. EngineError when the engine cannot be reached, has no
+    such image, or does not export it.
+    """
+    import docker
+
+    present = _inspect(address, image)
+    if present is None:
+        raise EngineError(
+            f"cannot export image {image}: engine at {address} has none of that name; "
+            "pull or load it"
+        )
+    with _client(address, "auto") as client:
+        try:
+            # An image without a command needs one that is never run.
+            name = client.create_container(present.id, command=["none"])["Id"]
+            try:
+                yield from client.export(name)
+            finally:
+                client.remove_container(name, v=True, force=True)
+        except docker.errors.APIError as error:
+            cause = _line(error.explanation or error)
+            raise EngineError(
+                f"cannot export image {image}: engine at {address}: {cause}; {_mend(cause)}"
             ) from error
 
 

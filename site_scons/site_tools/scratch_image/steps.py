@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .overlay import Overlay
     from .run import Run
     from .settings import Reference, Settings
+    from .sysroot import Origin
     from .tester import Trial
     from .tracer import Record
 
@@ -49,6 +50,42 @@ class Step(ABC):
 
         ScratchImageError when that cannot be, OSError when a target cannot be written.
         """
+
+
+@dataclass(frozen=True)
+class SysrootStep(Step):
+    """Make a base that is not the machine's root; target: the text that vouches for it."""
+
+    label = "ROOT"
+    origin: Origin | None
+    """What it is made of; None for a directory, which is used where it lies."""
+    tree: bytes = field(repr=False)
+    """Where it lies, absolute; not part of the signature: checkouts lie anywhere."""
+    shown: str = ""
+    """What the text calls that directory."""
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Make the tree of `sources`, or see that there is one."""
+        from . import sysroot
+
+        if self.origin is None:
+            sysroot.check(self.tree)
+            told = self.shown
+            write(targets[0], [_witness(f"directory {self.shown}")])
+        else:
+            with sysroot.unpacked(self.origin, self.tree, root, sources) as made:
+                for path, text in sorted(made.files.items()):
+                    write(path, [text])
+                told = f"{made.paths} paths"
+            write(targets[0], [_witness(f"{self.origin}\ncontent {made.content}")])
+            root.look(sysroot.owners_file(self.tree), Aspect.CONTENT)
+        # Should it go, it is made again.
+        root.look(self.tree, Aspect.STAT)
+        return told
+
+
+def _witness(text: str) -> bytes:
+    return f"# scratch_image sysroot 1\n{text}\n".encode()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .digest import CHUNK
+from .layer import END
 from .paths import parents, show
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ class Unpacking:
         """
         import tarfile
 
+        source = _Chunks(chunks)
         with tarfile.open(
-            fileobj=_Chunks(chunks), mode="r|", encoding="utf-8", errors="surrogateescape"
+            fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
         ) as tar:
             for member in tar:
                 self._add(member, tar)
-                # A stream is read once: what was read is of no more use, and there is much of it.
-                tar.members = []  # type: ignore[attr-defined]
+        source.check_end()
 
     def _add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         path = _plain(member.name)
@@ -159,10 +160,21 @@ class _Chunks(io.RawIOBase):
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = filter(None, chunks)
+        self._last = b""
 
     def read(self, _: int = -1) -> bytes:
         """Return some bytes, as many as come; none at the end."""
-        return next(self._chunks, b"")
+        chunk = next(self._chunks, b"")
+        self._last = (self._last + chunk)[-len(END) :]
+        return chunk
+
+    def check_end(self) -> None:
+        """Read what is left; ValueError when it does not end as a tar does."""
+        while self.read():
+            pass
+        if self._last != END:
+            # Between two members tarfile takes the end of a file for that of the tar.
+            raise ValueError("the end of the tar is missing")
 
 
 def remove(directory: bytes) -> None:
