@@ -15,6 +15,7 @@ import pytest
 from lab import PACKAGE
 from scratch_image import layer, process, sandbox
 from scratch_image.errors import SandboxError
+from tars import member, packed
 
 LOOKER = r"""
 #include <dirent.h>
@@ -53,27 +54,6 @@ def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
         monkeypatch.setattr(tempfile, "tempdir", name)
         yield Path(name)
         assert os.listdir(name) == []
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **fields: int) -> bytes:
-    """Return one member of a tar, as it stands in it; a file holds its own name."""
-    made = tarfile.TarInfo(name)
-    made.type, made.linkname, made.mode = kind, link, fields.pop("mode", 0o755)
-    for field, value in fields.items():
-        setattr(made, field, value)
-    data = name.encode("utf-8", "surrogateescape") if kind == tarfile.REGTYPE else b""
-    made.size = fields.get("size", len(data))
-    return (
-        made.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape") + data + layer.padding(len(data))
-    )
-
-
-def packed(directory: Path, *members: bytes, suffix: str = ".tar") -> bytes:
-    """Write a layer of `members`; return where it lies."""
-    path = directory / f"layer{suffix}"
-    with path.open("wb") as sink, layer.compress(sink, suffix) as stream:
-        stream.write(b"".join(members) + layer.END)
-    return os.fsencode(path)
 
 
 @pytest.fixture(scope="session")

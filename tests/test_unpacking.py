@@ -1,0 +1,93 @@
+"""Tests of unpacking.py: whole systems. What hostile tars do is in test_sandbox.py."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scratch_image import layer, unpacking
+from scratch_image.unpacking import Unpacking
+from tars import member
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Unpacking]:
+    """Give a place for a whole system."""
+    made = Unpacking(os.fsencode(tmp_path / "root"), whole_system=True)
+    yield made
+    unpacking.remove(made.directory)
+
+
+def unpack(into: Unpacking, *members: bytes) -> None:
+    into.unpack(iter([*members, layer.END]))
+    into.finish()
+
+
+def test_devices_and_fifos_of_a_whole_system_are_left_out(whole: Unpacking) -> None:
+    unpack(
+        whole,
+        member("dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3),
+        member("dev/loop", tarfile.BLKTYPE),
+        member("run/pipe", tarfile.FIFOTYPE),
+        member("dev/console"),
+    )
+
+    assert os.listdir(whole.directory) == [b"dev"]
+    assert os.listdir(whole.directory + b"/dev") == [b"console"]
+
+
+def test_who_unpacks_a_whole_system_can_read_it(whole: Unpacking) -> None:
+    unpack(
+        whole,
+        member("d", tarfile.DIRTYPE, mode=0o050),
+        member("d/f", mode=0o4011, uid=33, gid=44),
+    )
+
+    modes = [stat.S_IMODE(os.lstat(whole.directory + path).st_mode) for path in (b"/d", b"/d/f")]
+    assert modes == [0o750, 0o4611]
+    assert whole.wanted[b"/d/f"] == (0o4011, 33, 44)
+    assert whole.wanted[b"/d"] == (0o050, 0, 0)
+
+
+def test_listing_tells_all_but_times(tmp_path: Path, whole: Unpacking) -> None:
+    members = [
+        member("b", mode=0o600, uid=1, gid=2),
+        member("a", tarfile.SYMTYPE, "b"),
+        member("c", tarfile.LNKTYPE, "b"),
+    ]
+    other = Unpacking(os.fsencode(tmp_path / "other"), whole_system=True)
+
+    unpack(whole, *members)
+    unpack(other, member("b", mode=0o600, uid=1, gid=2, mtime=5), *members[2:], members[1])
+
+    assert list(whole.listing()) == list(other.listing())
+    paths = [line.partition(b"\0")[0] for line in whole.listing()]
+    assert paths == [b"/", b"/a", b"/b", b"/c"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(member("x", mode=0o600), id="mode"),
+        pytest.param(member("x", uid=1), id="user"),
+        pytest.param(member("x", gid=1), id="group"),
+        pytest.param(member("x", tarfile.SYMTYPE, "x"), id="kind"),
+        pytest.param(member("y"), id="name and content"),
+    ],
+)
+def test_listing_tells_of_a_change(tmp_path: Path, whole: Unpacking, changed: bytes) -> None:
+    other = Unpacking(os.fsencode(tmp_path / "other"), whole_system=True)
+
+    unpack(whole, member("x"))
+    unpack(other, changed)
+
+    assert list(whole.listing()) != list(other.listing())
+
+
+def test_tar_that_is_cut_off_between_two_members_is_not_whole(whole: Unpacking) -> None:
+    with pytest.raises(ValueError, match="the end of the tar is missing"):
+        whole.unpack(iter([member("x"), member("y")]))
