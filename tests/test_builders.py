@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -593,3 +595,161 @@ def test_run_starts_in_its_directory(project: Project) -> None:
     listed = (project.directory / "x.files").read_text()
     assert f"{project.directory}/a/data run:a\n" in listed
     assert "/usr/share run:workdir\n" in listed
+
+
+# Sysroots
+
+
+@pytest.fixture
+def base(project: Project) -> Path:
+    """Make a directory of a program that the machine does not have, with all that it needs."""
+    base = project.directory / "base"
+    for path in ("/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"):
+        (base / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, base / path[1:])
+    (base / "opt").mkdir()
+    project.compile("base/opt/hello", 'int puts(const char *); int main(void) { puts("hello"); }')
+    (base / "opt/data").write_text("of the base")
+    return base
+
+
+def _image(project: Project, arguments: str) -> str:
+    """Return the lines that declare an image of a sysroot, with no engine and no runs."""
+    (project.directory / "hello.extra").write_text("own.txt -> /srv/own\n/opt/data -> /srv/data\n")
+    (project.directory / "own.txt").write_text("own")
+    return (
+        f"root = env.Sysroot('build/x', {arguments})\n"
+        "env.ScratchImage('build/hello', '/opt/hello', ROOT=root, RUNS=[], EXTRA_FILES='hello.extra')\n"
+    )
+
+
+def _layer(project: Project) -> dict[str, str]:
+    with tarfile.open(project.directory / "build/hello.tar") as tar:
+        members = [member for member in tar if member.isfile() and member.size < 100]
+        return {each.name: tar.extractfile(each).read().decode() for each in members}
+
+
+def test_image_of_a_directory(project: Project, base: Path) -> None:
+    lines = _image(project, "directory='base'")
+
+    output = project.run(lines)
+
+    assert "ROOT   x  base\n" in output
+    assert _layer(project) == {"srv/own": "own", "srv/data": "of the base"}
+    assert "is up to date" in project.run(lines)
+    (base / "opt/unread").write_text("")
+    (base / "opt/data").write_text("changed")
+    assert _steps(project.run(lines)) == ["TAR", "IMAGE"]
+    (project.directory / "own.txt").write_text("changed")
+    assert _steps(project.run(lines)) == ["TAR", "IMAGE"]
+    project.run(lines, "-c")
+    assert base.is_dir()
+
+
+def _steps(output: str) -> list[str]:
+    return [line.split()[0] for line in output.splitlines() if line[:1].isupper() and "  " in line]
+
+
+def test_image_of_a_tar_that_is_made_anew(project: Project, base: Path) -> None:
+    tar = f"tar -cf {project.directory}/rootfs.tar -C {base} ."
+    subprocess.run(tar.split(), check=True)
+    lines = _image(project, "'rootfs.tar'")
+    tree = project.directory / "build/x.root"
+
+    assert _steps(project.run(lines)) == ["ROOT", "LDD", "LIST", "TAR", "IMAGE"]
+    assert "is up to date" in project.run(lines)
+    (base / "opt/unread").write_text("")
+    subprocess.run(tar.split(), check=True)
+    assert _steps(project.run(lines)) == ["ROOT"]
+    assert "is up to date" in project.run(lines)
+    (base / "opt/data").write_text("changed")
+    subprocess.run(tar.split(), check=True)
+    assert _steps(project.run(lines)) == ["ROOT", "TAR", "IMAGE"]
+    shutil.rmtree(tree)
+    assert _steps(project.run(lines)) == ["ROOT"]
+    (project.directory / "build/x.root.owners").write_text("")
+    assert _steps(project.run(lines)) == ["ROOT"]
+    assert "is up to date" in project.run(lines)
+    project.run(lines, "-c")
+    assert sorted(os.listdir(project.directory / "build")) == []
+
+
+def test_traces_by_hand_are_of_the_sysroot(project: Project, base: Path) -> None:
+    (project.directory / "hand.strace").write_text(
+        'execve("/opt/hello", ["hello"], 0x7ffd /* 2 vars */) = 0\n'
+        'openat(AT_FDCWD, "/opt/data", O_RDONLY) = 3\n+++ exited with 0 +++\n'
+    )
+
+    project.run(
+        f"root = env.Sysroot('x', directory='{base}')\n"
+        "ldd = env.Ldd('hello', '/opt/hello', ROOT=root)\n"
+        "env.FileList('hello', ['hand.strace', ldd], ROOT=root)\n"
+    )
+
+    listed = (project.directory / "hello.files").read_text()
+    assert "/opt/data run:hand\n" in listed
+    assert " /lib/x86_64-linux-gnu/libc.so.6 " in listed
+
+
+SYSROOTS = [
+    pytest.param("env.Sysroot('x')\n",
+                 "cannot make sysroot x: it is to be made of one thing; give a tar, directory=, packages= or image=",
+                 id="of nothing"),
+    pytest.param("env.Sysroot('x', 'x.tar', directory='y')\n",
+                 "cannot make sysroot x: it is to be made of one thing; give a tar, directory=, packages= or image=",
+                 id="of two things"),
+    pytest.param("env.Sysroot('x', packages='dash')\n",
+                 "cannot make sysroot of packages: '' is no suite; correct it", id="no suite"),
+    pytest.param("env.Sysroot('x', 'rootfs.zip')\n",
+                 "cannot make layer rootfs.zip: its suffix tells no compression; ", id="other archive"),
+    pytest.param("env.Ldd('x', '/bin/true', ROOT='/srv')\n",
+                 "cannot use ROOT '/srv': it is no sysroot; give what Sysroot returns", id="ROOT is no sysroot"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "message"), SYSROOTS)
+def test_mistaken_sysroot(project: Project, lines: str, message: str) -> None:
+    assert f"SConstruct:3: {message}" in _mistake(project.run(lines, status=2))
+
+
+BAD_SYSROOTS = [
+    pytest.param("directory='/nonexistent'",
+                 "cannot use sysroot /nonexistent: No such file or directory; ", id="no directory"),
+    pytest.param("'none.tar'", "Source `none.tar' not found", id="no tar"),
+    pytest.param("image='x'", "cannot reach engine at unix:///nonexistent/docker.sock: ", id="no engine"),
+    pytest.param("packages='dash', suite='bookworm', lock='hello.extra'",
+                 "cannot read lock {top}/hello.extra: it is not one; ", id="no lock"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_SYSROOTS)
+def test_sysroot_that_cannot_be_made(project: Project, arguments: str, message: str) -> None:
+    output = project.run(_image(project, arguments), status=2)
+
+    assert message.format(top=project.directory) in _mistake(output)
+    assert os.listdir(project.directory / "build") == []
+
+
+def test_runs_are_not_traced_in_a_sysroot(project: Project, base: Path) -> None:
+    lines = _image(project, f"directory='{base}'").replace("RUNS=[]", "RUNS=['hello']")
+
+    assert f"its root is {base}" in _mistake(project.run(lines, status=2))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_disk_that_is_too_small_for_a_sysroot(project: Project, base: Path) -> None:
+    subprocess.run(["tar", "-cf", project.directory / "rootfs.tar", "-C", base, "."], check=True)
+    small = project.directory / "build"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", small], check=True)
+    try:
+        output = project.run(_image(project, "'rootfs.tar'"), status=2)
+        left = os.listdir(small)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+    assert _mistake(output) == (
+        "scons: *** [build/x.sysroot] cannot write build/x.sysroot: No space left on device; "
+        "free some space and build again"
+    )
+    assert left == []

@@ -125,3 +125,39 @@ def test_own_is_what_the_project_has(view: Overlay, tmp_path: Path) -> None:
     assert not view.is_own(b"/etc/passwd")
     view.place(b"/srv/d", DIR)
     assert view.is_own(b"/srv/d")
+
+
+def test_in_a_base_the_projects_files_are_the_machines_and_absolute_ones_the_bases(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "base/etc").mkdir(parents=True)
+    (tmp_path / "base/etc/x").write_text("base")
+    (tmp_path / "project/base").mkdir(parents=True)
+    (tmp_path / "project/data").write_text("data")
+    top, base = os.fsencode(tmp_path / "project"), os.fsencode(tmp_path / "base")
+    view = Overlay(Root(base, project=top), top)
+
+    view.place_source(b"/srv/data", b"data")
+    view.place_source(b"/srv/x", b"/etc/x")
+
+    contents = []
+    for path in (b"/srv/data", b"/srv/x", b"/etc/x"):
+        with view.open(path) as stream:
+            contents.append(stream.read())
+    assert contents == [b"data", b"base", b"base"]
+    assert {top + b"/data", b"/etc/x"} <= {path for path, _ in view.looked}
+    assert [view.is_own(path) for path in (b"/srv/data", b"/srv/x", b"/etc/x")] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_base_in_the_projects_directory_is_not_the_projects_own(tmp_path: Path) -> None:
+    (tmp_path / "x.root/etc").mkdir(parents=True)
+    (tmp_path / "x.root/etc/shadow").write_text("")
+    top = os.fsencode(tmp_path)
+
+    view = Overlay(Root(top + b"/x.root", project=top), top)
+
+    assert not view.is_own(b"/etc/shadow")

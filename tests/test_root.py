@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import ListError
+from scratch_image.owners import Owners
 from scratch_image.root import Aspect, Kind, Root
 
 
@@ -205,3 +206,25 @@ def test_trusts(tmp_path: Path, content: bytes, *, trusts: bool) -> None:
 
     assert root.trusts(b"/x") == trusts
     assert root.looked == {(b"/x", Aspect.TRUST)}
+
+
+def test_base_has_the_owners_of_its_record_and_the_project_its_own_place(tmp_path: Path) -> None:
+    (tmp_path / "base/etc").mkdir(parents=True)
+    (tmp_path / "base/etc/shadow").write_text("base")
+    project = os.fsencode(tmp_path / "project")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/list").write_text("project")
+    record = Owners(roots=True, listed={b"/etc/shadow": (0o640, 0, 42), project: (0, 1, 2)})
+
+    root = Root(os.fsencode(tmp_path / "base"), owners=record, project=project)
+
+    shadow, top = root.status(b"/etc/shadow"), root.status(project)
+    assert shadow is not None
+    assert top is not None
+    assert (shadow.mode, shadow.uid, shadow.gid) == (0o640, 0, 42)
+    assert (top.mode, top.uid) != (0, 1)
+    walk = root.walk(project + b"/list")
+    assert walk.real == project + b"/list"
+    assert root.machine(walk.real) == walk.real
+    assert root.machine(b"/etc/shadow") == os.fsencode(tmp_path / "base/etc/shadow")
+    assert root.listing(b"/") == [b"etc"]

@@ -38,9 +38,7 @@ _LOCK = re.compile(
     r"((?:[a-z0-9][a-z0-9+.-]*=[A-Za-z0-9.+:~-]+\n)+)"
 )
 
-_INSTALLED = re.compile(
-    r"^Package: (\S+)\nStatus: install ok installed\n(?:.+\n)*?Version: (\S+)$", re.MULTILINE
-)
+_FIELD = re.compile(r"^(Package|Status|Version): (.*)$", re.MULTILINE)
 _STATUS = b"/var/lib/dpkg/status"
 
 
@@ -155,12 +153,12 @@ class Packages(Origin):
         os.unlink(made)
 
     def _bootstrap(self, tool: bytes, made: bytes, locked: tuple[str, ...]) -> None:
-        # What is essential is among locked packages; nothing else may come with them.
-        variant = "custom" if locked else "essential"
+        # All in one go, as the locked ones: what cannot be had is known before anything is unpacked.
+        included = [locked] if locked else [["?essential"], sorted(self.names)]
         ran = process.run(
             [
-                *(tool, f"--variant={variant}"),
-                f"--include={','.join(locked or sorted(self.names))}",
+                *(tool, "--variant=custom"),
+                *(f"--include={','.join(packages)}" for packages in included),
                 # Which packages were asked for is in the lock; here it would differ from it.
                 '--customize-hook=rm -f "$1/var/lib/apt/extended_states"',
                 *("--format=tar", self.suite, made, self.mirror),
@@ -239,7 +237,9 @@ def installed(tree: bytes) -> list[str]:
         )
     with root.open(found.real) as stream:
         text = stream.read().decode("utf-8", "replace")
-    return sorted(map("=".join, _INSTALLED.findall(text)))
+    stanzas = [dict(_FIELD.findall(stanza)) for stanza in text.split("\n\n")]
+    whole = [stanza for stanza in stanzas if stanza.get("Status") == "install ok installed"]
+    return sorted(f"{each.get('Package')}={each.get('Version')}" for each in whole)
 
 
 @dataclass(frozen=True, slots=True)

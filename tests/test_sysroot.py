@@ -1,0 +1,435 @@
+"""Tests of sysroot.py: what a tree is made of, and what it must never be made of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lab import NO_ENGINE, PACKAGE, Scons
+from scratch_image import layer, owners, process, sandbox, sysroot
+from scratch_image.errors import EngineError, InputError, ScratchImageError, SysrootError
+from scratch_image.root import Aspect, Root
+from scratch_image.sysroot import Archive, EngineImage, Origin, Packages
+from tars import member, packed
+
+LOADER = member("lib64/ld-linux-x86-64.so.2")
+FORTUNE = Packages("bookworm", ("fortune-mod", "fortunes-min"))
+
+SCONSTRUCT = """\
+DefaultEnvironment(tools=[])
+env = Environment(tools=["scratch_image"], toolpath=["{tool}"], DOCKER_HOST="{engine}")
+root = env.Sysroot(
+    "build/bookworm",
+    packages="fortune-mod fortunes-min",
+    suite="bookworm",
+    lock="bookworm.lock",
+)
+env.ScratchImage(
+    "build/fortune", "/usr/games/fortune", ROOT=root, RUNS=[], EXTRA_FILES="fortune.extra"
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def fortune(newest: Scons, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Build an image of fortune out of Debian packages; give the project, and what was printed."""
+    project = tmp_path_factory.mktemp("fortune")
+    text = SCONSTRUCT.format(tool=PACKAGE.parent, engine=NO_ENGINE)
+    (project / "SConstruct").write_text(text)
+    (project / "fortune.extra").write_text("/usr/share/games/fortunes\n")
+    ran = newest.run(project)
+    assert ran.returncode == 0, ran.stdout
+    return project, ran.stdout
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[bytes]:
+    """Give the path of a tree beside which nothing half-made may be left."""
+    (tmp_path / "out").mkdir()
+    yield os.fsencode(tmp_path / "out/x.root")
+    assert set(os.listdir(tmp_path / "out")) <= {"x.root", "x.root.owners"}
+
+
+def make(origin: Origin, tree: bytes, *sources: bytes, root: Root | None = None) -> sysroot.Made:
+    """Make the tree, and write what belongs to it, as the step does."""
+    with sysroot.unpacked(origin, tree, root or Root(), sources) as made:
+        for path, text in made.files.items():
+            Path(os.fsdecode(path)).write_bytes(text)
+    return made
+
+
+# Archives
+
+
+@pytest.mark.parametrize("suffix", list(layer.MEDIA_TYPES))
+def test_archive_is_unpacked_without_its_devices(tmp_path: Path, tree: bytes, suffix: str) -> None:
+    archive = packed(
+        tmp_path, LOADER, member("dev/null", tarfile.CHRTYPE), member("etc/x"), suffix=suffix
+    )
+
+    made = make(Archive("x"), tree, archive)
+
+    assert made.paths == 5
+    assert sorted(os.listdir(tree)) == [b"etc", b"lib64"]
+    assert (Path(os.fsdecode(tree)) / "etc/x").read_text() == "etc/x"
+
+
+def test_tree_takes_the_place_of_the_one_before(tmp_path: Path, tree: bytes) -> None:
+    make(Archive("x"), tree, packed(tmp_path, LOADER, member("old/x")))
+    os.mkdir(sysroot.temporary(tree))  # A build that was killed left it.
+
+    make(Archive("x"), tree, packed(tmp_path, LOADER, member("new")))
+
+    assert sorted(os.listdir(tree)) == [b"lib64", b"new"]
+
+
+def test_same_members_give_the_same_digest(tmp_path: Path, tree: bytes) -> None:
+    one = make(Archive("x"), tree, packed(tmp_path, LOADER, member("a"), member("b")))
+    same = make(Archive("x"), tree, packed(tmp_path, member("b"), member("a"), LOADER))
+    other = make(Archive("x"), tree, packed(tmp_path, LOADER, member("a"), member("c")))
+
+    assert one.content == same.content != other.content
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_owners_and_modes_are_kept_for_an_ordinary_user(tmp_path: Path) -> None:
+    archive = packed(
+        tmp_path,
+        LOADER,
+        member("etc/shadow", mode=0o040, gid=42),
+        member("usr/bin/su", mode=0o4755),
+        member("home/me", tarfile.DIRTYPE, mode=0o700, uid=1000, gid=1000),
+        member("home/me/link", tarfile.SYMTYPE, "x", mode=0o777, uid=1000, gid=1000),
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    os.chown(out, 65534, 65534)
+    tree = os.fsencode(out / "x.root")
+
+    as_nobody(tmp_path, lambda: make(Archive("x"), tree, archive))
+
+    assert os.lstat(tree + b"/etc/shadow").st_uid == 65534
+    root = Root(tree, owners=owners.read(sysroot.owners_file(tree)))
+    found = {}
+    for path in (b"/etc/shadow", b"/usr/bin/su", b"/home/me", b"/home/me/link", b"/lib64"):
+        status = root.status(path)
+        assert status is not None
+        found[path] = (status.mode, status.uid, status.gid)
+    assert found == {
+        b"/etc/shadow": (0o040, 0, 42),
+        b"/usr/bin/su": (0o4755, 0, 0),
+        b"/home/me": (0o700, 1000, 1000),
+        b"/home/me/link": (0o777, 1000, 1000),
+        b"/lib64": (0o755, 0, 0),
+    }
+
+
+def as_nobody(directory: Path, act: Callable[[], object]) -> None:
+    """Let a child process `act` as an ordinary user; pytest's directories become open to it."""
+    for above in directory.parents:
+        if above.is_relative_to("/tmp") and above != Path("/tmp"):
+            above.chmod(0o755)
+    directory.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "cause"),
+    [
+        pytest.param([member("/etc/x")], "/etc/x leads out of the root", id="absolute"),
+        pytest.param([member("../x")], "../x leads out of the root", id="dots"),
+        pytest.param([member("l", tarfile.SYMTYPE, "../../outside"), member("l/x")],
+                     "/l/x lies below /l, which is no directory", id="through a link"),
+        pytest.param([member("h", tarfile.LNKTYPE, "../outside/x")],
+                     "../outside/x leads out of the root", id="hard link out"),
+        pytest.param([member("x", size=5000)], "unexpected end of data", id="cut off"),
+        pytest.param([b"x" * 512], "invalid header", id="no tar"),
+    ],
+)  # fmt: skip
+def test_hostile_archive_is_refused_and_writes_nothing_outside(
+    tmp_path: Path, tree: bytes, members: list[bytes], cause: str
+) -> None:
+    make(Archive("x"), tree, packed(tmp_path, LOADER, member("before")))
+    (tmp_path / "outside").mkdir()
+
+    with pytest.raises(SysrootError) as error:
+        make(Archive("rootfs.tar"), tree, packed(tmp_path, *members))
+
+    assert str(error.value) == (
+        f"cannot unpack archive rootfs.tar: {cause}; give the tar of a whole root file system"
+    )
+    assert os.listdir(tmp_path / "outside") == []
+    assert sorted(os.listdir(tree)) == [b"before", b"lib64"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    archive = packed(tmp_path, LOADER, *(member(f"{at}/" + "x" * 200) for at in range(300)))
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "none", small], check=True)
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            make(Archive("x"), os.fsencode(small / "x.root"), archive)
+        left = os.listdir(small)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+    assert left == []
+
+
+# Directories
+
+
+def _nothing(directory: Path) -> None:
+    directory.rmdir()
+
+
+def _without_loader(directory: Path) -> None:
+    (directory / "lib").mkdir()
+    (directory / "lib/libc.so.6").write_text("")
+    (directory / "lib/ld-linux.so.2").symlink_to("/none")
+    (directory / "lib64").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        pytest.param(lambda _: None, "it is empty", id="empty"),
+        pytest.param(_nothing, "No such file or directory", id="missing"),
+        pytest.param(_without_loader, "it has no loader, as /lib64/ld-linux-x86-64.so.2",
+                     id="no loader"),
+    ],
+)  # fmt: skip
+def test_directory_in_which_nothing_runs(
+    tmp_path: Path, spoil: Callable[[Path], None], cause: str
+) -> None:
+    (tmp_path / "root").mkdir()
+    spoil(tmp_path / "root")
+
+    with pytest.raises(SysrootError) as error:
+        sysroot.check(os.fsencode(tmp_path / "root"))
+
+    assert str(error.value) == (
+        f"cannot use sysroot {tmp_path}/root: {cause}; give it the C library, as by libc6"
+    )
+
+
+def test_loader_behind_links_of_the_tree_is_found(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib/musl").mkdir(parents=True)
+    (tmp_path / "usr/lib/musl/libc.so").write_text("")
+    (tmp_path / "usr/lib/ld-musl-aarch64.so.1").symlink_to("/usr/lib/musl/libc.so")
+    (tmp_path / "lib").symlink_to("usr/lib")
+
+    sysroot.check(os.fsencode(tmp_path))
+
+
+# Images
+
+
+def test_image_is_exported_by_tag_and_digest(engine: str, tmp_path: Path, tree: bytes) -> None:
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+    rootfs = packed(tmp_path, LOADER, member("etc/x", mode=0o640, uid=5, gid=6))
+    docker = ["docker", "-H", engine]
+    done = subprocess.run(
+        [*docker, "import", rootfs, "example/base:1"], capture_output=True, text=True, check=True
+    )
+    root = Root()
+
+    by_tag = make(EngineImage(engine, "example/base:1"), tree, root=root)
+    found = os.lstat(tree + b"/etc/x")
+    by_id = make(EngineImage(engine, done.stdout.strip()), tree)
+
+    assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o640, 5, 6)
+    assert by_tag.content == by_id.content
+    assert root.looked == {(f"{engine} example/base:1".encode(), Aspect.IMAGE)}
+    left = subprocess.run([*docker, "ps", "-aq"], capture_output=True, check=True)
+    assert left.stdout == b""
+
+
+def test_image_that_the_engine_does_not_have(engine: str, tree: bytes) -> None:
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+
+    with pytest.raises(EngineError) as error:
+        make(EngineImage(engine, "example/none:1"), tree)
+
+    assert str(error.value) == (
+        f"cannot export image example/none:1: engine at {engine} has none of that name; "
+        "pull or load it"
+    )
+
+
+# Packages
+
+
+def test_fortune_of_packages_is_a_small_image_that_runs(fortune: tuple[Path, str]) -> None:
+    project, _ = fortune
+    tar = project / "build/fortune.tar"
+
+    assert tar.stat().st_size < 4.3e6
+    with sandbox.unpacked([os.fsencode(tar)]) as box:
+        command = [*box.outside(), *box.inside({}, b"/"), b"/usr/games/fortune"]
+        assert len(process.run(command, timeout=10).check().stdout) > 10
+
+
+def test_null_build_does_not_scan_the_tree(fortune: tuple[Path, str], newest: Scons) -> None:
+    project, _ = fortune
+    log = project / "log"
+
+    ran = subprocess.run(
+        ["strace", "-f", "-o", log, "-e", "trace=%file", *newest.command(), "build"],
+        cwd=project, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "is up to date" in ran.stdout
+    assert log.read_text().count("bookworm.root/") < 300
+
+
+def test_locked_packages_give_the_same_tree(fortune: tuple[Path, str], tree: bytes) -> None:
+    project, _ = fortune
+    lock = os.fsencode(project / "bookworm.lock")
+    before = (project / "bookworm.lock").read_bytes()
+    root = Root()
+
+    made = make(replace(FORTUNE, lock=lock, epoch=1793491200), tree, root=root)
+
+    assert f"content {made.content}\n" in (project / "build/bookworm.sysroot").read_text()
+    assert made.files[lock] == before
+    assert (lock, Aspect.CONTENT) in root.looked
+    assert b"\nlibc6=2.36-" in before
+
+
+HEAD = (
+    "# scratch_image lock 1\nsuite bookworm\nmirror http://deb.debian.org/debian\n"
+    "asked fortune-mod fortunes-min\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "cannot read lock {lock}: it is not one; ", id="empty"),
+        pytest.param(HEAD + "dash\n", "cannot read lock {lock}: it is not one; ", id="no version"),
+        pytest.param(HEAD.replace("bookworm", "trixie") + "dash=1\n",
+                     "cannot use lock {lock}: it is of packages fortune-mod fortunes-min of trixie "
+                     "from http://deb.debian.org/debian; ", id="other suite"),
+        pytest.param(HEAD.replace(" fortunes-min", "") + "dash=1\n",
+                     "cannot use lock {lock}: it is of packages fortune-mod of bookworm "
+                     "from http://deb.debian.org/debian; ", id="other packages"),
+        pytest.param(HEAD + "dash=99\n",
+                     "cannot make sysroot of packages fortune-mod fortunes-min of bookworm: "
+                     "Version '99' for 'dash' was not found; ", id="no such version"),
+    ],
+)  # fmt: skip
+def test_lock_that_cannot_be_used(tmp_path: Path, tree: bytes, text: str, message: str) -> None:
+    lock = tmp_path / "x.lock"
+    lock.write_text(text)
+
+    with pytest.raises(ScratchImageError) as error:
+        make(replace(FORTUNE, lock=os.fsencode(lock)), tree)
+
+    assert str(error.value).startswith(message.format(lock=lock))
+    assert "; delete " in str(error.value)
+    assert lock.read_text() == text
+
+
+def test_lock_that_is_not_what_was_installed(fortune: tuple[Path, str], tmp_path: Path) -> None:
+    project, _ = fortune
+    lock = tmp_path / "x.lock"
+    lock.write_text((project / "bookworm.lock").read_text() + "zz=1\n")
+
+    with pytest.raises(SysrootError) as error:
+        replace(FORTUNE, lock=os.fsencode(lock)).settle(
+            os.fsencode(project / "build/bookworm.root")
+        )
+
+    assert str(error.value) == (
+        "cannot make sysroot of packages fortune-mod fortunes-min of bookworm: zz=1 is only in the "
+        f"lock, or only installed; delete {lock} to lock anew, or name a mirror that has these "
+        "versions"
+    )
+
+
+def test_tree_without_packages_cannot_be_locked(tmp_path: Path) -> None:
+    with pytest.raises(SysrootError) as error:
+        sysroot.installed(os.fsencode(tmp_path))
+
+    assert str(error.value) == (
+        f"cannot lock {tmp_path}: it has no /var/lib/dpkg/status; lock no such tree"
+    )
+
+
+@pytest.mark.parametrize(
+    ("origin", "cause"),
+    [
+        pytest.param(Packages("nosuch", ("dash",)),
+                     "packages dash of nosuch: The repository 'http://deb.debian.org/debian nosuch "
+                     "Release' does not have a Release file", id="suite"),
+        pytest.param(Packages("bookworm", ("no-such-package",)),
+                     "packages no-such-package of bookworm: Unable to locate package no-such-package",
+                     id="package"),
+    ],
+)  # fmt: skip
+def test_unknown_suite_or_package(tree: bytes, origin: Origin, cause: str) -> None:
+    with pytest.raises(SysrootError) as error:
+        make(origin, tree)
+
+    assert str(error.value) == (
+        f"cannot make sysroot of {cause}; correct suite, packages or mirror"
+    )
+
+
+@pytest.mark.parametrize(
+    ("suite", "names", "mirror", "cause"),
+    [
+        pytest.param("--x", ("a",), "http://a/b", "'--x' is no suite; correct it", id="suite"),
+        pytest.param("x", ("a,b",), "http://a/b", "'a,b' is no package; correct it", id="package"),
+        pytest.param("x", ("a",), "--hook", "'--hook' is no mirror; correct it", id="mirror"),
+        pytest.param("x", (), "http://a/b", "none is named; name some", id="no package"),
+    ],
+)
+def test_what_mmdebstrap_would_take_for_options(
+    suite: str, names: tuple[str, ...], mirror: str, cause: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        Packages(suite, names, mirror)
+
+    assert str(error.value) == f"cannot make sysroot of packages: {cause}"
+
+
+def test_missing_tool_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tree: bytes
+) -> None:
+    monkeypatch.setattr(process, "SEARCH_PATH", os.fsencode(tmp_path))
+
+    with pytest.raises(SysrootError) as error:
+        make(FORTUNE, tree)
+
+    assert str(error.value) == (
+        "cannot make sysroot of packages: there is no mmdebstrap; apt-get install mmdebstrap"
+    )
+
+
+def test_packages_that_take_too_long(monkeypatch: pytest.MonkeyPatch, tree: bytes) -> None:
+    monkeypatch.setattr(sysroot, "_SECONDS", 0.05)
+
+    with pytest.raises(SysrootError, match="it did not end in time"):
+        make(FORTUNE, tree)
