@@ -604,9 +604,9 @@ def test_run_starts_in_its_directory(project: Project) -> None:
 def base(project: Project) -> Path:
     """Make a directory of a program that the machine does not have, with all that it needs."""
     base = project.directory / "base"
-    for path in ("/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"):
-        (base / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, base / path[1:])
+    (base / "lib64").mkdir(parents=True)
+    shutil.copy("/lib64/ld-linux-x86-64.so.2", base / "lib64")
+    shutil.copy("/lib/x86_64-linux-gnu/libc.so.6", base / "lib64")
     (base / "opt").mkdir()
     project.compile("base/opt/hello", 'int puts(const char *); int main(void) { puts("hello"); }')
     (base / "opt/data").write_text("of the base")
@@ -688,7 +688,7 @@ def test_traces_by_hand_are_of_the_sysroot(project: Project, base: Path) -> None
 
     listed = (project.directory / "hello.files").read_text()
     assert "/opt/data run:hand\n" in listed
-    assert " /lib/x86_64-linux-gnu/libc.so.6 " in listed
+    assert " /lib64/libc.so.6 " in listed
 
 
 SYSROOTS = [
@@ -724,6 +724,8 @@ BAD_SYSROOTS = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_SYSROOTS)
 def test_sysroot_that_cannot_be_made(project: Project, arguments: str, message: str) -> None:
+    (project.directory / "build").mkdir()
+
     output = project.run(_image(project, arguments), status=2)
 
     assert message.format(top=project.directory) in _mistake(output)

@@ -310,7 +310,7 @@ def _emit(
 def _base(env: Any) -> Any:
     """Return the node of the sysroot that `env` names; None for the machine's root."""
     named = env.Flatten([env.get("ROOT") or []])
-    nodes = env.arg2nodes(named, env.File)
+    nodes = env.arg2nodes(named, env.Entry)
     if len(nodes) > 1 or not all(isinstance(_step(node), SysrootStep) for node in nodes):
         shown = " ".join(map(str, named))
         raise InputError(f"cannot use ROOT {shown!r}: it is no sysroot; give what Sysroot returns")

@@ -153,7 +153,7 @@ class Packages(Origin):
         os.unlink(made)
 
     def _bootstrap(self, tool: bytes, made: bytes, locked: tuple[str, ...]) -> None:
-        # All in one go, as the locked ones: what cannot be had is known before anything is unpacked.
+        # All in one go, as the locked ones: what cannot be had is known before anything comes.
         included = [locked] if locked else [["?essential"], sorted(self.names)]
         ran = process.run(
             [
