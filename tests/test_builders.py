@@ -626,7 +626,13 @@ def _image(project: Project, arguments: str) -> str:
 def _layer(project: Project) -> dict[str, str]:
     with tarfile.open(project.directory / "build/hello.tar") as tar:
         members = [member for member in tar if member.isfile() and member.size < 100]
-        return {each.name: tar.extractfile(each).read().decode() for each in members}
+        return {each.name: _text(tar, each) for each in members}
+
+
+def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    content = tar.extractfile(member)
+    assert content
+    return content.read().decode()
 
 
 def test_image_of_a_directory(project: Project, base: Path) -> None:

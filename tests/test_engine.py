@@ -259,6 +259,21 @@ def test_a_refused_part_is_followed_by_the_whole(
     assert run(address) == "one"
 
 
+def test_an_image_that_goes_before_it_is_exported(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = "sha256:" + "1" * 64
+    monkeypatch.setattr(engine, "_inspect", lambda *_: engine._Present(gone, ()))
+
+    with pytest.raises(EngineError) as caught:
+        list(engine.export(address, NAME))
+
+    assert str(caught.value) == (
+        f"cannot export image {NAME}: engine at {address}: No such image: {gone}; "
+        "look into the engine's log"
+    )
+
+
 def test_an_engine_at_a_tcp_address(
     address: str, tcp: str, tmp_path: Path, program: bytes, text: Text
 ) -> None:
