@@ -724,7 +724,7 @@ BAD_SYSROOTS = [
     pytest.param("'none.tar'", "Source `none.tar' not found", id="no tar"),
     pytest.param("image='x'", "cannot reach engine at unix:///nonexistent/docker.sock: ", id="no engine"),
     pytest.param("packages='dash', suite='bookworm', lock='hello.extra'",
-                 "cannot read lock {top}/hello.extra: it is not one; ", id="no lock"),
+                 "cannot read lock hello.extra: it is not one; ", id="no lock"),
 ]  # fmt: skip
 
 
@@ -734,7 +734,7 @@ def test_sysroot_that_cannot_be_made(project: Project, arguments: str, message: 
 
     output = project.run(_image(project, arguments), status=2)
 
-    assert message.format(top=project.directory) in _mistake(output)
+    assert message in _mistake(output)
     assert os.listdir(project.directory / "build") == []
 
 

@@ -20,8 +20,11 @@ from scratch_image.steps import (
     ListSource,
     ListStep,
     LoadStep,
+    SysrootStep,
     TraceStep,
 )
+from scratch_image.sysroot import Archive
+from tars import member, packed
 
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 
@@ -72,6 +75,34 @@ def test_ldd_of_staged_files_takes_elf_files_only(tmp_path: Path) -> None:
 
     assert told == "1 libraries of 1 files"
     assert (tmp_path / "x.ldd").read_text().startswith("/opt/cat:\n\tlibc.so.6 => ")
+
+
+def test_sysroot_is_a_tree_and_a_text_that_vouches_for_it(tmp_path: Path) -> None:
+    tree, root = _path(tmp_path, "x.root"), Root()
+    source = packed(tmp_path, member("lib64/ld-linux-x86-64.so.2"), member("etc/x"))
+    step = SysrootStep("x", Archive("rootfs.tar"), tree)
+
+    told = step.run(root, [_path(tmp_path, "x.sysroot")], [source])
+
+    assert told == "5 paths"
+    head, name, content, end = (tmp_path / "x.sysroot").read_text().split("\n")
+    assert (head, name, end) == ("# scratch_image sysroot 1", "archive rootfs.tar", "")
+    assert content.startswith("content sha256:")
+    assert os.listdir(tree + b"/etc") == [b"x"]
+    assert root.looked == {(tree, Aspect.STAT), (tree + b".owners", Aspect.CONTENT)}
+    assert os.fsdecode(tree) not in repr(step)
+
+
+def test_sysroot_of_a_directory_copies_nothing(tmp_path: Path) -> None:
+    root = Root()
+    step = SysrootStep("x", None, b"/", "the machine")
+
+    told = step.run(root, [_path(tmp_path, "x.sysroot")], [])
+
+    assert told == "the machine"
+    assert os.listdir(tmp_path) == ["x.sysroot"]
+    assert (tmp_path / "x.sysroot").read_text().endswith("\ndirectory the machine\n")
+    assert root.looked == {(b"/", Aspect.STAT)}
 
 
 def _elf_of(machine: int) -> bytes:

@@ -407,8 +407,9 @@ def _origin(
         return sysroot.Archive(str(source[0]))
     if image:
         return sysroot.EngineImage(env["DOCKER_HOST"], image)
-    file = os.fsencode(env.File(lock).srcnode().get_abspath()) if lock else b""
-    return sysroot.Packages(suite, tuple(sorted(_words(packages))), mirror, file, _epoch(env))
+    file = os.fsencode(env.File(lock).srcnode().get_internal_path()) if lock else b""
+    names = tuple(sorted(_words(packages)))
+    return sysroot.Packages(suite, names, mirror, file, _top(env.Dir(".")), _epoch(env))
 
 
 def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:

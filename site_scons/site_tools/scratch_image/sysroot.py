@@ -113,8 +113,10 @@ class Packages(Origin):
     suite: str
     names: tuple[str, ...]
     mirror: str = MIRROR
-    lock: bytes = field(default=b"", repr=False)
-    """File with the exact versions, absolute; it is used where it is there, and else written."""
+    lock: bytes = b""
+    """File with the exact versions, seen from `top`; used where it is there, and else written."""
+    top: bytes = field(default=b"/", repr=False)
+    """The project's directory, absolute; not part of the signature: checkouts lie anywhere."""
     epoch: int = 0
     """Latest time of a file, seconds since 1970."""
 
@@ -138,8 +140,8 @@ class Packages(Origin):
     ) -> Generator[bytes, None, None]:
         """Yield what mmdebstrap makes of the packages, of the locked ones where they are locked."""
         if self.lock:
-            root.look(self.lock, Aspect.CONTENT)
-        locked = self._locked()
+            root.look(self._lock_file, Aspect.CONTENT)
+        locked = self._locked() if self.lock else ()
         tool = process.find(b"mmdebstrap")
         if tool is None:
             raise SysrootError(
@@ -151,6 +153,10 @@ class Packages(Origin):
         with open(made, "rb", buffering=0) as stream:
             yield from iter(lambda: stream.read(1 << 20), b"")
         os.unlink(made)
+
+    @property
+    def _lock_file(self) -> bytes:
+        return join(self.top, self.lock)
 
     def _bootstrap(self, tool: bytes, made: bytes, locked: tuple[str, ...]) -> None:
         # All in one go, as the locked ones: what cannot be had is known before anything comes.
@@ -184,7 +190,7 @@ class Packages(Origin):
     def _locked(self) -> tuple[str, ...]:
         """Return ``NAME=VERSION`` of each package in the lock file, none where there is no file."""
         try:
-            with open(self.lock or b"/nonexistent", "rb") as stream:
+            with open(self._lock_file, "rb") as stream:
                 text = stream.read().decode("utf-8", "replace")
         except FileNotFoundError:
             return ()
@@ -215,7 +221,7 @@ class Packages(Origin):
         if locked and sorted(locked) != versions:
             other = min(set(locked) ^ set(versions))
             raise self._unmade(f"{other} is only in the lock, or only installed", locked)
-        return {self.lock: self._text("".join(f"{each}\n" for each in versions)).encode()}
+        return {self._lock_file: self._text("".join(f"{each}\n" for each in versions)).encode()}
 
 
 def _cause(ran: process.Result) -> str:
