@@ -38,7 +38,7 @@ ORDER = [
         "engine",
         "state",
     ),
-    *("sandbox", "tester"),
+    *("enter", "sandbox", "tester"),
     *("steps", "footprint", "builders", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""
