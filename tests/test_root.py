@@ -205,3 +205,19 @@ def test_trusts(tmp_path: Path, content: bytes, *, trusts: bool) -> None:
 
     assert root.trusts(b"/x") == trusts
     assert root.looked == {(b"/x", Aspect.TRUST)}
+
+
+def test_project_is_there_whatever_the_base_has(tmp_path: Path) -> None:
+    project, base = tmp_path / "project", tmp_path / "base"
+    project.mkdir()
+    (base / "etc").mkdir(parents=True)
+    (project / "conf").write_text("conf")
+    (project / "link").symlink_to("conf")
+    root = Root(os.fsencode(base), own=os.fsencode(project))
+    path = os.fsencode(project / "conf")
+
+    found = root.walk(os.fsencode(project / "link"))
+
+    assert (found.real, root.machine(path)) == (path, path)
+    assert root.machine(b"/etc") == os.fsencode(base / "etc")
+    assert root.walk(os.fsencode(tmp_path)).status is None

@@ -25,7 +25,7 @@ import SCons.Builder
 import SCons.Node.FS
 import SCons.Script
 
-from . import engine, layer, run
+from . import engine, image, layer, run
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
@@ -33,6 +33,7 @@ from .root import LATEST, Root
 from .settings import Reference, Settings
 from .steps import (
     ImageStep,
+    IndexStep,
     LayerStep,
     LddStep,
     ListSource,
@@ -143,6 +144,7 @@ _SUFFIXES = (
     ".stdout",
     ".ldd",
     ".files",
+    ".index.oci.tar",
     ".oci.tar",
     ".tar",
     ".tar.gz",
@@ -176,6 +178,7 @@ def _builders() -> dict[str, Any]:
         "FileList": _builder(_file_list, "FILELISTCOMSTR", ".files"),
         "LayerTar": _builder(_layer_tar, "LAYERTARCOMSTR", "$LAYERTARSUFFIX"),
         "OciImage": _builder(_oci_image, "OCIIMAGECOMSTR", ".oci.tar"),
+        "ImageIndex": _builder(_image_index, "IMAGEINDEXCOMSTR", ".index.oci.tar"),
         "DockerLoad": _builder(_docker_load, "DOCKERLOADCOMSTR", ".iid"),
         "ImageTest": _builder(_image_test, "IMAGETESTCOMSTR", ".tested"),
     }
@@ -283,7 +286,7 @@ def _emit(
     staged = dict(env.get("IMAGE_STAGED", {}))
     try:
         plan = planner(target, source, env)
-        footprint = _footprint(plan.targets[0], staged, _epoch(env))
+        footprint = _footprint(plan.targets[0], _base(env), staged, _epoch(env))
         footprint.mentions = plan.mentions
     except InputError as error:
         refuse(str(error))
@@ -299,9 +302,15 @@ def _emit(
     return list(plan.targets), list(plan.sources)
 
 
-def _footprint(owner: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
+def _base(env: Any) -> bytes:
+    """Return the directory that is the root's base, of the platform that `env` is for."""
+    return os.fsencode(env.Dir(env.get("IMAGE_BASE") or "/").get_abspath())
+
+
+def _footprint(owner: Any, base: bytes, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
     def root() -> Root:
-        return Root(staged={path: _machine(node) for path, node in staged.items()}, epoch=epoch)
+        files = {path: _machine(node) for path, node in staged.items()}
+        return Root(base, files, epoch, _top(owner))
 
     # One for each target for ever: two builder calls may name the same one.
     footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)
@@ -437,8 +446,35 @@ def _oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
     references = _references(target[0], env)
     for reference in references:
         _claim(reference, target[0])
-    step = ImageStep(_stem(target[0]), _settings(env), references, env["DOCKER_HOST"])
-    return Plan(step, target, source)
+    texts = [node for node in source if _suffix(node) == ".ldd"]
+    layers = [node for node in source if node not in texts]
+    step = ImageStep(_stem(target[0]), len(layers), _settings(env), references, env["DOCKER_HOST"])
+    return Plan(step, target, [*layers, *texts])
+
+
+def _image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
+    platforms = _platforms(env.get("IMAGE_PLATFORMS"))
+    if platforms and len(platforms) != len(source):
+        raise InputError(
+            f"cannot index {target[0]}: it has {len(source)} images for {len(platforms)} "
+            "platforms; give one for each, in their order"
+        )
+    references = _references(target[0], env)
+    for reference in references:
+        _claim(reference, target[0])
+    return Plan(IndexStep(_stem(target[0]), tuple(platforms.values()), references), target, source)
+
+
+def _platforms(names: Iterable[str] | None) -> dict[str, str]:
+    """Return the architectures of the platforms `names`; InputError when one is there twice."""
+    found = {name: image.architecture_of(name) for name in names or ()}
+    for name, architecture in found.items():
+        if list(found.values()).count(architecture) > 1:
+            raise InputError(
+                f"cannot build for platform {name!r}: another one is for {architecture}, too; "
+                "name each once"
+            )
+    return found
 
 
 def _docker_load(target: list[Any], source: list[Any], env: Any) -> Plan:
@@ -550,7 +586,55 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     `target` is the path stem of the step files. `program` is the program's path on the machine,
     or a dictionary of the project's own files by the paths that they will have in the image, the
     program first. `variables` are construction variables for this image.
+
+    With `IMAGE_PLATFORMS`, a dictionary from platforms to base directories, there is an image for
+    each and an index of them; a project's file may be a dictionary by platform.
     """
+    bases = variables.get("IMAGE_PLATFORMS", env.get("IMAGE_PLATFORMS"))
+    if bases:
+        return _multi_platform(env, target, program, bases, variables)
+    return _one_platform(env, target, program, variables)
+
+
+def _multi_platform(
+    env: Any, target: str, program: Any, bases: Mapping[str, Any], variables: Mapping[str, Any]
+) -> list[Any]:
+    try:
+        platforms = _platforms(bases)
+        tags = _references(target, env.Override(variables))
+        programs = {name: _of_platform(program, name) for name in platforms}
+    except InputError as error:
+        refuse(str(error))
+    nodes, archives = [], []
+    for name, architecture in platforms.items():
+        own = {
+            **variables,
+            "IMAGE_BASE": bases[name],
+            "IMAGE_TAG": [f"{tag.familiar}-{architecture}" for tag in tags],
+        }
+        made = _one_platform(env, f"{target}.{architecture}", programs[name], own)
+        archives += [node for node in made if isinstance(_step(node), ImageStep)]
+        nodes += made
+    index = env.ImageIndex(target, archives, **{**variables, "IMAGE_PLATFORMS": bases})
+    declared.append(index)
+    return [*nodes, *index]
+
+
+def _of_platform(program: Any, name: str) -> Any:
+    """Return what `program` is on the platform `name`."""
+    if not isinstance(program, Mapping):
+        return program
+    found = {}
+    for path, node in program.items():
+        if isinstance(node, Mapping) and name not in node:
+            raise InputError(
+                f"cannot stage {path!r} for {name}: there is none for that platform; name one"
+            )
+        found[path] = node[name] if isinstance(node, Mapping) else node
+    return found
+
+
+def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, Any]) -> list[Any]:
     try:
         staged, programs = _programs(env, program)
         runs = _runs(env.Override(variables))
@@ -566,7 +650,7 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
     files = env.FileList(target, [*traces, ldd, *extra], **given)
     tar = env.LayerTar(target, files, **given)
-    archive = env.OciImage(target, tar, **given)
+    archive = env.OciImage(target, [tar, ldd], **given)
     load = env.DockerLoad(target, archive, **given)
     nodes = env.Flatten([traces, ldd, files, tar, archive])
     if _engine_answers(load[0].attributes.step.address):
@@ -575,12 +659,13 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
         # Without an engine a plain `scons` builds all that can be built; asking for the .iid by
         # its name still says what is wrong.
         env.Ignore(load[0].dir, load)
-    # Tested is what one asks for.
-    loaded = load if load[0] in nodes else []
-    test = env.ImageTest(target, [tar, traces, extra, loaded], **given)
-    env.Ignore(test[0].dir, test)
     declared.append(nodes)
-    tests.append(test[0])
+    if traces:
+        # Tested is what one asks for.
+        loaded = load if load[0] in nodes else []
+        test = env.ImageTest(target, [tar, traces, extra, loaded], **given)
+        env.Ignore(test[0].dir, test)
+        tests.append(test[0])
     return list(nodes)
 
 
@@ -592,6 +677,12 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     """Return the staged files and the program nodes that `program` means."""
     if not isinstance(program, Mapping):
         return {}, [env.arg2nodes(program, env.File)[0]]
+    for path, node in program.items():
+        if isinstance(node, Mapping):
+            raise InputError(
+                f"cannot stage {path!r} by platform: there is no IMAGE_PLATFORMS; name one file, "
+                "or set it"
+            )
     staged = {os.fsencode(path): env.arg2nodes(node, env.File)[0] for path, node in program.items()}
     for path in staged:
         if path[:1] != b"/" or os.path.normpath(path) != path:

@@ -34,7 +34,7 @@ class Overlay(Root):
 
     def __init__(self, below: Root, top: bytes) -> None:
         """`top` is the project's directory, absolute."""
-        super().__init__(below.base, epoch=below.epoch)
+        super().__init__(below.base, epoch=below.epoch, own=below.own)
         self.below = below
         self.top = top
         self.looked = below.looked
@@ -92,16 +92,16 @@ class Overlay(Root):
     def machine(self, path: bytes) -> bytes:
         """Return where the image path `path` lies on the machine."""
         placed = self.placed.get(path)
-        if placed is not None and placed.source:
-            return join(self.top, placed.source)
-        return self.below.machine(path)
+        source = join(self.top, placed.source) if placed is not None and placed.source else path
+        return self.below.machine(source)
 
     def look(self, path: bytes, aspect: Aspect) -> None:
         """Put the place where `path` lies on record; what a list made up lies nowhere."""
         placed = self.placed.get(path)
         if placed is not None and placed.source:
             timeless = aspect is Aspect.MTIME and placed.source[:1] != b"/"
-            self.below.look(self.machine(path), Aspect.SIZE if timeless else aspect)
+            source = join(self.top, placed.source)
+            self.below.look(source, Aspect.SIZE if timeless else aspect)
         elif placed is None or (placed.status.kind is Kind.FILE and not placed.text):
             self.below.look(path, aspect)
 

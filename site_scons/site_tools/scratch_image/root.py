@@ -16,7 +16,7 @@ from enum import Enum
 from typing import BinaryIO
 
 from .errors import ListError
-from .paths import join, parents, show
+from .paths import is_under, join, parents, show
 
 LATEST = 0o77777777777
 """The latest time, in seconds since 1970, that a tar header holds in its digits."""
@@ -118,12 +118,16 @@ class Root:
         base: bytes = b"/",
         staged: Mapping[bytes, bytes] | None = None,
         epoch: int = LATEST,
+        own: bytes = b"",
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to path on the machine.
 
+        `own` is a directory of the machine that is there by its own path, whatever the base has:
+        the project's, whose lists name its files.
         No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
         """
         self.base = base
+        self.own = own
         self.epoch = epoch
         self.looked: set[tuple[bytes, Aspect]] = set()
         self.staged: dict[bytes, bytes] = {}
@@ -147,7 +151,10 @@ class Root:
         """Return where the image path `path` lies on the machine."""
         if path in self.staged:
             return self.staged[path]
-        return path if self.base == b"/" else self.base + path
+        return path if self.base == b"/" or self._is_own(path) else self.base + path
+
+    def _is_own(self, path: bytes) -> bool:
+        return bool(self.own) and is_under(path, self.own)
 
     def image(self, path: bytes) -> bytes:
         """Return the image path of the machine's `path`, for a base that is the machine's root."""
@@ -256,8 +263,9 @@ class Root:
         last component is not followed. A loop of links ends as a path that does not exist.
         """
         links: list[bytes] = []
-        here = b"/"
-        todo = _split(path)
+        # The base need not have what lies above the project.
+        here = self.own if self.base != b"/" and self._is_own(path) else b"/"
+        todo = _split(path[len(here) :])
         found = self.peek(here)
         while todo:
             name = todo.pop()

@@ -39,7 +39,7 @@ def _names(directory: str) -> list[str]:
 
 
 def _read(env: Any, top: str, name: str) -> list[Any]:
-    before = len(declared)
+    before, tested = len(declared), len(tests)
     env.SConscript(
         f"#{top}/{name}/SConscript",
         variant_dir=f"#build/{top}/{name}",
@@ -48,7 +48,7 @@ def _read(env: Any, top: str, name: str) -> list[Any]:
     )
     targets = [node for nodes in declared[before:] for node in nodes]
     env.Alias(f"{top}/{name}", targets)
-    env.Alias(f"test/{top}/{name}", tests[before:])
+    env.Alias(f"test/{top}/{name}", tests[tested:])
     return targets
 
 
