@@ -41,6 +41,7 @@ class Overlay(Root):
         self.placed: dict[bytes, Placed] = {}
         # A list is of one moment, and asks for the same directories and links again and again.
         self._peek = functools.cache(below.peek)
+        self._trusts = functools.cache(functools.partial(super().trusts, aspect=None))
 
     def apart(self) -> Overlay:
         """Return a copy whose looks go on no step's record: for what decides over no result."""
@@ -112,6 +113,12 @@ class Overlay(Root):
             return placed.status
         made_up = _MADE_UP_DIR if path in self._staged_dirs else None
         return self._peek(path) or made_up
+
+    def trusts(self, path: bytes, aspect: Aspect | None = Aspect.TRUST) -> bool:
+        """Tell whether the ELF file `path` looks for certificates, which is read once."""
+        if aspect is not None:
+            self.look(path, aspect)
+        return self._trusts(path)
 
     def listing(self, path: bytes) -> list[bytes]:
         """Return the sorted names in the directory `path`, placed ones included."""
