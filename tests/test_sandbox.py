@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lab import PACKAGE
 from scratch_image import layer, process, sandbox
 from scratch_image.errors import SandboxError
+
+pytestmark = pytest.mark.usefixtures("temporary")
 
 LOOKER = r"""
 #include <dirent.h>
@@ -73,17 +74,6 @@ int main(void) {
 
 
 LONG = "p" * 120 + "/" + "q" * 120
-
-
-@pytest.fixture(autouse=True)
-def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Give the directory in which roots are unpacked; nothing may be left in it."""
-    assert tmp_path.exists()  # pytest has its own directory from here on
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o777)
-        monkeypatch.setattr(tempfile, "tempdir", name)
-        yield Path(name)
-        assert os.listdir(name) == []
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **fields: int) -> bytes:
