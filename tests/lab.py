@@ -13,7 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "site_scons/site_tools/scratch_image"
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 
-_STEP = re.compile(r"^(TRACE|LDD|LIST|TAR|IMAGE|LOAD|TEST) +\S+(?: \((\w+)\))?", re.MULTILINE)
+_STEP = re.compile(r"^(TRACE|LDD|LIST|TAR|IMAGE|INDEX|LOAD|TEST) +\S+(?: \((\w+)\))?", re.MULTILINE)
 
 
 @dataclass(frozen=True)

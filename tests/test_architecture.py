@@ -39,7 +39,7 @@ ORDER = [
         "engine",
         "state",
     ),
-    *("unpacking", "sandbox", "tester", "sysroot"),
+    *("enter", "unpacking", "sandbox", "tester", "sysroot"),
     *("steps", "footprint", "builders", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -31,7 +32,11 @@ REFERENCES = [Reference.parse("example/hello:1.2"), Reference.parse("hello")]
 
 
 def build(
-    path: Path, layers: list[bytes], references: list[Reference] = REFERENCES, suffix: str = ".tar"
+    path: Path,
+    layers: list[bytes],
+    references: list[Reference] = REFERENCES,
+    suffix: str = ".tar",
+    architecture: str = "amd64",
 ) -> Image:
     """Write the archive of an image of `layers`, uncompressed tars, to `path`."""
     files = []
@@ -40,7 +45,8 @@ def build(
         with file.open("wb") as output, layer.compress(output, suffix) as sink:
             sink.write(data)
         files.append(os.fsencode(file))
-    image = Image(SETTINGS, tuple(layer.read(file) for file in files))
+    made_for = dataclasses.replace(SETTINGS, architecture=architecture)
+    image = Image(made_for, tuple(layer.read(file) for file in files))
     with path.open("wb") as sink:
         archive.write(sink, image, files, references)
     return image
@@ -90,6 +96,7 @@ def test_it_is_read_back_and_sound(tmp_path: Path, suffix: str) -> None:
             config=Digest.of(image.config.json()),
             layers=tuple(each.digest for each in image.layers),
             diff_ids=(Digest.of(TAR), Digest.of(layer.END)),
+            architecture="amd64",
         )
         == found
     )
@@ -525,3 +532,110 @@ def test_damaged_gzip_is_told_with_the_digest(tmp_path: Path) -> None:
     assert len(found) == 3
     with pytest.raises(zlib.error):
         zlib.decompress(members[name], 31)
+
+
+# The index of several platforms
+
+
+def _images(directory: Path, *architectures: str) -> list[Archive]:
+    """Build an image for each of `architectures`: one layer is the same in all of them."""
+    found = []
+    for architecture in architectures:
+        path = directory / f"{architecture}.oci.tar"
+        build(path, [TAR], architecture=architecture)
+        found.append(archive.read(os.fsencode(path)))
+    return found
+
+
+def _index(path: Path, images: list[Archive]) -> Digest:
+    with path.open("wb") as sink:
+        return archive.write_index(sink, images, REFERENCES)
+
+
+def _skopeo(*arguments: str) -> Any:
+    ran = subprocess.run(["skopeo", *arguments], stdout=subprocess.PIPE, check=True)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("order", [("amd64", "arm64", "arm"), ("arm64", "arm", "amd64")])
+def test_skopeo_finds_each_platform_of_an_index(tmp_path: Path, order: tuple[str, ...]) -> None:
+    images = _images(tmp_path, *order)
+    path = tmp_path / "x.index.oci.tar"
+    digest = _index(path, images)
+
+    for reference in REFERENCES:
+        where = f"oci-archive:{path}:{reference.tag}"
+        found = _skopeo("inspect", "--raw", where)
+        assert [each["platform"]["architecture"] for each in found["manifests"]] == list(order)
+        assert [each["digest"] for each in found["manifests"]] == [
+            str(each.manifest) for each in images
+        ]
+        assert Digest.of(contents(path)[f"blobs/sha256/{digest.hex}"]) == digest
+        for architecture in order:
+            config = _skopeo("--override-arch", architecture, "inspect", "--config", where)
+            assert config["architecture"] == architecture
+
+
+def test_skopeo_copies_a_whole_index(tmp_path: Path) -> None:
+    path, copied = tmp_path / "x.index.oci.tar", tmp_path / "copy"
+    digest = _index(path, _images(tmp_path, "amd64", "arm64"))
+
+    command = ["skopeo", "--insecure-policy", "copy", "-q", "--all", "--preserve-digests"]
+    where = f"oci-archive:{path}:{REFERENCES[0].tag}"
+    subprocess.run([*command, where, f"dir:{copied}"], check=True)
+
+    blobs = {name.rpartition("/")[2] for name in contents(path) if name.startswith("blobs/")}
+    assert len(blobs) == 1 + 2 * 2 + 1
+    assert Digest.of((copied / "manifest.json").read_bytes()) == digest
+    found = {Digest.of(each.read_bytes()).hex for each in copied.iterdir()}
+    assert blobs <= found
+
+
+def test_an_index_has_the_same_bytes_again(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        _index(tmp_path / name / "x.index.oci.tar", _images(tmp_path / name, "arm64", "amd64"))
+    first, second = (tmp_path / name / "x.index.oci.tar" for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_two_images_for_one_platform(tmp_path: Path) -> None:
+    build(tmp_path / "other.oci.tar", [layer.END])
+    other = archive.read(os.fsencode(tmp_path / "other.oci.tar"))
+    with pytest.raises(InputError) as caught:
+        _index(tmp_path / "x", [*_images(tmp_path, "amd64"), other])
+    assert str(caught.value) == (
+        f"cannot write image index: {tmp_path}/amd64.oci.tar and {tmp_path}/other.oci.tar are both "
+        "for amd64; give one image for each platform"
+    )
+
+
+def test_an_index_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        _index(tmp_path / "x", [])
+    assert str(caught.value) == (
+        "cannot write image index: it has no image or no tag; give it both"
+    )
+
+
+def test_an_index_of_an_image_that_lacks_a_layer(tmp_path: Path) -> None:
+    [image] = _images(tmp_path, "amd64")
+    path = tmp_path / "amd64.oci.tar"
+    rewrite(path, {k: v for k, v in contents(path).items() if image.layers[0].hex not in k})
+    with pytest.raises(InputError) as caught:
+        _index(tmp_path / "x", [archive.read(os.fsencode(path))])
+    assert str(caught.value) == (
+        f"cannot read image archive {path}: a blob is missing; delete it and build it again"
+    )
+
+
+def test_an_index_of_an_image_that_changes(tmp_path: Path) -> None:
+    [image] = _images(tmp_path, "amd64")
+    path = tmp_path / "amd64.oci.tar"
+    path.write_bytes(path.read_bytes().replace(b'"os":"linux"', b'"os":"LINUX"'))
+    with pytest.raises(InputError) as caught:
+        _index(tmp_path / "x", [image])
+    assert str(caught.value) == (
+        f"cannot write image archive: {image.config} of {path} changed while it was read; "
+        "build again when it is at rest"
+    )

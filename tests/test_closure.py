@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import arm64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -797,3 +798,31 @@ def test_any_text_is_read_or_refused(text: bytes) -> None:
         assert re.match(r"cannot (read|use) ldd text, line \d+: ", str(error))
     else:
         assert all(row.path.startswith(b"/") and b"\0" not in row.path for row in rows)
+
+
+# Another architecture
+
+
+def test_closure_in_a_base_for_arm64(tmp_path: Path) -> None:
+    root = Root(base=os.fsencode(arm64.make_base(tmp_path / "base")))
+
+    text = closure.write_ldd([closure.closure(root, b"/usr/bin/hello")])
+
+    assert text == (
+        b"/usr/bin/hello:\n"
+        b"\tmachine 183 (aarch64)\n"
+        b"\tlibc.so.6 => /lib/libc.so.6 (needed by /usr/bin/hello)\n"
+        b"\t/lib/ld-linux-aarch64.so.1 (loader of /usr/bin/hello)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "machine"),
+    [
+        pytest.param(b"/a:\n\tmachine 183 (aarch64)\n/b:\n\tmachine 3 (i386)\n", 183, id="first"),
+        pytest.param(b"\tlibc.so.6 => /lib/libc.so.6 (0x1)\n", None, id="as ldd printed it"),
+        pytest.param(b"\tmachine 99999999 (x)\n", None, id="no number of 16 bits"),
+    ],
+)
+def test_machine_of_an_ldd_text(text: bytes, machine: int | None) -> None:
+    assert machine == closure.machine_of(text)

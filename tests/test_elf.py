@@ -318,6 +318,19 @@ def test_machine_name(machine: int, expected: str) -> None:
     assert expected == elf.machine_name(machine)
 
 
+@pytest.mark.parametrize(
+    ("head", "machine"),
+    [
+        pytest.param(b"\x7fELF\x02\x01" + bytes(12) + b"\xb7\x00", 183, id="little-endian"),
+        pytest.param(b"\x7fELF\x02\x02" + bytes(12) + b"\x00\x16", 22, id="big-endian"),
+        pytest.param(b"\x7fELF\x02\x01", None, id="cut short"),
+        pytest.param(b"#!/bin/sh\n" + bytes(10), None, id="script"),
+    ],
+)
+def test_machine_of_the_first_bytes(head: bytes, machine: int | None) -> None:
+    assert machine == elf.machine_of(head)
+
+
 def test_native_machine() -> None:
     with open(sys.executable, "rb") as stream:
         assert elf.read(stream, b"python").machine == elf.native_machine()

@@ -103,3 +103,49 @@ def test_an_architecture_without_a_name() -> None:
         "cannot name the architecture of ELF machine 2: Docker has no name for it; build for one "
         "of 386, mips64le, ppc64le, s390x, arm, amd64, arm64, riscv64, loong64"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        ("linux/amd64", "amd64"),
+        ("linux/arm64", "arm64"),
+        ("linux/arm64/v8", "arm64"),
+        ("linux/arm/v7", "arm"),
+    ],
+)
+def test_platforms(name: str, architecture: str) -> None:
+    assert architecture == image.architecture_of(name)
+
+
+@pytest.mark.parametrize("name", ["arm64", "linux/arm/v6", "windows/amd64", ""])
+def test_a_platform_that_docker_does_not_have(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        image.architecture_of(name)
+    assert str(caught.value) == (
+        f"cannot build for platform {name!r}: it is not one that Docker has; write one of "
+        "linux/386, linux/mips64le, linux/ppc64le, linux/s390x, linux/arm, linux/amd64, "
+        "linux/arm64, linux/riscv64, linux/loong64, linux/arm/v7, linux/arm64/v8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "members"),
+    [
+        pytest.param("amd64", {"architecture": "amd64", "os": "linux"}, id="none"),
+        pytest.param("arm", {"architecture": "arm", "os": "linux", "variant": "v7"}, id="arm"),
+        pytest.param(
+            "arm64", {"architecture": "arm64", "os": "linux", "variant": "v8"}, id="arm64"
+        ),
+    ],
+)
+def test_config_and_index_name_the_variant_that_is_due(
+    architecture: str, members: dict[str, str]
+) -> None:
+    made = Image(Settings(architecture), ())
+    config = json.loads(made.config.json())
+    [manifest] = json.loads(made.index([Reference.parse("x")]).json())["manifests"]
+    assert members == {
+        key: config[key] for key in ("architecture", "os", "variant") if key in config
+    }
+    assert members == manifest["platform"]

@@ -135,7 +135,7 @@ def test_in_a_base_the_projects_files_are_the_machines_and_absolute_ones_the_bas
     (tmp_path / "project/base").mkdir(parents=True)
     (tmp_path / "project/data").write_text("data")
     top, base = os.fsencode(tmp_path / "project"), os.fsencode(tmp_path / "base")
-    view = Overlay(Root(base, project=top), top)
+    view = Overlay(Root(base, own=top), top)
 
     view.place_source(b"/srv/data", b"data")
     view.place_source(b"/srv/x", b"/etc/x")
@@ -158,6 +158,6 @@ def test_base_in_the_projects_directory_is_not_the_projects_own(tmp_path: Path) 
     (tmp_path / "x.root/etc/shadow").write_text("")
     top = os.fsencode(tmp_path)
 
-    view = Overlay(Root(top + b"/x.root", project=top), top)
+    view = Overlay(Root(top + b"/x.root", own=top), top)
 
     assert not view.is_own(b"/etc/shadow")

@@ -216,7 +216,7 @@ def test_base_has_the_owners_of_its_record_and_the_project_its_own_place(tmp_pat
     (tmp_path / "project/list").write_text("project")
     record = Owners(roots=True, listed={b"/etc/shadow": (0o640, 0, 42), project: (0, 1, 2)})
 
-    root = Root(os.fsencode(tmp_path / "base"), owners=record, project=project)
+    root = Root(os.fsencode(tmp_path / "base"), owners=record, own=project)
 
     shadow, top = root.status(b"/etc/shadow"), root.status(project)
     assert shadow is not None
@@ -228,3 +228,19 @@ def test_base_has_the_owners_of_its_record_and_the_project_its_own_place(tmp_pat
     assert root.machine(walk.real) == walk.real
     assert root.machine(b"/etc/shadow") == os.fsencode(tmp_path / "base/etc/shadow")
     assert root.listing(b"/") == [b"etc"]
+
+
+def test_project_is_there_whatever_the_base_has(tmp_path: Path) -> None:
+    project, base = tmp_path / "project", tmp_path / "base"
+    project.mkdir()
+    (base / "etc").mkdir(parents=True)
+    (project / "conf").write_text("conf")
+    (project / "link").symlink_to("conf")
+    root = Root(os.fsencode(base), own=os.fsencode(project))
+    path = os.fsencode(project / "conf")
+
+    found = root.walk(os.fsencode(project / "link"))
+
+    assert (found.real, root.machine(path)) == (path, path)
+    assert root.machine(b"/etc") == os.fsencode(base / "etc")
+    assert root.walk(os.fsencode(tmp_path)).status is None

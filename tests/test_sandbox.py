@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,8 @@ from lab import PACKAGE
 from scratch_image import layer, process, sandbox
 from scratch_image.errors import SandboxError
 from tars import member, packed
+
+pytestmark = pytest.mark.usefixtures("temporary")
 
 LOOKER = r"""
 #include <dirent.h>
@@ -42,29 +43,58 @@ int main(int argc, char **argv) {
 """
 
 
+LEAVER = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+static void try(const char *what, int done) { if (done != -1) puts(what); }
+int main(void) {
+    mkdir("/in", 0700);
+    try("chroot", chroot("/in"));
+    try("device", mknod("/disk", S_IFBLK | 0600, makedev(8, 0)));
+    try("mount", mount("/", "/in", "", MS_BIND, ""));
+    try("remount", mount("", "/proc/sys", "", MS_REMOUNT | MS_BIND, ""));
+    try("unmount", umount2("/proc", MNT_DETACH));
+    try("user namespace", unshare(CLONE_NEWUSER));
+    try("mount namespace", unshare(CLONE_NEWNS));
+    try("root of another process", open("/proc/1/root/etc/passwd", O_RDONLY));
+    try("ptrace", ptrace(PTRACE_SEIZE, 1, 0, 0));
+    try("sysctl", open("/proc/sys/kernel/core_pattern", O_WRONLY));
+    try("host name", sethostname("x", 1));
+    puts("end");
+    return 0;
+}
+"""
+
+
 LONG = "p" * 120 + "/" + "q" * 120
-
-
-@pytest.fixture(autouse=True)
-def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Give the directory in which roots are unpacked; nothing may be left in it."""
-    assert tmp_path.exists()  # pytest has its own directory from here on
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o777)
-        monkeypatch.setattr(tempfile, "tempdir", name)
-        yield Path(name)
-        assert os.listdir(name) == []
 
 
 @pytest.fixture(scope="session")
 def looker(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a layer with one static program, which tells where it is."""
-    directory = tmp_path_factory.mktemp("looker")
-    (directory / "look.c").write_text(LOOKER)
-    program = directory / "look"
-    subprocess.run(["gcc", "-static", "-o", program, directory / "look.c"], check=True)
+    return with_program(tmp_path_factory.mktemp("looker"), LOOKER)
+
+
+@pytest.fixture(scope="session")
+def leaver(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a layer with one static program, which tells which ways lead out of its root."""
+    return with_program(tmp_path_factory.mktemp("leaver"), LEAVER)
+
+
+def with_program(directory: Path, source: str) -> bytes:
+    (directory / "source.c").write_text(source)
+    program = directory / "program"
+    subprocess.run(["gcc", "-static", "-o", program, directory / "source.c"], check=True)
     with tarfile.open(directory / "layer.tar", "w") as tar:
-        tar.add(program, "bin/look")
+        tar.add(program, "bin/program")
     (directory / "layer.tar").chmod(0o644)
     directory.chmod(0o755)
     return os.fsencode(directory / "layer.tar")
@@ -210,7 +240,7 @@ def test_closed_directories_are_removed_as_well(tmp_path: Path, temporary: Path)
 def look(box: sandbox.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
     """Return what the program tells that looks around in `box`."""
     inside = box.inside({b"A": b"b c", b"Z": b""}, cwd)
-    words = [b"/bin/look", *map(os.fsencode, paths)]
+    words = [b"/bin/program", *map(os.fsencode, paths)]
     ran = process.run([*box.outside(), *inside, *words], timeout=10)
     assert ran.status == 0, ran.failure
     return ran.stdout.decode().strip()
@@ -245,7 +275,7 @@ def test_mounts_are_not_seen_outside(looker: bytes) -> None:
 
 def test_what_it_starts_ends_with_it(looker: bytes) -> None:
     with sandbox.unpacked([looker]) as box:
-        command = [*box.outside(), b"sh", b"-c", b"setsid sleep 4711 >/dev/null 2>&1 & exit 3"]
+        command = [*box.outside(), b"/bin/sh", b"-c", b"setsid sleep 4711 >/dev/null 2>&1 & exit 3"]
         ran = process.run(command, timeout=10)
 
     assert ran.status == 3
@@ -253,23 +283,42 @@ def test_what_it_starts_ends_with_it(looker: bytes) -> None:
     assert "sleep 4711" not in commands.stdout.splitlines()
 
 
+IN_A_SHELL = [b"/bin/sh", b"-c", b'"$@"; exit', b"sh"]
+"""The first process of the namespaces is another one, as it is under strace."""
+
+
+def test_no_way_leads_out(leaver: bytes) -> None:
+    with sandbox.unpacked([leaver]) as box:
+        command = [*box.outside(), *IN_A_SHELL, *box.inside({}, b"/"), b"/bin/program"]
+        assert process.run(command, timeout=10).check().stdout == b"end\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_ordinary_user_is_root_inside(looker: bytes, temporary: Path) -> None:
-    code = (
-        "import sys; from scratch_image import process, sandbox\n"
-        "assert sandbox.refusal() == ''\n"
-        f"with sandbox.unpacked([{looker!r}]) as box:\n"
-        "    command = [*box.outside(), *box.inside({}, b'/'), '/bin/look', '/dev/null']\n"
-        "    sys.stdout.buffer.write(process.run(command, timeout=10).check().stdout)\n"
-    )
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        pytest.param("looker", "uid 0 pid 2 cwd / no_new_privs 1\n", id="is root inside"),
+        pytest.param("leaver", "end\n", id="cannot leave"),
+    ],
+)
+def test_ordinary_user(
+    request: pytest.FixtureRequest, temporary: Path, name: str, told: str
+) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as copy:
         os.chmod(copy, 0o755)
         readable = Path(copy) / "layer.tar"
-        readable.write_bytes(Path(os.fsdecode(looker)).read_bytes())
-        code = code.replace(repr(looker), repr(os.fsencode(readable)))
+        readable.write_bytes(Path(os.fsdecode(request.getfixturevalue(name))).read_bytes())
+        code = (
+            "import sys; from scratch_image import process, sandbox\n"
+            "assert sandbox.refusal() == ''\n"
+            f"with sandbox.unpacked([{os.fsencode(readable)!r}]) as box:\n"
+            f"    words = [*{IN_A_SHELL!r}, *box.inside({{}}, b'/'), '/bin/program']\n"
+            "    ran = process.run([*box.outside(), *words], timeout=10)\n"
+            "    sys.stdout.buffer.write(ran.check().stdout)\n"
+        )
         ran = run_python(code, temporary, user="nobody")
 
-    assert ran.stdout == "uid 0 pid 1 cwd / no_new_privs 1 /dev/null:1:0\n", ran.stderr
+    assert ran.stdout == told, ran.stderr
 
 
 def run_python(
@@ -310,6 +359,5 @@ def test_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         sandbox.refusal()
 
     assert str(error.value) == (
-        "cannot give a process a root of its own: there is no unshare; "
-        "apt-get install util-linux mount"
+        "cannot give a process a root of its own: there is no unshare; apt-get install util-linux"
     )

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scratch_image import archive, state, steps
-from scratch_image.errors import ElfError, InputError, ListError
+from scratch_image.errors import InputError, ListError
 from scratch_image.root import Aspect, Root
 from scratch_image.run import Run
 from scratch_image.settings import Reference, Settings
 from scratch_image.steps import (
     ImageStep,
+    IndexStep,
     LayerStep,
     LddStep,
     ListSource,
@@ -74,7 +75,11 @@ def test_ldd_of_staged_files_takes_elf_files_only(tmp_path: Path) -> None:
     told = LddStep("x", (b"/opt/cat",), (b"/opt/data",)).run(root, [_path(tmp_path, "x.ldd")], [])
 
     assert told == "1 libraries of 1 files"
-    assert (tmp_path / "x.ldd").read_text().startswith("/opt/cat:\n\tlibc.so.6 => ")
+    assert (
+        (tmp_path / "x.ldd")
+        .read_text()
+        .startswith("/opt/cat:\n\tmachine 62 (x86_64)\n\tlibc.so.6 => ")
+    )
 
 
 def test_sysroot_is_a_tree_and_a_text_that_vouches_for_it(tmp_path: Path) -> None:
@@ -105,23 +110,36 @@ def test_sysroot_of_a_directory_copies_nothing(tmp_path: Path) -> None:
     assert root.looked == {(b"/", Aspect.STAT)}
 
 
-def _elf_of(machine: int) -> bytes:
-    """Return the smallest static ELF program that says it is for `machine`."""
-    head = b"\x7fELF\x02\x01\x01" + bytes(9)
-    return head + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, 0, 64, 0, 0)
+def _image_for(directory: Path, machine: int) -> bytes:
+    """Build an image whose program says that it is for `machine`."""
+    text, target = _path(directory, f"{machine}.ldd"), _path(directory, f"{machine}.oci.tar")
+    steps.write(text, [b"/a:\n\tmachine %d (x)\n\tstatically linked\n" % machine])
+    step = ImageStep("x", 1, Settings(), (Reference.parse("x"),), NO_ENGINE)
+    step.run(Root(), [target], [_layer(directory), text])
+    return target
 
 
-def test_program_for_another_machine(tmp_path: Path) -> None:
-    (tmp_path / "foreign").write_bytes(_elf_of(183))
-    step = LddStep("x", (_path(tmp_path, "foreign"),), ())
+def test_index_of_images_of_two_platforms(tmp_path: Path) -> None:
+    images = [_image_for(tmp_path, machine) for machine in (183, 62)]
+    step = IndexStep("x", ("arm64", "amd64"), (Reference.parse("x"),))
 
-    with pytest.raises(ElfError) as error:
-        step.run(Root(), [_path(tmp_path, "x.ldd")], [])
+    told = step.run(Root(), [_path(tmp_path, "x.index.oci.tar")], images)
+
+    assert re.fullmatch("sha256:[0-9a-f]{64} for arm64, amd64", told)
+
+
+def test_index_of_an_image_for_another_platform(tmp_path: Path) -> None:
+    images = [_image_for(tmp_path, 62)]
+    step = IndexStep("x", ("arm64",), (Reference.parse("x"),))
+
+    with pytest.raises(InputError) as error:
+        step.run(Root(), [_path(tmp_path, "x.index.oci.tar")], images)
 
     assert str(error.value) == (
-        f"cannot run {tmp_path}/foreign: it is a program for aarch64 and this machine is x86_64; "
-        "build it for this machine"
+        f"cannot index {tmp_path}/62.oci.tar for arm64: its program is for amd64; "
+        "give the platform's own program and base"
     )
+    assert "x.index.oci.tar" not in os.listdir(tmp_path)
 
 
 def test_list_joins_all_forms(tmp_path: Path) -> None:
@@ -318,7 +336,7 @@ def _layer(directory: Path) -> bytes:
 
 def test_image_archive_keeps_its_promises_and_says_how_to_load_it(tmp_path: Path) -> None:
     layer = _layer(tmp_path)
-    step = ImageStep("x", Settings(created=7), (Reference.parse("x"),), NO_ENGINE)
+    step = ImageStep("x", 1, Settings(created=7), (Reference.parse("x"),), NO_ENGINE)
 
     told = step.run(Root(), [_path(tmp_path, "x.oci.tar")], [layer])
 
@@ -355,7 +373,7 @@ def test_load_writes_the_id_and_looks_at_each_tag(tmp_path: Path, engine: str) -
     references = (Reference.parse("steps:1"), Reference.parse("steps:2"))
     layer = _layer(tmp_path)
     image = _path(tmp_path, "x.oci.tar")
-    ImageStep("x", Settings(), references, engine).run(Root(), [image], [layer])
+    ImageStep("x", 1, Settings(), references, engine).run(Root(), [image], [layer])
     root = Root()
 
     told = LoadStep("x", references, engine).run(root, [_path(tmp_path, "x.iid")], [image])

@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import tarfile
-import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from scratch_image.root import Root
 from scratch_image.run import Run
 from scratch_image.settings import Reference, Settings
 from scratch_image.tester import Trial
+
+pytestmark = pytest.mark.usefixtures("temporary")
 
 CAT = b"/bin/cat"
 PYTHON = b"/usr/bin/python3"
@@ -46,17 +47,6 @@ int main(int argc, char **argv) {
     return 0;
 }
 """
-
-
-@pytest.fixture(autouse=True)
-def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Give the directory of what is temporary; nothing may be left in it."""
-    assert tmp_path.exists()  # pytest has its own directory from here on
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o777)
-        monkeypatch.setattr(tempfile, "tempdir", name)
-        yield Path(name)
-        assert os.listdir(name) == []
 
 
 @pytest.fixture(scope="session")
@@ -301,7 +291,7 @@ def test_ordinary_user_tests_as_root_does(temporary: Path) -> None:
         "import test_tester as t\n"
         "from pathlib import Path\n"
         "from scratch_image import tester\n"
-        "here = Path('/tmp') / t.tempfile.mkdtemp()\n"
+        "import tempfile; here = Path(tempfile.mkdtemp())\n"
         "(here / 'data').write_text('data')\n"
         "trial = t.traced(t.CAT, f'{here}/data')\n"
         "print(tester.line(trial, tester.in_root(trial, [t.packed(here, trial)])))\n"

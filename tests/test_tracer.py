@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import arm64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -585,6 +586,14 @@ def test_unfit_programs(name: str, cause: str, site: Path) -> None:
     (site / "dangling").symlink_to("none")
     settle_clock()
     assert message(site / name) == f"cannot trace run demo: {cause.format(site)}"
+
+
+def test_a_program_for_another_machine(tmp_path: Path) -> None:
+    program = arm64.make_hello(tmp_path / "hello")
+    assert message(program) == (
+        f"cannot trace run demo: {program} is a program for aarch64 and this machine is x86_64; "
+        "build on such a machine, or set RUNS=[] and list its files by extra lists"
+    )
 
 
 def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:

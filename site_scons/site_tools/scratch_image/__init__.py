@@ -1,8 +1,8 @@
 """SCons tool that makes small, exact Docker images of dynamically linked programs.
 
 ``Environment(tools=["default", "scratch_image"])`` adds the builders `Strace`, `Ldd`, `FileList`,
-`LayerTar`, `OciImage`, `DockerLoad` and `ImageTest`, and the methods `ScratchImage`, which chains
-them, and `ImageTree`, which reads a directory of images.
+`LayerTar`, `OciImage`, `ImageIndex`, `DockerLoad` and `ImageTest`, and the methods `ScratchImage`,
+which chains them, and `ImageTree`, which reads a directory of images.
 """
 
 from __future__ import annotations

@@ -14,10 +14,22 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from .digest import CHUNK, Digest, copy
+from .digest import CHUNK, Digest
 from .errors import InputError
-from .image import Image, canonical
-from .layer import BLOCK, DIR, END, FILE, MEDIA_TYPES, PAX, Tally, decompress, header, padding
+from .image import MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
+from .layer import (
+    BLOCK,
+    DIR,
+    END,
+    FILE,
+    MEDIA_TYPES,
+    PAX,
+    Source,
+    Tally,
+    decompress,
+    header,
+    padding,
+)
 from .paths import show
 from .settings import Reference
 
@@ -69,6 +81,21 @@ class Archive:
     """Digests of the layer blobs, the lowest first."""
     diff_ids: tuple[Digest, ...]
     """Digests of the uncompressed layers, in the same order."""
+    architecture: str
+    """Docker's name of the machine that it is for."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What an index says of the image's manifest."""
+        size = self.blobs[self.manifest].size
+        return Descriptor(MANIFEST_TYPE, self.manifest, size, self.architecture)
+
+    @property
+    def blobs(self) -> dict[Digest, Member]:
+        """The image's own blobs, as far as they are there: manifest, config, and layers."""
+        members = {member.name: member for member in self.members}
+        digests = (self.manifest, self.config, *self.layers)
+        return {each: members[_blob(each)] for each in digests if _blob(each) in members}
 
     def chunks(self, omit: Collection[Digest] = ()) -> Iterator[bytes]:
         """Yield the bytes of the archive, without the blobs in `omit`."""
@@ -110,29 +137,79 @@ def write(
     _add(sink, "oci-layout", canonical(_LAYOUT))
     _add(sink, "index.json", image.index(references).json())
     _add(sink, "manifest.json", canonical(_docker_manifest(image, references)))
-    # Without these, skopeo makes the directories for root, which an ordinary user may not do.
-    for directory in ("blobs/", "blobs/sha256/"):
-        sink.write(header(directory.encode(), DIR, mode=0o755))
+    _add_directories(sink)
     _add(sink, _blob(Digest.of(config)), config)
     _add(sink, _blob(Digest.of(manifest)), manifest)
     paths = dict(zip((layer.digest for layer in image.layers), layers, strict=True))
     sizes = {layer.digest: layer.size for layer in image.layers}
     for digest, path in paths.items():
-        _add_file(sink, digest, sizes[digest], path)
+        with open(path, "rb", buffering=0) as file:
+            _add_blob(sink, digest, sizes[digest], file, f"layer {show(path)}")
     sink.write(END)
+
+
+def write_index(
+    sink: BinaryIO, images: Sequence[Archive], references: Sequence[Reference]
+) -> Digest:
+    """Write an OCI layout with one image for several platforms to `sink`; return its digest.
+
+    `images` are sound, of one platform each; their order is that of the index, in which a client
+    takes the first that it can run. InputError when two are for one platform, when there is no
+    image or no reference, or when a blob is missing or has changed.
+    """
+    _check_index(images, references)
+    index = Index(tuple(image.descriptor for image in images))
+    document = index.json()
+    _add(sink, "oci-layout", canonical(_LAYOUT))
+    _add(sink, "index.json", named(index, references).json())
+    _add_directories(sink)
+    _add(sink, _blob(Digest.of(document)), document)
+    added: set[Digest] = set()
+    for image in images:
+        with open(image.path, "rb") as file:
+            for digest, member in image.blobs.items():
+                if digest not in added:
+                    added.add(digest)
+                    span = _Span(file, member.data, member.size)
+                    _add_blob(sink, digest, member.size, span, f"{digest} of {show(image.path)}")
+    sink.write(END)
+    return Digest.of(document)
+
+
+def _check_index(images: Sequence[Archive], references: Sequence[Reference]) -> None:
+    if not images or not references:
+        raise InputError("cannot write image index: it has no image or no tag; give it both")
+    seen: dict[str, Archive] = {}
+    for image in images:
+        first = seen.setdefault(image.architecture, image)
+        if first is not image:
+            raise InputError(
+                f"cannot write image index: {show(first.path)} and {show(image.path)} are both "
+                f"for {image.architecture}; give one image for each platform"
+            )
+        if len(image.blobs) != len({image.manifest, image.config, *image.layers}):
+            raise _unreadable(image.path, "a blob is missing")
 
 
 def _add(sink: BinaryIO, name: str, data: bytes) -> None:
     sink.write(header(name.encode(), size=len(data)) + data + padding(len(data)))
 
 
-def _add_file(sink: BinaryIO, digest: Digest, size: int, path: bytes) -> None:
+def _add_directories(sink: BinaryIO) -> None:
+    # Without these, skopeo makes the directories for root, which an ordinary user may not do.
+    for directory in ("blobs/", "blobs/sha256/"):
+        sink.write(header(directory.encode(), DIR, mode=0o755))
+
+
+def _add_blob(sink: BinaryIO, digest: Digest, size: int, source: Source, shown: str) -> None:
+    """Add what `source`, called `shown` in messages, holds: `size` bytes of that digest."""
     sink.write(header(_blob(digest).encode(), size=size))
-    with open(path, "rb", buffering=0) as file:
-        copied = copy(file, sink)
-    if copied != (digest, size):
+    tally = Tally(source=source)
+    while chunk := tally.read(CHUNK):
+        sink.write(chunk)
+    if (tally.digest, tally.size) != (digest, size):
         raise InputError(
-            f"cannot write image archive: layer {show(path)} changed while it was read; "
+            f"cannot write image archive: {shown} changed while it was read; "
             "build again when it is at rest"
         )
     sink.write(padding(size))
@@ -198,6 +275,7 @@ def _archive(path: bytes, members: dict[str, Member], documents: _Documents) -> 
         Digest.parse(documents.manifest["config"]["digest"]),
         tuple(Digest.parse(layer["digest"]) for layer in documents.manifest["layers"]),
         tuple(Digest.parse(text) for text in documents.config["rootfs"]["diff_ids"]),
+        str(documents.config["architecture"]),
     )
     if not found.references or len(found.layers) != len(found.diff_ids):
         raise TypeError

@@ -25,7 +25,7 @@ import SCons.Builder
 import SCons.Node.FS
 import SCons.Script
 
-from . import engine, layer, owners, run, sysroot
+from . import engine, image, layer, owners, run, sysroot
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
@@ -33,6 +33,7 @@ from .root import LATEST, Root
 from .settings import Reference, Settings
 from .steps import (
     ImageStep,
+    IndexStep,
     LayerStep,
     LddStep,
     ListSource,
@@ -147,6 +148,7 @@ _SUFFIXES = (
     ".stdout",
     ".ldd",
     ".files",
+    ".index.oci.tar",
     ".oci.tar",
     ".tar",
     ".tar.gz",
@@ -182,6 +184,7 @@ def _builders() -> dict[str, Any]:
         "FileList": _builder(_file_list, "FILELISTCOMSTR", ".files"),
         "LayerTar": _builder(_layer_tar, "LAYERTARCOMSTR", "$LAYERTARSUFFIX"),
         "OciImage": _builder(_oci_image, "OCIIMAGECOMSTR", ".oci.tar"),
+        "ImageIndex": _builder(_image_index, "IMAGEINDEXCOMSTR", ".index.oci.tar"),
         "DockerLoad": _builder(_docker_load, "DOCKERLOADCOMSTR", ".iid"),
         "ImageTest": _builder(_image_test, "IMAGETESTCOMSTR", ".tested"),
     }
@@ -290,7 +293,7 @@ def _emit(
     try:
         plan = planner(target, source, env)
         base = None if isinstance(plan.step, SysrootStep) else _base(env)
-        footprint = _footprint(plan.targets[0], staged, _epoch(env), base)
+        footprint = _footprint(plan.targets[0], base, staged, _epoch(env))
         footprint.mentions = functools.partial(_first, plan, base)
     except InputError as error:
         refuse(str(error))
@@ -309,7 +312,7 @@ def _emit(
 
 def _base(env: Any) -> Any:
     """Return the node of the sysroot that `env` names; None for the machine's root."""
-    named = env.Flatten([env.get("ROOT") or []])
+    named = [each for each in env.Flatten([env.get("ROOT") or []]) if str(each) != "/"]
     nodes = env.arg2nodes(named, env.Entry)
     if len(nodes) > 1 or not all(isinstance(_step(node), SysrootStep) for node in nodes):
         shown = " ".join(map(str, named))
@@ -324,14 +327,14 @@ def _first(plan: Plan, base: Any) -> Iterator[str]:
         yield base.get_abspath()
 
 
-def _footprint(owner: Any, staged: Mapping[bytes, Any], epoch: int, base: Any) -> Footprint:
+def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
     def root() -> Root:
-        placed = {path: _machine(node) for path, node in staged.items()}
+        files = {path: _machine(node) for path, node in staged.items()}
         if base is None:
-            return Root(staged=placed, epoch=epoch)
+            return Root(b"/", files, epoch, own=_top(owner))
         tree = _step(base).tree
         kept = owners.read(sysroot.owners_file(tree)) if _step(base).origin else owners.Owners()
-        return Root(tree, placed, epoch, kept, _top(owner))
+        return Root(tree, files, epoch, kept, _top(owner))
 
     # One for each target for ever: two builder calls may name the same one.
     footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)
@@ -531,8 +534,35 @@ def _oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
     references = _references(target[0], env)
     for reference in references:
         _claim(reference, target[0])
-    step = ImageStep(_stem(target[0]), _settings(env), references, env["DOCKER_HOST"])
-    return Plan(step, target, source)
+    texts = [node for node in source if _suffix(node) == ".ldd"]
+    layers = [node for node in source if node not in texts]
+    step = ImageStep(_stem(target[0]), len(layers), _settings(env), references, env["DOCKER_HOST"])
+    return Plan(step, target, [*layers, *texts])
+
+
+def _image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
+    platforms = _platforms(env.get("IMAGE_PLATFORMS"))
+    if platforms and len(platforms) != len(source):
+        raise InputError(
+            f"cannot index {target[0]}: it has {len(source)} images for {len(platforms)} "
+            "platforms; give one for each, in their order"
+        )
+    references = _references(target[0], env)
+    for reference in references:
+        _claim(reference, target[0])
+    return Plan(IndexStep(_stem(target[0]), tuple(platforms.values()), references), target, source)
+
+
+def _platforms(names: Iterable[str] | None) -> dict[str, str]:
+    """Return the architectures of the platforms `names`; InputError when one is there twice."""
+    found = {name: image.architecture_of(name) for name in names or ()}
+    for name, architecture in found.items():
+        if list(found.values()).count(architecture) > 1:
+            raise InputError(
+                f"cannot build for platform {name!r}: another one is for {architecture}, too; "
+                "name each once"
+            )
+    return found
 
 
 def _docker_load(target: list[Any], source: list[Any], env: Any) -> Plan:
@@ -644,7 +674,55 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     `target` is the path stem of the step files. `program` is the program's path on the machine,
     or a dictionary of the project's own files by the paths that they will have in the image, the
     program first. `variables` are construction variables for this image.
+
+    With `IMAGE_PLATFORMS`, a dictionary from platforms to what is their `ROOT`, there is an image
+    for each and an index of them; a project's file may be a dictionary by platform.
     """
+    bases = variables.get("IMAGE_PLATFORMS", env.get("IMAGE_PLATFORMS"))
+    if bases:
+        return _multi_platform(env, target, program, bases, variables)
+    return _one_platform(env, target, program, variables)
+
+
+def _multi_platform(
+    env: Any, target: str, program: Any, bases: Mapping[str, Any], variables: Mapping[str, Any]
+) -> list[Any]:
+    try:
+        platforms = _platforms(bases)
+        tags = _references(target, env.Override(variables))
+        programs = {name: _of_platform(program, name) for name in platforms}
+    except InputError as error:
+        refuse(str(error))
+    nodes, archives = [], []
+    for name, architecture in platforms.items():
+        own = {
+            **variables,
+            "ROOT": bases[name],
+            "IMAGE_TAG": [f"{tag.familiar}-{architecture}" for tag in tags],
+        }
+        made = _one_platform(env, f"{target}.{architecture}", programs[name], own)
+        archives += [node for node in made if isinstance(_step(node), ImageStep)]
+        nodes += made
+    index = env.ImageIndex(target, archives, **{**variables, "IMAGE_PLATFORMS": bases})
+    declared.append(index)
+    return [*nodes, *index]
+
+
+def _of_platform(program: Any, name: str) -> Any:
+    """Return what `program` is on the platform `name`."""
+    if not isinstance(program, Mapping):
+        return program
+    found = {}
+    for path, node in program.items():
+        if isinstance(node, Mapping) and name not in node:
+            raise InputError(
+                f"cannot stage {path!r} for {name}: there is none for that platform; name one"
+            )
+        found[path] = node[name] if isinstance(node, Mapping) else node
+    return found
+
+
+def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, Any]) -> list[Any]:
     try:
         staged, programs = _programs(env, program)
         runs = _runs(env.Override(variables))
@@ -660,7 +738,7 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
     files = env.FileList(target, [*traces, ldd, *extra], **given)
     tar = env.LayerTar(target, files, **given)
-    archive = env.OciImage(target, tar, **given)
+    archive = env.OciImage(target, [tar, ldd], **given)
     load = env.DockerLoad(target, archive, **given)
     nodes = env.Flatten([traces, ldd, files, tar, archive])
     if _engine_answers(load[0].attributes.step.address):
@@ -687,6 +765,12 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     """Return the staged files and the program nodes that `program` means."""
     if not isinstance(program, Mapping):
         return {}, [env.arg2nodes(program, env.File)[0]]
+    for path, node in program.items():
+        if isinstance(node, Mapping):
+            raise InputError(
+                f"cannot stage {path!r} by platform: there is no IMAGE_PLATFORMS; name one file, "
+                "or set it"
+            )
     staged = {os.fsencode(path): env.arg2nodes(node, env.File)[0] for path, node in program.items()}
     for path in staged:
         if path[:1] != b"/" or os.path.normpath(path) != path:

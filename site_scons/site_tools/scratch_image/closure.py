@@ -3,6 +3,7 @@ r"""The shared libraries that a program needs, found as its loader finds them; n
 The text of a closure is what ldd(1) prints, with who needs it in the place of addresses::
 
     /usr/bin/cat:
+    \tmachine 62 (x86_64)
     \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (needed by /usr/bin/cat)
     \t/lib64/ld-linux-x86-64.so.2 (loader of /usr/bin/cat)
 """
@@ -348,8 +349,10 @@ _ENTRY = re.compile(
 )
 _MISSING = re.compile(rb"\t(?P<name>.*?) => not found(?: \(needed by \S+\))?")
 _NO_FILE = re.compile(
-    rb"\t(?:linux-(?:vdso|gate)\S* .*|statically linked|not a dynamic executable)|ldd: warning: .*"
+    rb"\t(?:linux-(?:vdso|gate)\S* .*|machine [0-9]+ \([^()]*\)|statically linked|"
+    rb"not a dynamic executable)|ldd: warning: .*"
 )
+_MACHINE = re.compile(rb"^\tmachine ([0-9]{1,5}) \(", re.MULTILINE)
 _LOADER = re.compile(rb".*/ld(?:-|64|\.so)[^/]*", re.DOTALL)
 _KINDS = {b"interpreter of": "interpreter", b"loader of": "loader"}
 
@@ -361,6 +364,8 @@ def write_ldd(closures: Sequence[Closure]) -> bytes:
 
 def _lines(found: Closure) -> Iterator[bytes]:
     yield escape(found.path) + b":"
+    name = elf_file.machine_name(found.machine).encode()
+    yield b"\tmachine %d (%s)" % (found.machine, name)
     users = (found.path, *found.interpreters)
     for path, user in zip(found.interpreters, users, strict=False):
         yield b"\t%s (interpreter of %s)" % (escape(path), escape(user))
@@ -394,6 +399,15 @@ def read_ldd(text: bytes, name: str = "ldd text") -> tuple[Row, ...]:
         program = row.path if row.kind == "program" else program
         rows.append(row)
     return tuple(rows)
+
+
+def machine_of(text: bytes) -> int | None:
+    """Return the EM_ number of the first program in the ldd text `text` (hostile).
+
+    None when it does not tell: only `write_ldd` does.
+    """
+    found = _MACHINE.search(text)
+    return int(found[1]) if found else None
 
 
 def _row(line: bytes, program: bytes | None, where: str) -> Row:

@@ -21,6 +21,9 @@ from .paths import show
 SCRIPT_HEAD = 256
 """Bytes of a file that the kernel looks at to tell what it is (BINPRM_BUF_SIZE)."""
 
+HEAD = 20
+"""Bytes of an ELF file that tell the machine it is for."""
+
 _MAX_HEADERS = 1 << 16
 """Bytes of program headers that the kernel accepts; here the limit of any segment read, too."""
 
@@ -109,6 +112,13 @@ class Elf:
 def is_elf(head: bytes) -> bool:
     """Tell whether `head`, the first bytes of a file, starts an ELF file."""
     return head.startswith(b"\x7fELF")
+
+
+def machine_of(head: bytes) -> int | None:
+    """Return the EM_ number in the first HEAD bytes of a file; None if it is no ELF file."""
+    if not is_elf(head) or len(head) < HEAD:
+        return None
+    return int.from_bytes(head[18:HEAD], "big" if head[5] == 2 else "little")
 
 
 def interpreter_of_script(head: bytes) -> bytes | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ _ARCHITECTURES = {
 """GOARCH by ELF e_machine, for those that Docker has; the byte order is the one it supports."""
 
 
+_VARIANTS = {"arm": "v7", "arm64": "v8"}
+"""By architecture: the variant that containerd takes where a platform names none."""
+
+
 def canonical(document: object) -> bytes:
     """Return `document` as JSON in UTF-8: keys sorted, no white space.
 
@@ -59,6 +63,29 @@ def architecture(machine: int) -> str:
             f"build for one of {', '.join(_ARCHITECTURES.values())}"
         )
     return _ARCHITECTURES[machine]
+
+
+def platform(architecture: str) -> dict[str, str]:
+    """Return the JSON members that name Linux on `architecture`, with the variant if one is due."""
+    named = {"architecture": architecture, "os": "linux"}
+    if architecture in _VARIANTS:
+        named["variant"] = _VARIANTS[architecture]
+    return named
+
+
+def architecture_of(name: str) -> str:
+    """Return the architecture of the platform `name`: ``linux/amd64``, ``linux/arm64/v8``.
+
+    InputError when images for it cannot be made here.
+    """
+    known = {f"linux/{each}": each for each in _ARCHITECTURES.values()}
+    known |= {f"linux/{each}/{variant}": each for each, variant in _VARIANTS.items()}
+    if name not in known:
+        raise InputError(
+            f"cannot build for platform {name!r}: it is not one that Docker has; write one of "
+            f"{', '.join(known)}"
+        )
+    return known[name]
 
 
 def _time(epoch: int) -> str:
@@ -91,7 +118,7 @@ class Descriptor:
             "size": self.size,
         }
         if self.architecture:
-            made["platform"] = {"architecture": self.architecture, "os": "linux"}
+            made["platform"] = platform(self.architecture)
         if self.annotations:
             made["annotations"] = dict(self.annotations)
         return made
@@ -111,8 +138,7 @@ class Config:
         step = {"created": created, "created_by": "scratch_image"}
         return canonical(
             {
-                "architecture": self.settings.architecture,
-                "os": "linux",
+                **platform(self.settings.architecture),
                 "created": created,
                 "config": self.settings.document(),
                 "rootfs": {"type": "layers", "diff_ids": [str(each) for each in self.diff_ids]},
@@ -180,12 +206,7 @@ class Image:
         )
 
     def index(self, references: Sequence[Reference]) -> Index:
-        """Return the index that names the image by each of `references`.
-
-        containerd takes the name from the first annotation, and shows an image only by its
-        canonical form; the second one is the specification's, and holds the tag as `docker save`
-        writes it.
-        """
+        """Return the index that names the image by each of `references`."""
         manifest = self.manifest.json()
         return Index(
             tuple(
@@ -194,15 +215,30 @@ class Image:
                     Digest.of(manifest),
                     len(manifest),
                     self.settings.architecture,
-                    {
-                        "io.containerd.image.name": reference.canonical,
-                        "org.opencontainers.image.ref.name": reference.tag,
-                    },
+                    _names(reference),
                 )
                 for reference in references
             )
         )
 
 
+def _names(reference: Reference) -> dict[str, str]:
+    """Return the annotations by which an archive names what it holds.
+
+    containerd takes the name from the first one, and shows an image only by its canonical form;
+    the second one is the specification's, and holds the tag as `docker save` writes it.
+    """
+    return {
+        "io.containerd.image.name": reference.canonical,
+        "org.opencontainers.image.ref.name": reference.tag,
+    }
+
+
 def _described(media_type: str, blob: bytes) -> Descriptor:
     return Descriptor(media_type, Digest.of(blob), len(blob))
+
+
+def named(index: Index, references: Sequence[Reference]) -> Index:
+    """Return the index of an OCI layout that names the image index `index` by `references`."""
+    described = _described(INDEX_TYPE, index.json())
+    return Index(tuple(replace(described, annotations=_names(each)) for each in references))

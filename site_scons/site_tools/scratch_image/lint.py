@@ -71,12 +71,15 @@ def _functions(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
     rules = [rule for rule in _RULES if rule.needs not in names]
     if libc is None or not rules:
         return
-    users = [entry.path for entry in entries if _may_call(view, entry)]
-    for rule in rules:
-        for path, function in _callers(view, users, rule):
+    for entry in entries:
+        if not rules or not _may_call(view, entry):
+            continue
+        with view.open(entry.path) as stream:
+            content = stream.read()
+        for rule, function in [*_called(rules, content)]:
+            rules.remove(rule)
             mend = rule.mend.format(show(os.path.dirname(libc)))
-            yield f"{show(path)} calls {function}, which needs {show(rule.needs)}; {mend}"
-            break
+            yield f"{show(entry.path)} calls {function}, which needs {show(rule.needs)}; {mend}"
 
 
 def _may_call(view: Overlay, entry: Entry) -> bool:
@@ -84,13 +87,13 @@ def _may_call(view: Overlay, entry: Entry) -> bool:
     return is_file and os.path.basename(entry.path) not in _LIBC and view.magic(entry.path) == "elf"
 
 
-def _callers(view: Overlay, paths: Iterable[bytes], rule: _Rule) -> Iterator[tuple[bytes, str]]:
-    for path in paths:
-        with view.open(path) as stream:
-            content = stream.read()
+def _called(rules: Iterable[_Rule], content: bytes) -> Iterator[tuple[_Rule, str]]:
+    """Yield the rules that hold for a file of that `content`, each with a function it calls."""
+    for rule in rules:
         for function in rule.functions:
             if b"\0%s\0" % function in content:
-                yield path, function.decode()
+                yield rule, function.decode()
+                break
 
 
 def _certificates(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:

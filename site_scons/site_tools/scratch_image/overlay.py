@@ -34,13 +34,14 @@ class Overlay(Root):
 
     def __init__(self, below: Root, top: bytes) -> None:
         """`top` is the project's directory, absolute."""
-        super().__init__(below.base, epoch=below.epoch)
+        super().__init__(below.base, epoch=below.epoch, own=below.own)
         self.below = below
         self.top = top
         self.looked = below.looked
         self.placed: dict[bytes, Placed] = {}
         # A list is of one moment, and asks for the same directories and links again and again.
         self._peek = functools.cache(below.peek)
+        self._trusts = functools.cache(functools.partial(super().trusts, aspect=None))
 
     def apart(self) -> Overlay:
         """Return a copy whose looks go on no step's record: for what decides over no result."""
@@ -92,9 +93,8 @@ class Overlay(Root):
     def machine(self, path: bytes) -> bytes:
         """Return where the image path `path` lies on the machine."""
         placed = self.placed.get(path)
-        if placed is not None and placed.source:
-            return self.below.machine(join(self.top, placed.source))
-        return self.below.machine(path)
+        source = join(self.top, placed.source) if placed is not None and placed.source else path
+        return self.below.machine(source)
 
     def look(self, path: bytes, aspect: Aspect) -> None:
         """Put the place where `path` lies on record; what a list made up lies nowhere."""
@@ -113,6 +113,12 @@ class Overlay(Root):
             return placed.status
         made_up = _MADE_UP_DIR if path in self._staged_dirs else None
         return self._peek(path) or made_up
+
+    def trusts(self, path: bytes, aspect: Aspect | None = Aspect.TRUST) -> bool:
+        """Tell whether the ELF file `path` looks for certificates, which is read once."""
+        if aspect is not None:
+            self.look(path, aspect)
+        return self._trusts(path)
 
     def listing(self, path: bytes) -> list[bytes]:
         """Return the sorted names in the directory `path`, placed ones included."""

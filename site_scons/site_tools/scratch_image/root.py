@@ -123,17 +123,18 @@ class Root:
         staged: Mapping[bytes, bytes] | None = None,
         epoch: int = LATEST,
         owners: Owners = _KEPT,
-        project: bytes = b"",
+        own: bytes = b"",
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to path on the machine.
 
+        `own` is a directory of the machine that is there by its own path, whatever the base has:
+        the project's, whose lists name its files.
+        `owners` tells what of the base its file system could not keep.
         No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
-        `owners` tells what of the base its file system could not keep. The directory `project` of
-        the machine is seen at its own path, whatever the base.
         """
         self.base = base
         self.owners = owners
-        self.project = project
+        self.own = own
         self.epoch = epoch
         self.looked: set[tuple[bytes, Aspect]] = set()
         self.staged: dict[bytes, bytes] = {}
@@ -144,8 +145,6 @@ class Root:
         for path in self.staged:
             for above, below in zip(parents(path), [*parents(path)[1:], path], strict=True):
                 self._staged_dirs.setdefault(above, set()).add(os.path.basename(below))
-        for above in parents(project or b"/"):
-            self._staged_dirs.setdefault(above, set())
 
     def _place(self, path: bytes) -> bytes:
         """Return where `path` lies when the links of the base above it are followed."""
@@ -159,10 +158,10 @@ class Root:
         """Return where the image path `path` lies on the machine."""
         if path in self.staged:
             return self.staged[path]
-        return path if self.base == b"/" or self._is_project(path) else self.base + path
+        return path if self.base == b"/" or self._is_own(path) else self.base + path
 
-    def _is_project(self, path: bytes) -> bool:
-        return bool(self.project) and is_under(path, self.project)
+    def _is_own(self, path: bytes) -> bool:
+        return bool(self.own) and is_under(path, self.own)
 
     def image(self, path: bytes) -> bytes:
         """Return the image path of the machine's `path`, for a base that is the machine's root."""
@@ -198,7 +197,7 @@ class Root:
             size, inode = found.st_size, (found.st_dev, found.st_ino)
             return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, found.st_ctime_ns)
         mode, uid, gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
-        if not self._is_project(path):
+        if not self._is_own(path):
             mode, uid, gid = self.owners.true(path, mode, uid, gid)
         return Status(
             kind,
@@ -274,8 +273,9 @@ class Root:
         last component is not followed. A loop of links ends as a path that does not exist.
         """
         links: list[bytes] = []
-        here = b"/"
-        todo = _split(path)
+        # The base need not have what lies above the project.
+        here = self.own if self.base != b"/" and self._is_own(path) else b"/"
+        todo = _split(path[len(here) :])
         found = self.peek(here)
         while todo:
             name = todo.pop()

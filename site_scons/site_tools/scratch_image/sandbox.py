@@ -1,17 +1,17 @@
 """A root of its own for a process: layers unpacked into a private directory, and the way in.
 
 The process gets its own mount and process namespaces and, for ordinary users, a user namespace in
-which they are root; then the directory is its root. What a container's runtime puts into every
-container is there: /proc, the usual devices, /etc/hosts and its like. The network is the
-machine's: a server can be reached from outside.
-
-The tools are util-linux's and the shell: a new root has to be made by the process itself, and a
-thread of SCons cannot do that between fork and exec.
+which they are root; then the directory is its root, and it loses the capabilities by which it
+could leave. What a container's runtime puts into every container is there: /proc, the usual
+devices, /etc/hosts and its like. The network is the machine's: a server can be reached from
+outside.
 """
 
 from __future__ import annotations
 
+import marshal
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,14 +40,20 @@ _LINKS = {
     b"/etc/mtab": b"/proc/mounts",
 }
 
-_SETUP = b"""\
-set -e
-root=$1 mount=$2
-shift 2
-"$mount" --bind /proc "$root/proc"
-for name in %b; do "$mount" --bind "/dev/$name" "$root/dev/$name"; done
-exec "$@"
-""" % b" ".join(DEVICES)
+_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 29, 31)
+"""What root may inside: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
+net_bind_service, net_raw, audit_write and setfcap of capabilities(7).
+
+Docker gives these, and two that lead out of a root that is no more than that: mknod and sys_chroot.
+"""
+
+_WRITABLE = (b"/proc/sys", b"/proc/sysrq-trigger")
+"""What of /proc root may write to without any capability, to the machine's harm."""
+
+_READ_ONLY = "remount bind ro nosuid nodev noexec"
+
+Step = tuple[str | int, ...]
+"""A function of `enter` and its arguments."""
 
 _CHECK_SECONDS = 30.0
 
@@ -58,6 +64,8 @@ class Sandbox:
 
     root: bytes
     """Where it lies on the machine, a path without links."""
+    plans: bytes
+    """A private directory beside it, for what `enter` is to do."""
 
     def outside(self) -> list[bytes]:
         """Return the words that start a command in new namespaces, still in the machine's root.
@@ -65,18 +73,39 @@ class Sandbox:
         All that the command starts ends with it, what has left its session included.
         SandboxError when a tool is missing.
         """
-        return [*_unshare(), _tool(b"sh"), b"-c", _SETUP, b"sh", self.root, _tool(b"mount")]
+        return [*_unshare(), *self._enter(b"outside", *_mounts(self.root))]
 
     def inside(self, environment: Mapping[bytes, bytes], cwd: bytes) -> list[bytes]:
         """Return the words that start a program of the unpacked root, in that root.
 
         They follow those of `outside`. The program gets `environment` and no more, starts in its
-        directory `cwd`, and gains no privileges by what it executes.
+        directory `cwd`, and neither has nor gains the privileges to leave.
         """
-        variables = [b"%b=%b" % item for item in sorted(environment.items())]
-        privileges = [_tool(b"setpriv"), b"--no-new-privs"]
-        enter = [_tool(b"unshare"), b"--root=" + self.root, b"--wd=" + cwd, b"--"]
-        return [_tool(b"env"), b"-i", *variables, *privileges, *enter]
+        variables = (os.fsdecode(b"%b=%b" % item) for item in sorted(environment.items()))
+        return self._enter(
+            b"inside",
+            ("root", os.fsdecode(self.root), os.fsdecode(cwd)),
+            ("keep", *_CAPABILITIES),
+            ("environment", *variables),
+        )
+
+    def _enter(self, name: bytes, *steps: Step) -> list[bytes]:
+        plan = join(self.plans, name)
+        with open(plan, "wb") as sink:
+            marshal.dump(steps, sink)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "enter.py")
+        return [os.fsencode(sys.executable), b"-I", b"-S", os.fsencode(script), plan]
+
+
+def _mounts(root: bytes) -> Iterator[Step]:
+    """Yield what gives `root` the kernel's trees and devices."""
+    inside = os.fsdecode(root)
+    yield "mount", "/proc", inside + "/proc", "bind"
+    for path in map(os.fsdecode, filter(os.path.exists, _WRITABLE)):
+        yield "mount", path, inside + path, "bind"
+        yield "mount", "", inside + path, _READ_ONLY
+    for name in map(os.fsdecode, DEVICES):
+        yield "mount", f"/dev/{name}", f"{inside}/dev/{name}", "bind"
 
 
 def refusal() -> str:
@@ -103,7 +132,7 @@ def _tool(name: bytes) -> bytes:
     if path is None:
         raise SandboxError(
             f"cannot give a process a root of its own: there is no {show(name)}; "
-            "apt-get install util-linux mount"
+            "apt-get install util-linux"
         )
     return path
 
@@ -125,7 +154,7 @@ def unpacked(layers: Iterable[bytes], workdir: bytes = b"/") -> Iterator[Sandbox
                 unpacking.unpack(layer.decompress(blob, layer.suffix(path)))
         with _told("image"):
             _finish(unpacking, workdir)
-        yield Sandbox(unpacking.directory)
+        yield Sandbox(unpacking.directory, directory)
     finally:
         remove(directory)
 

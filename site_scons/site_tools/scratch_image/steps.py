@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
-from .errors import ElfError, SandboxError
+from .errors import InputError, SandboxError
 from .paths import join, show
 from .root import Aspect, Root
 
 if TYPE_CHECKING:
     import re
 
-    from .closure import Closure, Row
+    from .closure import Row
     from .extras import Extra
     from .filelist import Entry, Want
     from .overlay import Overlay
@@ -129,7 +129,6 @@ class LddStep(Step):
         chosen = [*self.programs, *(path for path in self.others if _is_elf(root, path))]
         closures = [closure.closure(root, path) for path in chosen]
         for found in closures:
-            _require_native(found)
             closure.require(found)
         write(targets[0], [closure.write_ldd(closures)])
         libraries = {library.path for found in closures for library in found.libraries}
@@ -142,17 +141,6 @@ def _is_elf(root: Root, path: bytes) -> bool:
     found = root.walk(path)
     with root.open(found.real) as stream:
         return elf.is_elf(stream.read(4))
-
-
-def _require_native(found: Closure) -> None:
-    from . import elf
-
-    if not elf.runs_here(found.machine):
-        native = elf.native_machine()
-        raise ElfError(
-            f"cannot run {show(found.path)}: it is a program for {elf.machine_name(found.machine)} "
-            f"and this machine is {elf.machine_name(native)}; build it for this machine"
-        )
 
 
 @dataclass(frozen=True)
@@ -328,25 +316,65 @@ class ImageStep(Step):
     """Make an image of layers; target: the image archive."""
 
     label = "IMAGE"
+    layers: int
+    """How many of the sources are layers: the first ones, the lowest first.
+
+    Next may come the ldd text of the image's program, whose architecture is the image's; without
+    one that is this machine's.
+    """
     settings: Settings
     references: tuple[Reference, ...]
     address: str
     """Of the engine that the image is for; it is only asked whether it is there."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
-        """Write the archive of the image that has the layers `sources`, the lowest first."""
-        from . import archive, elf, engine, layer
+        """Write the archive of the image."""
+        from . import archive, engine, layer
         from .image import Image, architecture
 
-        native = replace(self.settings, architecture=architecture(elf.native_machine()))
-        made = Image(native, tuple(layer.read(path) for path in sources))
+        layers, texts = sources[: self.layers], sources[self.layers :]
+        settings = replace(self.settings, architecture=architecture(_machine(texts)))
+        made = Image(settings, tuple(layer.read(path) for path in layers))
         with replacing(targets[0]) as sink:
-            archive.write(sink, made, sources, self.references)
+            archive.write(sink, made, layers, self.references)
         told = f"{made.manifest.config.digest}"
         if engine.answers(self.address):
             return told
         shown = os.path.relpath(os.fsdecode(targets[0]))
         return f"{told}\nno engine answers at {self.address}: docker load -i {shown}"
+
+
+def _machine(texts: Sequence[bytes]) -> int:
+    """Return the EM_ number that the first of the ldd texts `texts` tells, or this machine's."""
+    from . import closure, elf
+
+    told = [closure.machine_of(_content(path)) for path in texts[:1]]
+    return next((machine for machine in told if machine is not None), elf.native_machine())
+
+
+@dataclass(frozen=True)
+class IndexStep(Step):
+    """Join images of one platform each; target: the archive of a multi-platform image."""
+
+    label = "INDEX"
+    platforms: tuple[str, ...]
+    """The architecture that each image has to have; empty where any will do."""
+    references: tuple[Reference, ...]
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Write the index of the image archives `sources`, in their order."""
+        from . import archive
+
+        images = [archive.read(path) for path in sources]
+        for image, wanted in zip(images, self.platforms, strict=bool(self.platforms)):
+            if image.architecture != wanted:
+                raise InputError(
+                    f"cannot index {show(image.path)} for {wanted}: its program is for "
+                    f"{image.architecture}; give the platform's own program and base"
+                )
+        with replacing(targets[0]) as sink:
+            digest = archive.write_index(sink, images, self.references)
+        return f"{digest} for {', '.join(image.architecture for image in images)}"
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ class _Target:
                 f"cannot trace run {run.name}: {show(program)} is no executable file; "
                 "name the program, and make it executable"
             )
+        _check_machine(run, program, root, found.real)
         # Of a link the name is kept: some programs do what their name says.
         path = root.machine(found.real) if found.real in root.staged else program
         return cls(path, show(program), _is_privileged(path, found.status))
@@ -264,6 +265,22 @@ def _pinned() -> list[bytes | str]:
 
 _FORBIDDEN = re.compile(rb"strace: .*(?:ptrace|PTRACE_).*Operation not permitted")
 _NOT_EXECUTED = re.compile(rb"strace: exec: (.+)")
+
+
+def _check_machine(run: Run, program: bytes, root: Root, real: bytes) -> None:
+    """Raise TraceError when the ELF file `real` is for other machines.
+
+    Even if an emulator is registered for it: the trace would be the emulator's.
+    """
+    with root.open(real) as stream:
+        machine = elf.machine_of(stream.read(elf.HEAD))
+    if machine is not None and not elf.runs_here(machine):
+        raise TraceError(
+            f"cannot trace run {run.name}: {show(program)} is a program for "
+            f"{elf.machine_name(machine)} and this machine is "
+            f"{elf.machine_name(elf.native_machine())}; build on such a machine, or set RUNS=[] "
+            "and list its files by extra lists"
+        )
 
 
 def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
