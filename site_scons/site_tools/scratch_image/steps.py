@@ -126,21 +126,15 @@ class LddStep(Step):
         """Write the closures; there are no sources."""
         from . import closure
 
-        chosen = [*self.programs, *(path for path in self.others if _is_elf(root, path))]
+        # Of what needs no libraries the content does not matter here.
+        needing = (path for path in self.others if root.magic(root.walk(path).real) == "elf")
+        chosen = [*self.programs, *needing]
         closures = [closure.closure(root, path) for path in chosen]
         for found in closures:
             closure.require(found)
         write(targets[0], [closure.write_ldd(closures)])
         libraries = {library.path for found in closures for library in found.libraries}
         return f"{len(libraries)} libraries of {len(chosen)} files"
-
-
-def _is_elf(root: Root, path: bytes) -> bool:
-    from . import elf
-
-    found = root.walk(path)
-    with root.open(found.real) as stream:
-        return elf.is_elf(stream.read(4))
 
 
 @dataclass(frozen=True)
