@@ -10,41 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab import NO_ENGINE, PACKAGE, Scons
-from scratch_image import layer, owners, process, sandbox, sysroot
+from lab import NO_ENGINE
+from packages import SUITE, Repository
+from scratch_image import layer, owners, process, sysroot
 from scratch_image.errors import EngineError, InputError, ScratchImageError, SysrootError
 from scratch_image.root import Aspect, Root
 from scratch_image.sysroot import Archive, EngineImage, Origin, Packages
 from tars import member, packed
 
 LOADER = member("lib64/ld-linux-x86-64.so.2")
-FORTUNE = Packages("bookworm", ("fortune-mod", "fortunes-min"))
-
-SCONSTRUCT = """\
-DefaultEnvironment(tools=[])
-env = Environment(tools=["scratch_image"], toolpath=["{tool}"], DOCKER_HOST="{engine}")
-root = env.Sysroot(
-    "build/bookworm",
-    packages="fortune-mod fortunes-min",
-    suite="bookworm",
-    lock="bookworm.lock",
-)
-env.ScratchImage(
-    "build/fortune", "/usr/games/fortune", ROOT=root, RUNS=[], EXTRA_FILES="fortune.extra"
-)
-"""
 
 
-@pytest.fixture(scope="module")
-def fortune(newest: Scons, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Build an image of fortune out of Debian packages; give the project, and what was printed."""
-    project = tmp_path_factory.mktemp("fortune")
-    text = SCONSTRUCT.format(tool=PACKAGE.parent, engine=NO_ENGINE)
-    (project / "SConstruct").write_text(text)
-    (project / "fortune.extra").write_text("/usr/share/games/fortunes\n")
-    ran = newest.run(project)
-    assert ran.returncode == 0, ran.stdout
-    return project, ran.stdout
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Repository, Packages]:
+    """Make a repository of our own; give it, and the one package that is asked of it."""
+    repository = Repository(tmp_path / "repository")
+    found = os.fsencode(repository.tools) + b":" + process.SEARCH_PATH
+    monkeypatch.setattr(process, "SEARCH_PATH", found)
+    lock = os.fsencode(tmp_path / "x.lock")
+    return repository, Packages(SUITE, ("hello",), repository.mirror, lock)
 
 
 @pytest.fixture
@@ -280,47 +264,47 @@ def test_image_that_the_engine_does_not_have(engine: str, tree: bytes) -> None:
 # Packages
 
 
-def test_fortune_of_packages_is_a_small_image_that_runs(fortune: tuple[Path, str]) -> None:
-    project, _ = fortune
-    tar = project / "build/fortune.tar"
-
-    assert tar.stat().st_size < 4.3e6
-    with sandbox.unpacked([os.fsencode(tar)]) as box:
-        command = [*box.outside(), *box.inside({}, b"/"), b"/usr/games/fortune"]
-        assert len(process.run(command, timeout=10).check().stdout) > 10
-
-
-def test_null_build_does_not_scan_the_tree(fortune: tuple[Path, str], newest: Scons) -> None:
-    project, _ = fortune
-    log = project / "log"
-
-    ran = subprocess.run(
-        ["strace", "-f", "-o", log, "-e", "trace=%file", *newest.command(), "build"],
-        cwd=project, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-
-    assert "is up to date" in ran.stdout
-    assert log.read_text().count("bookworm.root/") < 300
-
-
-def test_locked_packages_give_the_same_tree(fortune: tuple[Path, str], tree: bytes) -> None:
-    project, _ = fortune
-    lock = os.fsencode(project / "bookworm.lock")
-    before = (project / "bookworm.lock").read_bytes()
+def test_locked_packages_give_the_same_tree(
+    small: tuple[Repository, Packages], tmp_path: Path, tree: bytes
+) -> None:
+    repository, packages = small
     root = Root()
+    first = make(packages, tree, root=root)
+    repository.publish("hello", "2.0", {"usr/share/hello": "newer"})
 
-    made = make(replace(FORTUNE, lock=lock, epoch=1793491200), tree, root=root)
+    again = make(packages, tree)
+    newer = make(replace(packages, lock=b""), tree)
 
-    assert f"content {made.content}\n" in (project / "build/bookworm.sysroot").read_text()
-    assert made.files[lock] == before
-    assert (lock, Aspect.CONTENT) in root.looked
-    assert b"\nlibc6=2.36-" in before
+    assert again == first
+    assert newer.content != first.content
+    assert (packages.lock, Aspect.CONTENT) in root.looked
+    assert (tmp_path / "x.lock").read_text() == (
+        f"# scratch_image lock 1\nsuite small\nmirror {repository.mirror}\nasked hello\n"
+        "hello=1.0\nsystem=1\n"
+    )
 
 
-HEAD = (
-    "# scratch_image lock 1\nsuite bookworm\nmirror http://deb.debian.org/debian\n"
-    "asked fortune-mod fortunes-min\n"
-)
+def test_lock_that_resolves_no_longer(
+    small: tuple[Repository, Packages], tmp_path: Path, tree: bytes
+) -> None:
+    repository, packages = small
+    first = make(packages, tree)
+    repository.publish("hello", "2.0", {"usr/share/hello": "newer"})
+    repository.withdraw("hello", "1.0")
+
+    with pytest.raises(SysrootError) as error:
+        make(packages, tree)
+
+    lock = tmp_path / "x.lock"
+    assert str(error.value) == (
+        "cannot make sysroot of packages hello of small: Version '1.0' for 'hello' was not found; "
+        f"delete {lock} to lock anew, or name a mirror that has these versions"
+    )
+    assert lock.read_bytes() == first.files[packages.lock]
+    assert Path(os.fsdecode(tree), "usr/share/hello").read_text() == "hello\n"
+
+
+HEAD = "# scratch_image lock 1\nsuite small\nmirror {mirror}\nasked hello\n"
 
 
 @pytest.mark.parametrize(
@@ -328,43 +312,44 @@ HEAD = (
     [
         pytest.param("", "cannot read lock {lock}: it is not one; ", id="empty"),
         pytest.param(HEAD + "dash\n", "cannot read lock {lock}: it is not one; ", id="no version"),
-        pytest.param(HEAD.replace("bookworm", "trixie") + "dash=1\n",
-                     "cannot use lock {lock}: it is of packages fortune-mod fortunes-min of trixie "
-                     "from http://deb.debian.org/debian; ", id="other suite"),
-        pytest.param(HEAD.replace(" fortunes-min", "") + "dash=1\n",
-                     "cannot use lock {lock}: it is of packages fortune-mod of bookworm "
-                     "from http://deb.debian.org/debian; ", id="other packages"),
-        pytest.param(HEAD + "dash=99\n",
-                     "cannot make sysroot of packages fortune-mod fortunes-min of bookworm: "
-                     "Version '99' for 'dash' was not found; ", id="no such version"),
+        pytest.param(HEAD.replace("small", "trixie") + "dash=1\n",
+                     "cannot use lock {lock}: it is of packages hello of trixie from {mirror}; ",
+                     id="other suite"),
+        pytest.param(HEAD.replace("asked", "asked more") + "dash=1\n",
+                     "cannot use lock {lock}: it is of packages more hello of small from {mirror}; ",
+                     id="other packages"),
     ],
 )  # fmt: skip
-def test_lock_that_cannot_be_used(tmp_path: Path, tree: bytes, text: str, message: str) -> None:
+def test_lock_that_cannot_be_used(
+    small: tuple[Repository, Packages], tmp_path: Path, tree: bytes, text: str, message: str
+) -> None:
+    repository, packages = small
     lock = tmp_path / "x.lock"
+    text = text.format(mirror=repository.mirror)
     lock.write_text(text)
 
     with pytest.raises(ScratchImageError) as error:
-        make(replace(FORTUNE, lock=os.fsencode(lock)), tree)
+        make(packages, tree)
 
-    assert str(error.value).startswith(message.format(lock=lock))
+    assert str(error.value).startswith(message.format(lock=lock, mirror=repository.mirror))
     assert "; delete " in str(error.value)
     assert lock.read_text() == text
 
 
-def test_lock_that_is_not_what_was_installed(fortune: tuple[Path, str], tmp_path: Path) -> None:
-    project, _ = fortune
+def test_lock_that_is_not_what_was_installed(
+    small: tuple[Repository, Packages], tmp_path: Path, tree: bytes
+) -> None:
+    _, packages = small
+    make(packages, tree)
     lock = tmp_path / "x.lock"
-    lock.write_text((project / "bookworm.lock").read_text() + "zz=1\n")
+    lock.write_text(lock.read_text() + "zz=1\n")
 
     with pytest.raises(SysrootError) as error:
-        replace(FORTUNE, lock=os.fsencode(lock)).settle(
-            os.fsencode(project / "build/bookworm.root")
-        )
+        packages.settle(tree)
 
     assert str(error.value) == (
-        "cannot make sysroot of packages fortune-mod fortunes-min of bookworm: zz=1 is only in the "
-        f"lock, or only installed; delete {lock} to lock anew, or name a mirror that has these "
-        "versions"
+        "cannot make sysroot of packages hello of small: zz=1 is only in the lock, or only "
+        f"installed; delete {lock} to lock anew, or name a mirror that has these versions"
     )
 
 
@@ -421,7 +406,7 @@ def test_missing_tool_is_named(
     monkeypatch.setattr(process, "SEARCH_PATH", os.fsencode(tmp_path))
 
     with pytest.raises(SysrootError) as error:
-        make(FORTUNE, tree)
+        make(Packages("bookworm", ("dash",)), tree)
 
     assert str(error.value) == (
         "cannot make sysroot of packages: there is no mmdebstrap; apt-get install mmdebstrap"
@@ -432,4 +417,4 @@ def test_packages_that_take_too_long(monkeypatch: pytest.MonkeyPatch, tree: byte
     monkeypatch.setattr(sysroot, "_SECONDS", 0.05)
 
     with pytest.raises(SysrootError, match="it did not end in time"):
-        make(FORTUNE, tree)
+        make(Packages("bookworm", ("dash",)), tree)
