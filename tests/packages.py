@@ -98,10 +98,13 @@ def _copy_programs(tree: Path) -> None:
 
 
 def _copy(path: str, tree: Path) -> None:
-    """Copy the file `path` to where it lies when the links of `tree` are followed."""
-    made = tree / path[1:]
-    made.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, made)
+    """Copy the file `path`, and the link that it may be."""
+    real = os.path.realpath(path)
+    for name in (real, path):
+        (tree / name[1:]).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(real, tree / real[1:])
+    if not (tree / path[1:]).exists():
+        (tree / path[1:]).symlink_to(real)
 
 
 def _quietly(*command: str | Path) -> str:

@@ -315,6 +315,21 @@ def test_source_that_cannot_be_read(project: Project) -> None:
         pytest.param("env.ScratchImage('x', {'usr/bin/x': 'x'})",
                      "SConstruct:3: cannot stage 'usr/bin/x': it is not a plain absolute path; "
                      "write the path that the file will have in the image", id="relative stage"),
+        pytest.param("env.ScratchImage('x', {'/srv/../x': 'x'})",
+                     "SConstruct:3: cannot stage '/srv/../x': it is not a plain absolute path; ",
+                     id="stage with dots"),
+        pytest.param("env.ScratchImage('x', {'//x': 'x'})",
+                     "SConstruct:3: cannot stage '//x': it is not a plain absolute path; ",
+                     id="stage with two slashes"),
+        pytest.param("env.ScratchImage('x', {'/': 'x'})",
+                     "SConstruct:3: cannot stage '/': it is not a plain absolute path; ",
+                     id="stage as the root"),
+        pytest.param("env.ScratchImage('x', {'/x': env.Dir('d')})",
+                     "SConstruct:3: cannot stage '/x': d is a directory; stage its files",
+                     id="stage of a directory"),
+        pytest.param("env.ScratchImage('x', {})",
+                     "SConstruct:3: cannot make an image of nothing: no file is staged; "
+                     "stage the program", id="nothing staged"),
         pytest.param("from scratch_image import Run\n"
                      "env.ScratchImage('x', '/bin/true', RUNS=[Run(name='a'), Run(name='a')])",
                      "SConstruct:4: cannot tell runs apart: two have one name; ", id="run names"),
@@ -784,6 +799,20 @@ def test_traces_by_hand_are_of_the_sysroot(project: Project, base: Path) -> None
     listed = (project.directory / "hello.files").read_text()
     assert "/opt/data run:hand\n" in listed
     assert " /lib64/libc.so.6 " in listed
+
+
+def test_directory_that_appears_where_a_file_is_staged(project: Project, base: Path) -> None:
+    lines = _image(project, "directory='base'").replace("'/opt/hello'", "{'/opt/x': 'base/opt/hello'}")
+    project.run(lines)
+    (base / "opt/x").mkdir()
+
+    output = project.run(lines, status=2)
+
+    assert _mistake(output) == (
+        "scons: *** [build/hello.ldd] cannot stage /opt/x: there is a directory; stage it elsewhere"
+    )
+    (base / "opt/x").rmdir()
+    assert _steps(project.run(lines)) == ["LDD", "LIST", "TAR"]
 
 
 SYSROOTS = [

@@ -158,6 +158,8 @@ _SUFFIXES = (
     ".sysroot",
 )
 
+_PLAIN = re.compile(rb"/[^/\0][^\0]*")
+
 _tags: dict[str, tuple[str, str]] = {}
 """The target that gives each tag to its image, and the place that declares it."""
 
@@ -772,12 +774,18 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
                 "or set it"
             )
     staged = {os.fsencode(path): env.arg2nodes(node, env.File)[0] for path, node in program.items()}
-    for path in staged:
-        if path[:1] != b"/" or os.path.normpath(path) != path:
+    for path, node in staged.items():
+        if not _PLAIN.fullmatch(path) or os.path.normpath(path) != path:
             raise InputError(
                 f"cannot stage {os.fsdecode(path)!r}: it is not a plain absolute path; "
                 "write the path that the file will have in the image"
             )
+        if isinstance(node, SCons.Node.FS.Dir):
+            raise InputError(
+                f"cannot stage {os.fsdecode(path)!r}: {node} is a directory; stage its files"
+            )
+    if not staged:
+        raise InputError("cannot make an image of nothing: no file is staged; stage the program")
     return staged, [next(iter(staged.values()))]
 
 

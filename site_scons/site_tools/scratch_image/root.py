@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import BinaryIO
 
-from .errors import ListError
+from .errors import InputError, ListError
 from .owners import Owners
 from .paths import is_under, join, parents, show
 
@@ -131,6 +131,7 @@ class Root:
         the project's, whose lists name its files.
         `owners` tells what of the base its file system could not keep.
         No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
+        InputError when a file cannot be staged where it is to lie.
         """
         self.base = base
         self.owners = owners
@@ -139,12 +140,32 @@ class Root:
         self.looked: set[tuple[bytes, Aspect]] = set()
         self.staged: dict[bytes, bytes] = {}
         self._staged_dirs: dict[bytes, set[bytes]] = {}
-        # A path staged below a link of the base (/bin/hello) lies where the link leads.
-        self.staged = {self._place(path): machine for path, machine in (staged or {}).items()}
+        for path, machine in (staged or {}).items():
+            self._stage(path, machine)
         self._image = {machine: image for image, machine in self.staged.items()}
-        for path in self.staged:
-            for above, below in zip(parents(path), [*parents(path)[1:], path], strict=True):
-                self._staged_dirs.setdefault(above, set()).add(os.path.basename(below))
+
+    def _stage(self, path: bytes, machine: bytes) -> None:
+        # A path staged below a link of the base (/bin/hello) lies where the link leads.
+        place = self._place(path)
+        if cause := self._taken(place):
+            raise InputError(f"cannot stage {show(path)}: {cause}; stage it elsewhere")
+        self.staged[place] = machine
+        for above, below in zip(parents(place), [*parents(place)[1:], place], strict=True):
+            self._staged_dirs.setdefault(above, set()).add(os.path.basename(below))
+
+    def _taken(self, place: bytes) -> str:
+        """Return why no file can be staged at `place`; nothing when one can."""
+        for above in parents(place):
+            status = self.peek(above)
+            if status is not None and status.kind is not Kind.DIR:
+                return f"{show(above)} is no directory"
+        if place in self.staged:
+            return f"another file is staged at {show(place)}"
+        # Off the record: it is looked at whenever a root is made.
+        looked = set(self.looked)
+        status = self.walk(place).status
+        self.looked = looked
+        return "there is a directory" if status and status.kind is Kind.DIR else ""
 
     def _place(self, path: bytes) -> bytes:
         """Return where `path` lies when the links of the base above it are followed."""
