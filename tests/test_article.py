@@ -99,7 +99,7 @@ def test_image_of_an_engines_image_is_the_same(
         pytest.skip("no engine: dockerd needs root")
     tar, docker = tmp_path / "debian.tar", ["docker", "-H", engine]
     subprocess.run(["tar", "-cf", tar, "-C", project / "build/debian.root", "."], check=True)
-    imported = [*docker, "import", tar, "example/debian:1"]
+    imported = [*docker, "import", str(tar), "example/debian:1"]
     subprocess.run(imported, check=True, capture_output=True)
 
     output = _build(tmp_path / "other", newest, IMAGE, engine)

@@ -802,7 +802,9 @@ def test_traces_by_hand_are_of_the_sysroot(project: Project, base: Path) -> None
 
 
 def test_directory_that_appears_where_a_file_is_staged(project: Project, base: Path) -> None:
-    lines = _image(project, "directory='base'").replace("'/opt/hello'", "{'/opt/x': 'base/opt/hello'}")
+    lines = _image(project, "directory='base'").replace(
+        "'/opt/hello'", "{'/opt/x': 'base/opt/hello'}"
+    )
     project.run(lines)
     (base / "opt/x").mkdir()
 
@@ -812,7 +814,7 @@ def test_directory_that_appears_where_a_file_is_staged(project: Project, base: P
         "scons: *** [build/hello.ldd] cannot stage /opt/x: there is a directory; stage it elsewhere"
     )
     (base / "opt/x").rmdir()
-    assert _steps(project.run(lines)) == ["LDD", "LIST", "TAR"]
+    assert "is up to date" in project.run(lines)
 
 
 SYSROOTS = [

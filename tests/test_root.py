@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scratch_image.errors import ListError
+from scratch_image.errors import InputError, ListError
 from scratch_image.owners import Owners
 from scratch_image.root import Aspect, Kind, Root
 
@@ -92,6 +92,37 @@ def test_staged_file_lies_at_its_image_path(base: bytes, tmp_path: Path) -> None
     assert root.listing(b"/usr/lib") == [b"app", b"libx.so.1", b"libx.so.1.0"]
     with root.open(walk.real) as stream:
         assert stream.read() == b"program"
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        pytest.param([b"/usr/lib"], "/usr/lib: there is a directory", id="directory"),
+        pytest.param([b"/lib"], "/lib: there is a directory", id="link to a directory"),
+        pytest.param([b"/abs/a/x"], "/abs/a/x: /usr/lib/libx.so.1.0 is no directory",
+                     id="below a file"),
+        pytest.param([b"/dangling/x"], "/dangling/x: /dangling is no directory",
+                     id="below a link that leads nowhere"),
+        pytest.param([b"/x", b"/x/y"], "/x/y: /x is no directory", id="below another one"),
+        pytest.param([b"/x/y", b"/x"], "/x: there is a directory", id="above another one"),
+        pytest.param([b"/lib/x", b"/usr/lib/x"], "/usr/lib/x: another file is staged at /usr/lib/x",
+                     id="twice"),
+    ],
+)  # fmt: skip
+def test_staged_file_that_has_no_place(base: bytes, paths: list[bytes], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        Root(base, dict.fromkeys(paths, base + b"/usr/lib/libx.so.1.0"))
+
+    assert str(error.value) == f"cannot stage {message}; stage it elsewhere"
+
+
+@pytest.mark.parametrize("path", [b"/usr/lib/libx.so.1.0", b"/abs", b"/dangling", b"/a/b"])
+def test_staged_file_takes_the_place_of_a_file_or_a_link_to_one(base: bytes, path: bytes) -> None:
+    root = Root(base, {path: base + b"/usr/lib/libx.so.1.0"})
+
+    assert root.staged == {path: base + b"/usr/lib/libx.so.1.0"}
+    # What is staged elsewhere is in no step's record.
+    assert (path, Aspect.STAT) not in root.looked
 
 
 def test_directory_that_only_staged_files_need_is_made_up(base: bytes, tmp_path: Path) -> None:

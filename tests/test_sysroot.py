@@ -162,6 +162,25 @@ def test_hostile_archive_is_refused_and_writes_nothing_outside(
     assert sorted(os.listdir(tree)) == [b"before", b"lib64"]
 
 
+@pytest.mark.parametrize(
+    ("members", "cause"),
+    [
+        pytest.param([], "it is empty", id="empty"),
+        pytest.param([member("etc/x")], "it has no loader, as /lib64/ld-linux-x86-64.so.2",
+                     id="no loader"),
+    ],
+)  # fmt: skip
+def test_archive_in_which_nothing_runs(
+    tmp_path: Path, tree: bytes, members: list[bytes], cause: str
+) -> None:
+    with pytest.raises(SysrootError) as error:
+        make(Archive("rootfs.tar"), tree, packed(tmp_path, *members))
+
+    assert str(error.value) == (
+        f"cannot use sysroot of archive rootfs.tar: {cause}; give it the C library, as by libc6"
+    )
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
 def test_full_disk_leaves_nothing(tmp_path: Path) -> None:
     archive = packed(tmp_path, LOADER, *(member(f"{at}/" + "x" * 200) for at in range(300)))
@@ -208,10 +227,10 @@ def test_directory_in_which_nothing_runs(
     spoil(tmp_path / "root")
 
     with pytest.raises(SysrootError) as error:
-        sysroot.check(os.fsencode(tmp_path / "root"))
+        sysroot.check(os.fsencode(tmp_path / "root"), "base")
 
     assert str(error.value) == (
-        f"cannot use sysroot {tmp_path}/root: {cause}; give it the C library, as by libc6"
+        f"cannot use sysroot base: {cause}; give it the C library, as by libc6"
     )
 
 
@@ -221,7 +240,7 @@ def test_loader_behind_links_of_the_tree_is_found(tmp_path: Path) -> None:
     (tmp_path / "usr/lib/ld-musl-aarch64.so.1").symlink_to("/usr/lib/musl/libc.so")
     (tmp_path / "lib").symlink_to("usr/lib")
 
-    sysroot.check(os.fsencode(tmp_path))
+    sysroot.check(os.fsencode(tmp_path), "base")
 
 
 # Images

@@ -69,7 +69,7 @@ class SysrootStep(Step):
         from . import sysroot
 
         if self.origin is None:
-            sysroot.check(self.tree)
+            sysroot.check(self.tree, show(self.tree))
             told = self.shown
             write(targets[0], [_witness(f"directory {self.shown}")])
         else:

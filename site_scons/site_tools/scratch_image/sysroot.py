@@ -259,8 +259,11 @@ class Made:
     """Files that belong to it, with their text."""
 
 
-def check(directory: bytes) -> None:
-    """Raise SysrootError when no program can run in the tree `directory`, for want of a loader."""
+def check(directory: bytes, named: str) -> None:
+    """Raise SysrootError when no program can run in the tree `directory`, for want of a loader.
+
+    The message calls the tree `named`.
+    """
     root = Root(directory)
     try:
         cause = "" if os.listdir(directory) else "it is empty"
@@ -270,7 +273,7 @@ def check(directory: bytes) -> None:
         cause = "it has no loader, as /lib64/ld-linux-x86-64.so.2"
     if cause:
         raise SysrootError(
-            f"cannot use sysroot {show(directory)}: {cause}; give it the C library, as by libc6"
+            f"cannot use sysroot {named}: {cause}; give it the C library, as by libc6"
         )
 
 
@@ -297,7 +300,7 @@ def unpacked(origin: Origin, tree: bytes, root: Root, sources: Sequence[bytes]) 
     try:
         unpacking = Unpacking(join(work, b"tree"), whole_system=True)
         _fill(unpacking, origin, root, sources, work)
-        check(unpacking.directory)
+        check(unpacking.directory, f"of {origin}")
         lost = owners.differing(unpacking.directory, unpacking.wanted)
         listing = list(unpacking.listing())
         files = {owners_file(tree): lost.text(), **origin.settle(unpacking.directory)}
