@@ -21,6 +21,17 @@ _start: adr x0, text
 text:   .asciz "hello"
 """
 
+STARTER = """
+.globl _start
+_start: adr x0, name
+        mov x1, 0
+        mov x2, 0
+        bl execve
+        mov w0, 0
+        bl exit
+name:   .asciz "/usr/bin/hello"
+"""
+
 
 def make_base(base: Path) -> Path:
     """Fill the directory `base` with a program, its loader and library, and a data file."""
@@ -34,10 +45,19 @@ def make_base(base: Path) -> Path:
 
 
 def make_hello(made: Path) -> Path:
-    """Make the program `made`."""
+    """Make the program `made`, which says hello."""
+    return _make(HELLO, made)
+
+
+def make_starter(made: Path) -> Path:
+    """Make the program `made`, which becomes /usr/bin/hello if it can."""
+    return _make(STARTER, made)
+
+
+def _make(source: str, made: Path) -> Path:
     assembled = made.with_suffix(".o")
     command = ["aarch64-linux-gnu-as", "-o", str(assembled), "-"]
-    subprocess.run(command, input=HELLO, text=True, check=True)
+    subprocess.run(command, input=source, text=True, check=True)
     inputs = (str(assembled), str(LIBRARIES / "libc.so.6"))
     command = ["aarch64-linux-gnu-ld", "-o", str(made), "-dynamic-linker", LOADER, *inputs]
     subprocess.run(command, check=True)

@@ -13,6 +13,13 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "site_scons/site_tools/scratch_image"
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 
+WITHOUT_NAMESPACES = (
+    *("unshare", "--user", "--map-root-user", "sh", "-c"),
+    'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-sys_admin "$@"',
+    "sh",
+)
+"""Words that start a command which can give no process a root of its own."""
+
 _STEP = re.compile(r"^(TRACE|LDD|LIST|TAR|IMAGE|INDEX|LOAD|TEST) +\S+(?: \((\w+)\))?", re.MULTILINE)
 
 

@@ -18,7 +18,10 @@ ORDER = [
         "overlay",
         "process",
         "run",
+        "probe",
         "performance",
+        "enter",
+        "sandbox",
         "strace",
         "elf",
     ),
@@ -39,7 +42,7 @@ ORDER = [
         "engine",
         "state",
     ),
-    *("enter", "unpacking", "sandbox", "tester", "sysroot"),
+    *("unpacking", "tester", "sysroot"),
     *("steps", "footprint", "builders", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""

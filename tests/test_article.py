@@ -6,12 +6,15 @@ Nothing of it has to be on the machine. The Debian is made of packages, or is an
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import elftools
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
-from scratch_image import process, sandbox
+from scratch_image import process, unpacking
 
 HEAD = """\
 DefaultEnvironment(tools=[])
@@ -31,15 +34,11 @@ IMAGE = """\
 debian = env.Sysroot("build/debian", image="example/debian:1")
 """
 
-RUNS = "[]"
-"""Nothing is traced in a sysroot."""
-
-TAIL = f"""\
+TAIL = """\
 env.ScratchImage(
     "build/fortune",
     "/usr/games/fortune",
     ROOT=debian,
-    RUNS={RUNS},
     EXTRA_FILES="fortune.extra",
     IMAGE_TAG="example/fortune:1",
 )
@@ -59,7 +58,7 @@ def _build(directory: Path, scons: Scons, base: str, engine: str = NO_ENGINE, *t
 
 def _prints(tar: Path) -> bytes:
     """Return what fortune prints with nothing but what the layer `tar` holds."""
-    with sandbox.unpacked([os.fsencode(tar)]) as box:
+    with unpacking.unpacked([os.fsencode(tar)]) as box:
         command = [*box.outside(), *box.inside({}, b"/"), b"/usr/games/fortune"]
         return process.run(command, timeout=10).check().stdout
 
@@ -111,3 +110,60 @@ def test_image_of_an_engines_image_is_the_same(
     ran = [*docker, "run", "--rm", "--network=none", "example/fortune:1"]
     assert len(subprocess.run(ran, capture_output=True, check=True).stdout) > 10
     assert "is up to date" in _build(tmp_path / "other", newest, IMAGE, engine)
+
+
+# Other hosts
+
+HOST = "python3,strace,mmdebstrap"
+"""What a machine needs to build such an image."""
+
+
+@pytest.fixture(scope="module")
+def trixie(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the root of a machine with Debian 13."""
+    if os.geteuid() != 0:
+        pytest.skip("a machine's root is made and entered by root")
+    root = tmp_path_factory.mktemp("machine") / "trixie"
+    words = ["--variant=minbase", f"--include={HOST}", "--mode=root", "trixie", str(root)]
+    mirror = "http://deb.debian.org/debian"
+    made = subprocess.run(["mmdebstrap", *words, mirror], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    yield root
+    shutil.rmtree(root)
+
+
+BUILD = """
+set -eu
+mount --bind {root} {root}
+mount -t proc proc {root}/proc
+for name in null zero full random urandom; do mount --bind /dev/$name {root}/dev/$name; done
+mkdir -p {root}/ours {root}/others
+mount --bind {ours} {root}/ours
+mount --bind {others} {root}/others
+cp /etc/resolv.conf {root}/etc/resolv.conf
+exec chroot {root} env -C /project PYTHONPATH=/others PATH=/usr/sbin:/usr/bin python3 -B -m SCons -Q
+"""
+
+
+def test_another_host_builds_the_same_image(project: Path, trixie: Path) -> None:
+    (trixie / "project").mkdir()
+    for name in ("fortune.extra", "bookworm.lock"):
+        shutil.copy(project / name, trixie / "project")
+    head = HEAD.format(tool="/ours", engine=NO_ENGINE)
+    (trixie / "project/SConstruct").write_text(head + PACKAGES + TAIL)
+    others = Path(elftools.__file__).parents[1]
+    script = BUILD.format(root=trixie, ours=PACKAGE.parent, others=others)
+
+    ran = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "trace: " not in ran.stdout
+    version = (trixie / "etc/debian_version").read_text()
+    assert version.startswith("13") != Path("/etc/debian_version").read_text().startswith("13")
+    for name in ("debian.sysroot", "fortune.trace", "fortune.files", "fortune.oci.tar"):
+        made, other = project / "build" / name, trixie / "project/build" / name
+        assert made.read_bytes() == other.read_bytes(), name

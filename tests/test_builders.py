@@ -13,7 +13,7 @@ from pathlib import Path
 
 import arm64
 import pytest
-from lab import NO_ENGINE, PACKAGE, Lab, Scons
+from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES, Lab, Scons
 
 HEAD = """\
 DefaultEnvironment(tools=[])
@@ -60,7 +60,6 @@ def _mistake(output: str) -> str:
 PLATFORMS = """
 base = env.Sysroot("out/base", directory="base")
 env["IMAGE_PLATFORMS"] = {{"linux/arm64": base, "linux/amd64": "/"}}
-env["RUNS"] = []
 env.ScratchImage("out/x", {program}, EXTRA_FILES="x.extra", IMAGE_TAG="example/x:1")
 """
 
@@ -103,6 +102,7 @@ def test_one_description_gives_an_index_of_two_platforms(project: Project) -> No
     again = project.run(sconstruct)
     steps = [line.split()[:2] for line in again.splitlines() if re.match("[A-Z]+ ", line)]
     assert steps == [
+        ["TRACE", "x.arm64"],
         ["LDD", "x.arm64"],
         ["LIST", "x.arm64"],
         ["TAR", "x.arm64"],
@@ -117,6 +117,9 @@ def test_one_description_gives_an_index_of_two_platforms(project: Project) -> No
 
 
 MISTAKEN_PLATFORMS = [
+    pytest.param("env.Strace('x', '/bin/true', TRACE_ROOT='chroot')",
+                 "cannot use TRACE_ROOT 'chroot': there is no such root; use auto, private or plain",
+                 id="view"),
     pytest.param("env.ScratchImage('x', '/bin/true', IMAGE_PLATFORMS={'arm64': '/'})",
                  "cannot build for platform 'arm64': it is not one that Docker has; ", id="unknown"),
     pytest.param("env.ScratchImage('x', '/bin/true', IMAGE_PLATFORMS="
@@ -858,8 +861,81 @@ def test_sysroot_that_cannot_be_made(project: Project, arguments: str, message: 
     assert os.listdir(project.directory / "build") == []
 
 
-def test_runs_are_not_traced_in_a_sysroot(project: Project, base: Path) -> None:
-    lines = _image(project, f"directory='{base}'").replace("RUNS=[]", "RUNS=['hello']")
+# Where runs happen
+
+VIEW = """
+env.ScratchImage("x", "/bin/sh", RUNS=[["sh", "-c", "echo x > {made}"], "sh -c true"], {view})
+"""
+
+
+def test_run_changes_nothing_of_the_machine_unless_it_is_to(project: Project) -> None:
+    made = project.directory / "made"
+
+    for view in ("", "TRACE_ROOT='private'"):
+        project.run(VIEW.format(made=made, view=view), "x.1.strace")
+        assert not made.exists()
+    output = project.run(VIEW.format(made=made, view="TRACE_ROOT='plain'"), "x.1.strace")
+    assert made.exists()
+    assert "trace: " not in output
+
+
+def _refused(project: Project, sconstruct: str, *targets: str) -> str:
+    """Return what SCons prints where no process gets a root of its own."""
+    (project.directory / "SConstruct").write_text(project.head + sconstruct)
+    ran = subprocess.run(
+        [*WITHOUT_NAMESPACES, *project.scons.command(), "-j2", "-Q", *targets],
+        cwd=project.directory,
+        env={**os.environ, "PYTHONPATH": project.scons.path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return ran.stdout
+
+
+REFUSAL = (
+    "cannot give a process a root of its own: unshare: unshare failed: No space left on device; "
+)
+
+
+def test_refused_private_root_is_told_once(project: Project) -> None:
+    made = project.directory / "made"
+
+    lines = _refused(
+        project, VIEW.format(made=made, view=""), "x.1.strace", "x.2.strace"
+    ).splitlines()
+
+    assert made.exists()
+    [told] = [line for line in lines if line.startswith("trace: ")]
+    assert told.startswith(f"trace: runs see and change the machine's own files: {REFUSAL}")
+    assert told.endswith(", or set TRACE_ROOT=plain")
+    assert len(lines) == 3
+
+
+def test_refused_private_root_is_an_error_where_it_has_to_be(project: Project) -> None:
+    made = project.directory / "made"
+
+    sconstruct = VIEW.format(made=made, view="TRACE_ROOT='private'")
+    line = _mistake(_refused(project, sconstruct, "x.1.strace"))
+
+    assert not made.exists()
+    assert line.startswith(f"scons: *** [x.1.strace] {REFUSAL}")
+    assert line.endswith(", or set TRACE_ROOT=plain")
+
+
+def test_sysroot_needs_private_roots(project: Project, base: Path) -> None:
+    lines = _image(project, f"directory='{base}'").replace("RUNS=[]", "RUNS=['hello', 'hello']")
+
+    line = _mistake(_refused(project, lines, "build/hello.1.strace"))
+
+    assert line.startswith(f"scons: *** [build/hello.1.strace] {REFUSAL}")
+    assert line.endswith(", or set RUNS=[] and list the files of the sysroot")
+
+
+def test_plain_runs_are_not_traced_in_a_sysroot(project: Project, base: Path) -> None:
+    lines = _image(project, f"directory='{base}'").replace(
+        "RUNS=[]", "RUNS=['hello'], TRACE_ROOT='plain'"
+    )
 
     assert f"its root is {base}" in _mistake(project.run(lines, status=2))
 

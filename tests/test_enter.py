@@ -34,7 +34,7 @@ def test_command_has_the_environment_of_the_plan(tmp_path: Path) -> None:
     ("steps", "command", "told"),
     [
         pytest.param([], "/none", "enter: /none: No such file or directory\n", id="command"),
-        pytest.param([["mount", "/none", "/proc/none", "bind"]], "/bin/true",
+        pytest.param([["mount", "/none", "/proc/none", "", "bind", ""]], "/bin/true",
                      "enter: /proc/none: ", id="mount"),
         pytest.param([["root", "/none", "/"]], "/bin/true",
                      "enter: /none: No such file or directory\n", id="root"),

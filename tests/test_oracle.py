@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from programs import make_odd, settle_clock, traced
+from programs import WORKLOADS, make_odd, make_workplace, settle_clock, traced
 from scratch_image.paths import show
 from scratch_image.tracer import VOLATILE, Trace
 
@@ -62,34 +62,9 @@ def is_file(path: bytes) -> bool:
     return os.path.exists(path) and not path.startswith(tuple(tree + b"/" for tree in VOLATILE))
 
 
-WORKLOADS = {
-    "compile": "gcc -o d/program d/program.c",
-    "python": "python3 -c 'import json, ssl, sqlite3, ctypes, unittest'",
-    "pipes": "cat d/*.txt | sed s/a/b/ | sort -u | { read x; echo $x > d/out; }",
-    "git": "git init -q d/new && cd d/new && git add . && git status",
-    "perl": "perl -MJSON::PP -MPOSIX -e 'print encode_json([strftime(q(%c), localtime)])'",
-    "find": "find /usr/lib/python3 /etc/ssl -name '*.py' -newer /etc/passwd",
-    "bash": "bash -O globstar -c 'for f in d/**; do read -r x < <(head -c1 $f); done 2>&-; :'",
-    "awk": "awk 'FNR == 1 { print FILENAME }' d/*.txt",
-    "tar": "tar cf d/x.tar d/real && tar xf d/x.tar -C d/sub",
-    "scripts": "PATH=$PWD/bin:$PATH outer",
-    "lookups": "getent passwd root; getent hosts localhost; iconv -f SJIS -t UTF-8 d/b.txt",
-}
-
-
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_workloads(name: str, fanotify: str, site: Path) -> None:
-    (site / "d/program.c").write_text(
-        "#include <stdio.h>\nint main(void) { return puts(__FILE__) < 0; }\n"
-    )
-    (site / "bin").mkdir()
-    for script, text in (
-        ("outer", f"#!{site}/bin/inner\n"),
-        ("inner", "#!/usr/bin/env sh\nexit 0\n"),
-    ):
-        (site / "bin" / script).write_text(text)
-        (site / "bin" / script).chmod(0o755)
-    settle_clock()
+    make_workplace(site)
     with watched(fanotify) as opened:
         trace = traced(b"/bin/sh", "-c", WORKLOADS[name])
         assert missing(trace, opened()) == []

@@ -10,9 +10,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import elftools
 import pytest
-from lab import PACKAGE
-from scratch_image import layer, process, sandbox
+from lab import PACKAGE, WITHOUT_NAMESPACES
+from scratch_image import layer, process, sandbox, unpacking
 from scratch_image.errors import SandboxError
 from tars import member, packed
 
@@ -117,7 +118,7 @@ def test_members_have_their_kind_content_mode_and_time(tmp_path: Path, suffix: s
         suffix=suffix,
     )
 
-    with sandbox.unpacked([path]) as box:
+    with unpacking.unpacked([path]) as box:
         names = ("", "d", "d/f", "d/hard", "odd \udcff\n")
         found = {name: os.lstat(join(box, name)) for name in names}
         text = Path(os.fsdecode(join(box, LONG))).read_text()
@@ -138,7 +139,7 @@ def join(box: sandbox.Sandbox, name: str) -> bytes:
 def test_owners_are_kept_for_root(tmp_path: Path) -> None:
     path = packed(tmp_path, member("f", uid=33, gid=44), member("l", tarfile.SYMTYPE, "f", uid=5))
 
-    with sandbox.unpacked([path]) as box:
+    with unpacking.unpacked([path]) as box:
         file, link = os.lstat(join(box, "f")), os.lstat(join(box, "l"))
 
     assert (file.st_uid, file.st_gid, link.st_uid) == (33, 44, 5)
@@ -155,7 +156,7 @@ def test_later_members_and_layers_take_the_place_of_earlier_ones(tmp_path: Path)
         member("g", tarfile.SYMTYPE, "f"),
     )
 
-    with sandbox.unpacked([one, two]) as box:
+    with unpacking.unpacked([one, two]) as box:
         kept = Path(os.fsdecode(join(box, "d/f"))).read_text()
         mode = stat.S_IMODE(os.lstat(join(box, "d")).st_mode)
         link = os.readlink(join(box, "g"))
@@ -202,7 +203,7 @@ def test_hostile_layer_is_refused_and_writes_nothing_outside(
     (temporary / "outside").mkdir()
     path = packed(tmp_path, *members)
 
-    with pytest.raises(SandboxError) as error, sandbox.unpacked([path]):
+    with pytest.raises(SandboxError) as error, unpacking.unpacked([path]):
         pass
 
     assert str(error.value).startswith(f"cannot unpack layer {os.fsdecode(path)}: {cause}")
@@ -214,7 +215,7 @@ def test_image_whose_dev_is_a_link_is_refused(tmp_path: Path, temporary: Path) -
     (temporary / "outside").mkdir()
     path = packed(tmp_path, member("dev", tarfile.SYMTYPE, "../../outside"))
 
-    with pytest.raises(SandboxError) as error, sandbox.unpacked([path]):
+    with pytest.raises(SandboxError) as error, unpacking.unpacked([path]):
         pass
 
     assert str(error.value) == (
@@ -227,7 +228,7 @@ def test_image_whose_dev_is_a_link_is_refused(tmp_path: Path, temporary: Path) -
 def test_closed_directories_are_removed_as_well(tmp_path: Path, temporary: Path) -> None:
     path = packed(tmp_path, member("a", tarfile.DIRTYPE, mode=0), member("a/b/c"))
 
-    with pytest.raises(ZeroDivisionError), sandbox.unpacked([path]):
+    with pytest.raises(ZeroDivisionError), unpacking.unpacked([path]):
         assert os.listdir(temporary) != []
         raise ZeroDivisionError
 
@@ -248,7 +249,7 @@ def look(box: sandbox.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
 
 def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> None:
     assert sandbox.refusal() == ""
-    with sandbox.unpacked([looker], b"/srv/work") as box:
+    with unpacking.unpacked([looker], b"/srv/work") as box:
         told = look(
             box,
             "/etc/hosts",
@@ -266,7 +267,7 @@ def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> Non
 
 
 def test_mounts_are_not_seen_outside(looker: bytes) -> None:
-    with sandbox.unpacked([looker]) as box:
+    with unpacking.unpacked([looker]) as box:
         look(box)
         assert os.listdir(box.root + b"/proc") == []
         assert os.lstat(box.root + b"/dev/zero").st_size == 0
@@ -274,7 +275,7 @@ def test_mounts_are_not_seen_outside(looker: bytes) -> None:
 
 
 def test_what_it_starts_ends_with_it(looker: bytes) -> None:
-    with sandbox.unpacked([looker]) as box:
+    with unpacking.unpacked([looker]) as box:
         command = [*box.outside(), b"/bin/sh", b"-c", b"setsid sleep 4711 >/dev/null 2>&1 & exit 3"]
         ran = process.run(command, timeout=10)
 
@@ -288,7 +289,7 @@ IN_A_SHELL = [b"/bin/sh", b"-c", b'"$@"; exit', b"sh"]
 
 
 def test_no_way_leads_out(leaver: bytes) -> None:
-    with sandbox.unpacked([leaver]) as box:
+    with unpacking.unpacked([leaver]) as box:
         command = [*box.outside(), *IN_A_SHELL, *box.inside({}, b"/"), b"/bin/program"]
         assert process.run(command, timeout=10).check().stdout == b"end\n"
 
@@ -309,9 +310,9 @@ def test_ordinary_user(
         readable = Path(copy) / "layer.tar"
         readable.write_bytes(Path(os.fsdecode(request.getfixturevalue(name))).read_bytes())
         code = (
-            "import sys; from scratch_image import process, sandbox\n"
+            "import sys; from scratch_image import process, sandbox, unpacking\n"
             "assert sandbox.refusal() == ''\n"
-            f"with sandbox.unpacked([{os.fsencode(readable)!r}]) as box:\n"
+            f"with unpacking.unpacked([{os.fsencode(readable)!r}]) as box:\n"
             f"    words = [*{IN_A_SHELL!r}, *box.inside({{}}, b'/'), '/bin/program']\n"
             "    ran = process.run([*box.outside(), *words], timeout=10)\n"
             "    sys.stdout.buffer.write(ran.check().stdout)\n"
@@ -342,13 +343,13 @@ def run_python(
 def test_refused_namespaces_are_told_with_what_to_allow(temporary: Path) -> None:
     code = "from scratch_image import sandbox; print(sandbox.refusal())"
 
-    ran = run_python(code, temporary, "setpriv", "--bounding-set=-sys_admin")
+    ran = run_python(code, temporary, *WITHOUT_NAMESPACES)
 
     assert ran.stdout == (
-        "cannot give a process a root of its own: unshare: unshare failed: Operation not permitted; "
+        "cannot give a process a root of its own: unshare: unshare failed: No space left on device; "
         "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, on Ubuntu "
-        "kernel.apparmor_restrict_unprivileged_userns=0; in Docker give --privileged), "
-        "or start a Docker engine\n"
+        "kernel.apparmor_restrict_unprivileged_userns=0; in Docker give --privileged or "
+        "--security-opt seccomp=unconfined), on Linux 5.12 or newer\n"
     )
 
 
@@ -361,3 +362,62 @@ def test_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert str(error.value) == (
         "cannot give a process a root of its own: there is no unshare; apt-get install util-linux"
     )
+
+
+# In a container of Docker's.
+
+IN_A_CONTAINER = """
+from scratch_image import root, run, sandbox, tracer
+told = sandbox.refusal()
+if not told:
+    words = (b"sh", b"-c", b"ls -d /home/* /etc/hostname /sys/kernel 2>&-; echo x > /etc/made && echo $?")
+    traced = tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
+    told = traced.stdout.decode() + str(b"/etc/hostname" in {use.path for use in traced.record.uses})
+print(told.partition("; ")[0])
+"""
+
+
+@pytest.fixture(scope="session")
+def nothing(engine: str) -> str:
+    """Return the name of an image without any file."""
+    command = ["docker", "-H", engine, "import", "-", "nothing"]
+    subprocess.run(command, input=layer.END, stdout=subprocess.DEVNULL, check=True)
+    return "nothing"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and "CI" not in os.environ, reason="dockerd needs root")
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        pytest.param((), True, id="as it is"),
+        pytest.param(("--security-opt=seccomp=unconfined",), False, id="seccomp"),
+        pytest.param(("--security-opt=seccomp=unconfined", "--user=1000"), False, id="user"),
+        pytest.param(("--security-opt=seccomp=unconfined", "--cap-add=SYS_ADMIN"), False,
+                     id="one capability"),
+        pytest.param(("--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN"), False, id="capabilities"),
+    ],
+)  # fmt: skip
+def test_container_gives_private_roots_where_seccomp_allows(
+    engine: str, nothing: str, options: tuple[str, ...], refused: bool
+) -> None:
+    paths = [path for path in ("/usr", "/lib", "/lib64", "/bin", "/etc") if os.path.exists(path)]
+    volumes = [f"--volume={path}:{path}:ro" for path in paths]
+    modules = f"{PACKAGE.parent}:/ours:ro", f"{Path(elftools.__file__).parents[1]}:/others:ro"
+    command = [
+        *("docker", "-H", engine, "run", "--rm", "--network=none", "--tmpfs=/tmp"),
+        *("--tmpfs=/home/x", "--env=PYTHONPATH=/ours:/others", *options),
+        *(*volumes, *(f"--volume={each}" for each in modules)),
+        *(nothing, "/usr/bin/python3", "-B", "-c", IN_A_CONTAINER),
+    ]
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    refusal = (
+        "cannot give a process a root of its own: unshare: unshare failed: Operation not permitted"
+    )
+    told = refusal if refused else "/etc/hostname\n/sys/kernel\n0\nTrue"
+    assert ran.stdout == f"{told}\n", ran.stderr

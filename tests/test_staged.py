@@ -12,13 +12,12 @@ from scratch_image import filelist
 
 PROJECT = Path(__file__).parent / "staged"
 
-MODES = ["plain"]
-"""Where runs happen."""
-
 pytestmark = [
-    pytest.mark.parametrize("mode", MODES, indirect=True),
     pytest.mark.parametrize(
-        ("scons", "jobs"), [("oldest", 1), ("newest", 8)], indirect=True, ids=["j1", "j8"]
+        ("mode", "scons", "jobs"),
+        [("private", "oldest", 1), ("private", "newest", 8), ("plain", "newest", 8)],
+        indirect=True,
+        ids=["private, j1", "private, j8", "plain"],
     ),
 ]
 
@@ -50,9 +49,10 @@ _STEP = re.compile(r"^([A-Z]+)  +(\S+)", re.MULTILINE)
 class Staged:
     """A copy of the project in which nothing has been built."""
 
-    def __init__(self, directory: Path, scons: Scons, jobs: int = 1) -> None:
+    def __init__(self, directory: Path, scons: Scons, mode: str, jobs: int = 1) -> None:
         self.directory = directory / "project"
         self.scons = scons
+        self.mode = mode
         self.jobs = jobs
         shutil.copytree(PROJECT, self.directory)
 
@@ -62,6 +62,7 @@ class Staged:
             self.directory,
             f"-j{self.jobs}",
             f"tool={PACKAGE.parent}",
+            f"root={self.mode}",
             *targets,
             env={"DOCKER_HOST": NO_ENGINE},
         )
@@ -86,7 +87,7 @@ def jobs(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="module")
 def staged(mode: str, scons: Scons, jobs: int, tmp_path_factory: pytest.TempPathFactory) -> Staged:
     """Build all images."""
-    staged = Staged(tmp_path_factory.mktemp(mode), scons, jobs)
+    staged = Staged(tmp_path_factory.mktemp(mode), scons, mode, jobs)
     steps = staged.build("images")
     ours = [f"{label} {image}" for label in (*ALL.split(), "LIST") for image in PRINTED]
     assert set(ours) <= set(steps)

@@ -55,7 +55,7 @@ def test_directory_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
 
 def test_trace_writes_text_and_record(tmp_path: Path) -> None:
     root = Root()
-    step = TraceStep("x", b"/bin/cat", Run("default", (b"cat",)), b"strace")
+    step = TraceStep("x", b"/bin/cat", Run("default", (b"cat",)), b"strace", "auto")
     (tmp_path / "input").write_text("input")
     targets = [_path(tmp_path, name) for name in ("x.strace", "x.trace", "x.stdout")]
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab import NO_ENGINE, PACKAGE
+from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES
 from scratch_image import archive, layer, tester, tracer
 from scratch_image.engine import load as load_image
 from scratch_image.errors import EngineError, ImageError, TraceError
@@ -437,7 +437,7 @@ def test_without_namespaces_the_container_is_left(
     names = ("layer.tar", "x.trace", "x.stdout", "x.iid", "x.tested")
 
     ran = subprocess.run(
-        ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-B", "-c", STEP]
+        [*WITHOUT_NAMESPACES, sys.executable, "-B", "-c", STEP]
         + [str(tmp_path / name) for name in names]
         + [engine if has_engine else "", os.fsdecode(changeable)],
         env={"PYTHONPATH": str(PACKAGE.parent)},

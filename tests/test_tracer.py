@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ import arm64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import ODD_NAMES, make_odd, settle_clock, traced
+from programs import ODD_NAMES, WORKLOADS, make_odd, make_workplace, settle_clock, traced
 from scratch_image import process, tracer
 from scratch_image.errors import InputError, TraceError
 from scratch_image.root import Aspect, Root
@@ -592,7 +594,8 @@ def test_a_program_for_another_machine(tmp_path: Path) -> None:
     program = arm64.make_hello(tmp_path / "hello")
     assert message(program) == (
         f"cannot trace run demo: {program} is a program for aarch64 and this machine is x86_64; "
-        "build on such a machine, or set RUNS=[] and list its files by extra lists"
+        "apt-get install qemu-user-static and allow private roots, or set RUNS=[] and list its "
+        "files by extra lists"
     )
 
 
@@ -600,8 +603,8 @@ def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(os.fsencode(tmp_path)))
     assert str(caught.value) == (
-        f"cannot trace run demo: its root is {tmp_path}, but a run sees the machine's own; "
-        "list that root's files by ldd and extra lists"
+        f"cannot trace run demo: its root is {tmp_path}, and this run would see the machine's own; "
+        "allow private roots, or set RUNS=[] and list its files"
     )
 
 
@@ -762,7 +765,10 @@ def test_dots_lead_out_of_the_kernels_trees(site: Path) -> None:
 def test_below_what_the_run_made_nothing_is_an_input(site: Path) -> None:
     made = os.fsencode(site / "d")
     accesses = [Access(made, Use.CREATE, follow=False), Access(made + b"/none", Use.ABSENT)]
-    assert settled(*accesses, started_ns=0) == {made: Use.WRITE}
+    assert settled(*accesses, started_ns=0) == {
+        os.fsencode(site): Use.STAT,
+        made: Use.WRITE,
+    }
 
 
 def test_a_path_that_is_too_long_ends_where_it_can_be_seen() -> None:
@@ -876,3 +882,271 @@ def test_standard_input_is_no_file_of_the_image(tmp_path: Path) -> None:
     run = Run("demo", (b"stat", b"-L", b"/dev/stdin"), stdin=os.fsencode(tmp_path / "input"))
     found = tracer.trace(run, b"/usr/bin/stat", Root())
     assert not [use for use in found.record.uses if use.path == run.stdin]
+
+
+# Private views: what is not as it is in the machine's own file system.
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_private_record_is_the_plain_one_without_outputs(name: str, site: Path) -> None:
+    make_workplace(site)
+
+    private = traced(b"/bin/sh", "-c", WORKLOADS[name], private=True).record
+    plain = traced(b"/bin/sh", "-c", WORKLOADS[name]).record
+
+    assert inputs(private) == inputs(plain)
+
+
+def inputs(record: Record) -> list[Used]:
+    return [use for use in record.uses if use.kind is not Use.WRITE]
+
+
+def test_private_run_changes_nothing(programs: Path, site: Path) -> None:
+    (site / "o").mkdir()
+    for name in ("changed", "unchanged", "removed"):
+        (site / "o" / name).write_text("old")
+    settle_clock()
+
+    record = traced(programs / "writes", private=True).record
+
+    assert sorted(os.listdir(site / "o")) == ["changed", "removed", "unchanged"]
+    assert {path.read_text() for path in (site / "o").iterdir()} == {"old"}
+    # Of "changed" the program read what it changed.
+    assert below(record, site) == {
+        "o": "stat", "o/changed": "read", "o/removed": "write", "o/unchanged": "read"
+    }  # fmt: skip
+
+
+SHOWN = "for path do if [ -e $path ]; then echo $path $(LC_ALL=C ls -A $path); fi; done; cat /proc/net/dev"
+
+
+def test_private_run_has_no_homes_and_no_network(site: Path) -> None:
+    homes = traced(
+        b"/bin/sh", "-c", SHOWN, "sh", "/home", "/root", "/etc/ld.so.conf.d", private=True
+    ).stdout
+
+    shown, _, devices = homes.decode().partition("\nInter-|")
+    names = sorted(os.listdir("/etc/ld.so.conf.d"))
+    assert shown == f"/home\n/root\n/etc/ld.so.conf.d {' '.join(names)}"
+    assert re.findall(r"(\w+):", devices) == ["lo"]
+
+
+CLIENT = "import socket; socket.create_connection(('127.0.0.1', {})); print('reached')"
+
+
+def test_private_run_may_have_the_hosts_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = ("-c", CLIENT.format(server.getsockname()[1]))
+        run = {"private": True, "cwd": b"/"}
+        found = traced(b"/usr/bin/python3", *words, network="host", **run)  # type: ignore[arg-type]
+        assert found.stdout == b"reached\n"
+        with pytest.raises(TraceError, match="Connection refused"):
+            traced(b"/usr/bin/python3", *words, **run)  # type: ignore[arg-type]
+
+
+def test_private_run_sees_staged_files_in_their_places(tmp_path: Path) -> None:
+    (tmp_path / "made").write_text("staged")
+    (tmp_path / "hosts").write_text("other")
+    time.sleep(0.02)
+    staged = {b"/srv/new/data": tmp_path / "made", b"/etc/hosts": tmp_path / "hosts"}
+    root = Root(staged={path: os.fsencode(machine) for path, machine in staged.items()})
+    script = b"cat /srv/new/data /etc/hosts; ls /srv/new; echo x >/etc/hosts 2>/dev/null || echo no"
+
+    found = tracer.trace(Run("demo", (b"sh", b"-c", script)), b"/bin/sh", root, private=True)
+
+    assert found.stdout == b"stagedotherdata\nno\n"
+    uses = {use.path: use.kind for use in found.record.uses}
+    assert uses[b"/srv/new/data"] == uses[b"/etc/hosts"] == "read"
+    assert uses[b"/srv/new"] == "list"
+    assert not [path for path in uses if path.startswith(os.fsencode(tmp_path))]
+
+
+@needs_root
+def test_private_run_of_a_program_in_a_home() -> None:
+    with tempfile.TemporaryDirectory(dir="/root") as home:
+        shutil.copy("/bin/true", f"{home}/mine")
+        found = traced(os.fsencode(f"{home}/mine"), private=True, cwd=b"/")
+
+    assert Used(Use.EXEC, os.fsencode(f"{home}/mine")) in found.record.uses
+
+
+SERVER = """
+import os, signal, socketserver, sys
+class Page(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + open("/etc/hostname", "rb").read())
+kind, place = sys.argv[1:]
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+if kind == "tcp":
+    socketserver.TCPServer(("127.0.0.1", int(place)), Page).serve_forever()
+socketserver.UnixStreamServer(place, Page).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "settings"),
+    [
+        pytest.param(("tcp", "80"), {"ready": "tcp:80", "probes": ("http://127.0.0.1:80/",)}, id="port"),
+        pytest.param(("unix", "/run/x"), {"ready": "unix:/var/run/x"}, id="socket"),
+        pytest.param(("unix", "/run/x"), {"ready": "exec:test -S /run/x",
+                                          "probes": ("sh -c 'test -z \"$LC_ALL$HOME\" || exit 0'",)},
+                     id="command"),
+    ],
+)  # fmt: skip
+def test_private_server(place: tuple[str, str], settings: dict[str, object]) -> None:
+    found = traced(
+        b"/usr/bin/python3",
+        "-c",
+        SERVER,
+        *place,
+        private=True,
+        cwd=b"/",
+        timeout=10.0,
+        **settings,  # type: ignore[arg-type]
+    )
+
+    assert not os.path.exists("/run/x")
+    uses = {use.path for use in found.record.uses}
+    assert (b"/etc/hostname" in uses) == ("exec" not in str(settings["ready"]))
+
+
+def test_private_server_that_is_refused() -> None:
+    with pytest.raises(TraceError) as caught:
+        traced(b"/bin/sleep", "9", private=True, cwd=b"/", ready="exec:false", timeout=0.5)
+    assert "after 0.5 s it was not ready (exec:false)" in str(caught.value)
+
+
+def test_private_run_in_another_base(tmp_path: Path, programs: Path) -> None:
+    base = tmp_path / "base"
+    (base / "bin").mkdir(parents=True)
+    (base / "etc").mkdir()
+    (base / "etc/os-release").write_text("other")
+    shutil.copy("/bin/busybox", base / "bin/cat")
+    time.sleep(0.02)
+    root = Root(os.fsencode(base))
+
+    run = Run("demo", (b"cat", b"/etc/os-release"))
+    found = tracer.trace(run, b"/bin/cat", root, private=True)
+
+    assert found.stdout == b"other"
+    uses = {use.path: use.kind.value for use in found.record.uses if use.path != b"/"}
+    assert uses == {b"/bin/cat": "exec", b"/etc/os-release": "read"}
+
+
+def test_private_run_ended_by_a_signal() -> None:
+    traced(b"/bin/sh", "-c", "kill -SEGV $$", private=True, status=-11)
+    with pytest.raises(TraceError) as caught:
+        traced(b"/bin/sh", "-c", "kill -SEGV $$", private=True)
+    assert "it ended with status 139, as after SIGSEGV, not with status 0" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        pytest.param({"cwd": b"/none"},
+                     "its root cannot be entered at /none: No such file or directory; let it start "
+                     "in a directory that is there, or set TRACE_ROOT=plain", id="directory"),
+        pytest.param({},
+                     "{here}/odd cannot be executed: Exec format error; build it for this machine, "
+                     "or install its interpreter", id="program"),
+    ],
+)  # fmt: skip
+def test_private_run_that_does_not_start(
+    site: Path, settings: dict[str, object], told: str
+) -> None:
+    (site / "odd").write_bytes(b"\0")
+    (site / "odd").chmod(0o755)
+    with pytest.raises(TraceError) as caught:
+        traced(site / "odd", private=True, **settings)  # type: ignore[arg-type]
+    assert str(caught.value) == f"cannot trace run demo: {told.format(here=site)}"
+
+
+HOSTILE = """
+exec 2>/dev/null
+find / -xdev -type d ! -path '/proc/*' | while read -r where; do echo x >"$where/hostile-$1"; done
+for file in /etc/passwd /bin/sh /usr/bin/env /etc/ld.so.cache "$0"; do echo x >>"$file"; rm -f "$file"; done
+echo x >/proc/sys/kernel/domainname
+echo c >/proc/sysrq-trigger
+echo x >/sys/kernel/mm/ksm/run
+echo x | tee /proc/1/oom_score_adj /proc/[0-9]*/mem
+mount --bind / /mnt; umount -l /proc; chroot / true; mknod /dev/disk b 8 0; hostname "$1"
+kill -9 -1 $PPID
+ipcmk -M 4096; ipcmk -Q; ipcmk -S 1
+/usr/bin/python3 - "$1" <<'END'
+import os, socket, sys
+mark = sys.argv[1]
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+held = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX), socket.socket()]
+held[0].bind("\\0hostile-" + mark)
+held[1].bind("/tmp/hostile-" + mark + ".socket")
+held[2].bind(("0.0.0.0", 47113))
+for each in held:
+    each.listen()
+os.execv("/bin/sleep", ["hostile-" + mark, "600"])
+END
+exit 0
+"""
+
+
+def test_hostile_run_leaves_nothing(site: Path) -> None:
+    script = site / "hostile"
+    script.write_text(HOSTILE)
+    mark = str(os.getpid())
+    before = machine()
+
+    with contextlib.suppress(TraceError):
+        traced(b"/bin/sh", str(script), mark, private=True, timeout=10.0)
+
+    assert machine() == before
+    assert script.read_text() == HOSTILE
+    search = ["find", "/", "-xdev", "-name", f"hostile-{mark}*"]
+    assert subprocess.run(search, capture_output=True, text=True).stdout == ""
+    for words in (["ps", "-eo", "args"], ["ss", "-xlnt"]):
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert f"hostile-{mark}" not in told
+        assert ":47113" not in told
+
+
+def machine() -> list[object]:
+    """Return some of what a hostile run may have changed."""
+    names = ("/etc/passwd", "/bin/sh", "/usr/bin/env", "/etc/ld.so.cache")
+    status = [os.stat(name) for name in names]
+    ipcs = subprocess.run(["ipcs"], capture_output=True, text=True, check=True).stdout
+    domain = Path("/proc/sys/kernel/domainname").read_text()
+    return [[(each.st_ino, each.st_ctime_ns) for each in status], ipcs, domain, os.uname().nodename]
+
+
+# Programs for another machine, run by qemu.
+
+
+def test_private_run_of_a_program_for_another_machine(tmp_path: Path) -> None:
+    root = Root(os.fsencode(arm64.make_base(tmp_path / "base")))
+    time.sleep(0.02)
+
+    found = tracer.trace(Run("demo", (b"hello",)), b"/usr/bin/hello", root, private=True)
+
+    assert found.stdout == b"hello\n"
+    uses = {use.path for use in found.record.uses if use.kind is not Use.ABSENT}
+    assert uses == {b"/lib/ld-linux-aarch64.so.1", b"/lib/libc.so.6", b"/usr/bin/hello"}
+    assert root.looked >= {(path, Aspect.CONTENT) for path in uses}
+
+
+def test_emulated_program_that_starts_another_one(tmp_path: Path) -> None:
+    base = arm64.make_base(tmp_path / "base")
+    arm64.make_starter(base / "usr/bin/starter")
+    time.sleep(0.02)
+
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(
+            Run("demo", (b"starter",)), b"/usr/bin/starter", Root(os.fsencode(base)), private=True
+        )
+
+    assert str(caught.value) == (
+        "cannot trust the trace of run demo: /usr/bin/starter could not execute /usr/bin/hello: it "
+        "is no program for this machine; trace that by a run of its own, or trace on such a machine"
+    )

@@ -72,6 +72,7 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     ready: str = "",
     probes: Sequence[str] = (),
     stop: int = signal.SIGTERM,
+    network: str = "loopback",
     read_only: bool = True,
     cap_drop: bool = True,
 ) -> run.Run:
@@ -87,7 +88,8 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
 
     A run with `ready` (``tcp:PORT``, ``unix:/PATH``, ``exec:COMMAND LINE``) is a server: when it
     can be asked, it is asked `probes` (command lines, ``http://127.0.0.1:PORT/...``), gets the
-    signal `stop`, and has to end. `read_only` and `cap_drop` are false for a run that, in a
+    signal `stop`, and has to end. Its `network` is a loopback device of its own, or the ``host``'s.
+    `read_only` and `cap_drop` are false for a run that, in a
     container, has to write outside of volumes, or needs capabilities.
 
     What cannot be read, as a command line that needs a shell, ends SCons.
@@ -106,6 +108,7 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
             ready=ready,
             probes=tuple(probes),
             stop=stop,
+            network=network,
             read_only=read_only,
             cap_drop=cap_drop,
         )
@@ -172,6 +175,7 @@ def add_to(env: Any) -> None:
     env["_SCRATCH_IMAGE_STEP"] = _signature
     env.SetDefault(
         STRACE="strace",
+        TRACE_ROOT="auto",
         DOCKER_HOST=os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
         SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or EPOCH,
         LAYERTARSUFFIX=".tar",
@@ -430,10 +434,19 @@ def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
         cwd=command.cwd or os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
     )
     name = f"{_stem(target[0])} ({full.name})"
-    step = TraceStep(name, _image_path(source[0], env), full, env["STRACE"].encode())
+    step = TraceStep(name, _image_path(source[0], env), full, env["STRACE"].encode(), _view(env))
     record, stdout = (_beside(target[0], suffix) for suffix in (".trace", ".stdout"))
     stdin = [] if command.stdin is None else [env.File(os.fsdecode(command.stdin))]
     return Plan(step, [target[0], record, stdout], stdin, source)
+
+
+def _view(env: Any) -> str:
+    view = str(env["TRACE_ROOT"])
+    if view not in ("auto", "private", "plain"):
+        raise InputError(
+            f"cannot use TRACE_ROOT {view!r}: there is no such root; use auto, private or plain"
+        )
+    return view
 
 
 def _beside(node: Any, suffix: str) -> Any:

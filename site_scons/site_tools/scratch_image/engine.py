@@ -125,10 +125,10 @@ def run_container(
 ) -> Result:
     """Run `program`, a path in `image`, as `run` says in a container; return how it ended.
 
-    The container has no network, no capabilities and a file system that is not written to, as far
-    as the run allows; nothing is left of it. Standard input has the bytes `stdin`. A status that
-    a signal left is 128 and the signal's number. EngineError when the engine cannot be reached,
-    or does not run it.
+    The container has no network but loopback, no capabilities and a file system that is not
+    written to, as far as the run allows; nothing is left of it. Standard input has the bytes
+    `stdin`. A status that a signal left is 128 and the signal's number. EngineError when the
+    engine cannot be reached, or does not run it.
     """
     import docker
 
@@ -184,7 +184,7 @@ def _create(client: APIClient, image: str, run: Run, program: bytes, *, has_stdi
     words = [os.fsdecode(word) for word in (program, *run.argv[1:])]
     variables = {os.fsdecode(name): os.fsdecode(value) for name, value in run.environment.items()}
     limits = client.create_host_config(
-        network_mode="none",
+        network_mode="host" if run.network == "host" else "none",
         read_only=run.read_only,
         cap_drop=["ALL"] if run.cap_drop else [],
         log_config=LogConfig(type=LogConfig.types.JSON),

@@ -12,28 +12,121 @@ import marshal
 import os
 import sys
 
-_FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "remount": 32, "bind": 4096, "rec": 16384}
+_FLAGS = {"nosuid": 2, "nodev": 4, "noexec": 8, "bind": 4096, "rec": 16384}
 """Flags of mount(2), by the names that plans have for them."""
 
 _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 24, 38
 """Operations of prctl(2)."""
 
+_MOUNT_SETATTR, _HERE, _RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
+"""mount_setattr(2), which has one number everywhere: AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY."""
+
+_INET, _DATAGRAM, _SET_FLAGS, _UP = 2, 2, 0x8914, 1
+"""AF_INET, SOCK_DGRAM, SIOCSIFFLAGS and IFF_UP of netdevice(7)."""
+
+_emulators: list[tuple[int, str]] = []
+"""The open file and the name of what is to run the command, if anything is."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(source: str, target: str, flags: str) -> None:
-    """Bind `source` to `target`, or change how that is mounted; `flags` are words."""
-    number = sum(_FLAGS[flag] for flag in flags.split())
-    words = os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(number), None
-    if _libc.mount(*words):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), target)
+# In new namespaces, still in the machine's root.
+
+
+def mount(source: str, target: str, kind: str, flags: str, options: str) -> None:
+    """Put a file system in its place, as the call does; `flags` are words."""
+    number = ctypes.c_ulong(sum(_FLAGS[flag] for flag in flags.split()))
+    names = (os.fsencode(word) for word in (source, target, kind))
+    _check(_libc.mount(*names, number, os.fsencode(options)), target)
+
+
+def overlay(target: str, options: str) -> None:
+    """Mount an overlay at `target`."""
+    mount("overlay", target, "overlay", "nosuid nodev", options)
+
+
+def attempt(step: str, *arguments: str) -> None:
+    """Do another step, or leave it where that cannot be."""
+    try:
+        _STEPS[step](*arguments)  # type: ignore[arg-type]
+    except OSError:
+        return
+
+
+def processes() -> None:
+    """Mount /proc for the new process namespace.
+
+    In a container that hides parts of /proc the kernel refuses; the old one then stays.
+    """
+    attempt("mount", "proc", "/proc", "proc", "nosuid nodev noexec", "")
+
+
+def loopback() -> None:
+    """Start the one network device that a new network namespace has."""
+    request = ctypes.create_string_buffer(
+        b"lo".ljust(16, b"\0") + _UP.to_bytes(2, sys.byteorder), 40
+    )
+    handle = _libc.socket(_INET, _DATAGRAM, 0)
+    _check(min(handle, 0), "lo")
+    _check(_libc.ioctl(handle, ctypes.c_ulong(_SET_FLAGS), request), "lo")
+    os.close(handle)
+
+
+def freeze(target: str) -> None:
+    """Make the mount at `target`, and those below it, read-only."""
+    attributes = (ctypes.c_uint64 * 4)(_READ_ONLY, 0, 0, 0)
+    words = _HERE, os.fsencode(target), _RECURSIVE, attributes, ctypes.c_size_t(32)
+    _check(_libc.syscall(_MOUNT_SETATTR, *words), target)
+
+
+def directory(path: str, mode: int, uid: int, gid: int) -> None:
+    """Make a directory, and those above it."""
+    os.makedirs(path, exist_ok=True)
+    os.chmod(path, mode)
+    try:
+        os.chown(path, uid, gid)
+    except OSError:
+        return  # A user namespace may not have that owner.
+
+
+def file(path: str) -> None:
+    """Make an empty file to mount something on, and the directories above it, if there is none."""
+    if not os.path.lexists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def frozen(source: str, target: str) -> None:
+    """Put what is at `source` at `target`, read-only."""
+    mount(source, target, "", "bind", "")
+    freeze(target)
+
+
+def link(path: str, text: str) -> None:
+    """Make a symbolic link."""
+    os.symlink(text, path)
+
+
+# The way in, for good.
+
+
+def join(process: str, *kinds: str) -> None:
+    """Go into the namespaces of `process` that are of these `kinds`: namespaces(7)."""
+    handles = [os.open(f"/proc/{process}/ns/{kind}", os.O_RDONLY) for kind in kinds]
+    for handle in handles:
+        _check(_libc.setns(handle, 0), process)
+        os.close(handle)
 
 
 def root(path: str, cwd: str) -> None:
     """Take `path` for the root, and go to `cwd` there."""
     os.chroot(path)
     os.chdir(cwd)
+
+
+def emulate(emulator: str) -> None:
+    """Have the command run by the program `emulator`, which need not be in the root."""
+    _emulators.append((os.open(emulator, os.O_RDONLY | os.O_CLOEXEC), emulator))
 
 
 def keep(*capabilities: int) -> None:
@@ -50,7 +143,19 @@ def environment(*variables: str) -> None:
     os.environ.update(dict(variable.split("=", 1) for variable in variables))
 
 
-_STEPS = {step.__name__: step for step in (mount, root, keep, environment)}
+def _check(answer: int, name: str) -> None:
+    if answer:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), name)
+
+
+_STEPS = {
+    step.__name__: step
+    for step in (
+        *(mount, overlay, attempt, processes, loopback, freeze, frozen, directory, file, link),
+        *(join, emulate, root, keep, environment),
+    )
+}
 
 
 def main(plan: str, *command: str) -> None:
@@ -59,7 +164,10 @@ def main(plan: str, *command: str) -> None:
         steps = marshal.load(stream)  # noqa: S302  # the package wrote it
     for name, *arguments in steps:
         _STEPS[name](*arguments)
-    os.execv(command[0], command)  # noqa: S606
+    for handle, emulator in _emulators:
+        # -L: what the program names is in this root, and nowhere else.
+        os.execve(handle, [emulator, "-L", "/", *command], os.environ)  # noqa: S606
+    os.execvp(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ The command is the program's own, or has strace and what else the caller wants b
 from __future__ import annotations
 
 import os
-import socket
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from . import process
+from . import probe, process
 from .paths import show
 from .process import Running
 from .run import Command, Page, Run, Tcp, Unix
@@ -24,9 +24,6 @@ _GRACE = 2.0
 
 _SAID = 300
 """Characters of last words that a message quotes."""
-
-_BODY = 1 << 20
-"""Bytes that are read of a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +38,17 @@ class Performance:
     the run``. Empty when all was."""
 
 
-def perform(run: Run, command: Sequence[bytes | str]) -> Performance:
+def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) -> Performance:
     """Carry out `run` by `command`; return how it went.
 
     Where `command` has strace in it, the process that strace started is the program: it is told to
-    stop, and strace then tells its status as its own. What the server is asked runs beside it, on
-    the machine as it is and outside of any trace. ProcessError when a command cannot be started.
+    stop, and strace then tells its status as its own. What the server is asked runs beside it,
+    outside of any trace: on the machine as it is, or where `way` leads. ProcessError when a command
+    cannot be started.
     """
     begun = time.monotonic()
     deadline = begun + run.timeout
-    if trouble := _taken(run):
+    if (way is None or run.network == "host") and (trouble := _taken(run)):
         words = tuple(os.fsencode(word) for word in command)
         return Performance(process.Result(words, 0, b"", b""), 0.0, trouble)
     with process.start(
@@ -59,7 +57,8 @@ def perform(run: Run, command: Sequence[bytes | str]) -> Performance:
         stdin=run.stdin,
         cwd=run.cwd,
     ) as running:
-        trouble = (_serve if run.ready else _finish)(run, running, deadline)
+        server = _Server(run, running, deadline, way)
+        trouble = server.serve() if run.ready else _finish(run, running, deadline)
         if trouble:
             running.end_all()
         result = running.result()
@@ -95,80 +94,100 @@ def _judge(run: Run, result: process.Result) -> str:
 # Servers.
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to get to a server that has namespaces of its own."""
+
+    beside: Callable[[int], list[bytes]]
+    """Gives the words that start a command of the machine in the namespaces of a process."""
+    inside: Sequence[bytes] = ()
+    """Further words, which start one among the server's own files; none for the machine's."""
+
+
 def _taken(run: Run) -> str:
     """Return what to say where somebody else would be taken for the server."""
     place = run.readiness
-    if isinstance(place, Tcp | Unix) and not _ask(place, run, 1.0):
+    if isinstance(place, Tcp | Unix) and not _ask(place, run.cwd, 1.0):
         return f"something else answers at {run.ready} already; end that, or use another place"
     return ""
 
 
-def _serve(run: Run, running: Running, deadline: float) -> str:
-    return (
-        _await(run, running, deadline)
-        or _probe(run, running, deadline)
-        or _stop(run, running, deadline)
-    )
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server that was started; each method returns what went wrong, and what mends that."""
 
+    run: Run
+    running: Running
+    deadline: float
+    way: Way | None
 
-def _await(run: Run, running: Running, deadline: float) -> str:
-    """Wait until the server is ready."""
-    place = run.readiness
-    while not running.ended:
-        if place is None or not _ask(place, run, deadline - time.monotonic()):
-            return ""
-        if time.monotonic() > deadline:
-            running.end_all()
-            said = last_words(running.result().stderr)
-            return (
-                f"after {run.timeout:g} s it was not ready ({run.ready}), and said {said!r}; "
-                "give it a longer timeout, or correct ready"
-            )
-        time.sleep(_POLL)
-    return _early(running, "ready")
+    def serve(self) -> str:
+        return self._await() or self._probe() or self._stop()
 
+    def _await(self) -> str:
+        """Wait until it is ready."""
+        place = self.run.readiness
+        while not self.running.ended:
+            if place is None or not self._ask(place):
+                return ""
+            if time.monotonic() > self.deadline:
+                self.running.end_all()
+                said = last_words(self.running.result().stderr)
+                return (
+                    f"after {self.run.timeout:g} s it was not ready ({self.run.ready}), and said "
+                    f"{said!r}; give it a longer timeout, or correct ready"
+                )
+            time.sleep(_POLL)
+        return self._early("ready")
 
-def _early(running: Running, what: str) -> str:
-    running.wait(_GRACE)
-    result = running.result()
-    said = last_words(result.stderr)
-    return f"{result.end} before it was {what}, and said {said!r}; correct the run"
+    def _early(self, what: str) -> str:
+        self.running.wait(_GRACE)
+        result = self.running.result()
+        said = last_words(result.stderr)
+        return f"{result.end} before it was {what}, and said {said!r}; correct the run"
 
-
-def _probe(run: Run, running: Running, deadline: float) -> str:
-    """Ask the server all there is to ask."""
-    for probe, question in zip(run.probes, run.questions, strict=True):
-        if failure := _ask(question, run, deadline - time.monotonic()):
-            running.end_all()
-            said = last_words(running.result().stderr)
-            return (
-                f"probe {probe!r} failed: {failure}, and the server said {said!r}; "
-                "correct the probe, or the run"
-            )
-    return ""
-
-
-def _stop(run: Run, running: Running, deadline: float) -> str:
-    """Tell the server to stop, and wait until it has."""
-    name = process.signal_name(run.stop)
-    told = _programs(running.living())
-    if running.ended or not told:
-        return _early(running, "stopped")
-    for program in told:
-        program.signal(run.stop)
-    pids = {program.pid for program in told}
-    while still := [found for found in running.living() if found.pid in pids]:
-        if time.monotonic() > deadline:
-            commands = _names(found.command for found in still)
-            return (
-                f"{name} did not stop it ({commands}) within {run.timeout:g} s; "
-                "give it a longer timeout, or the signal that ends it as stop"
-            )
-        time.sleep(_POLL)
-    if running.wait(_GRACE):
+    def _probe(self) -> str:
+        """Ask all there is to ask."""
+        for asked, question in zip(self.run.probes, self.run.questions, strict=True):
+            if failure := self._ask(question):
+                self.running.end_all()
+                said = last_words(self.running.result().stderr)
+                return (
+                    f"probe {asked!r} failed: {failure}, and the server said {said!r}; "
+                    "correct the probe, or the run"
+                )
         return ""
-    left = _names(running.end_all())
-    return f"{name} ended it, but left processes behind ({left}); let it end what it starts"
+
+    def _ask(self, question: Question) -> str:
+        seconds = self.deadline - time.monotonic()
+        if self.way is None:
+            return _ask(question, self.run.cwd, seconds)
+        # Who made the namespaces waits for the first process in them.
+        first = [each.pid for each in self.running.living() if each.parent == self.running.pid]
+        return _ask_there(question, self.way, first[0], seconds) if first else "it has not begun"
+
+    def _stop(self) -> str:
+        """Tell it to stop, and wait until it has."""
+        run, running = self.run, self.running
+        name = process.signal_name(run.stop)
+        told = _programs(running.living())
+        if running.ended or not told:
+            return self._early("stopped")
+        for program in told:
+            program.signal(run.stop)
+        pids = {program.pid for program in told}
+        while still := [found for found in running.living() if found.pid in pids]:
+            if time.monotonic() > self.deadline:
+                commands = _names(found.command for found in still)
+                return (
+                    f"{name} did not stop it ({commands}) within {run.timeout:g} s; "
+                    "give it a longer timeout, or the signal that ends it as stop"
+                )
+            time.sleep(_POLL)
+        if running.wait(_GRACE):
+            return ""
+        left = _names(running.end_all())
+        return f"{name} ended it, but left processes behind ({left}); let it end what it starts"
 
 
 def _programs(living: Sequence[process.Process]) -> list[process.Process]:
@@ -186,46 +205,44 @@ def _names(commands: Iterable[bytes]) -> str:
 
 # What a server is asked.
 
+Question = Tcp | Unix | Page | Command
 
-def _ask(question: Tcp | Unix | Page | Command, run: Run, seconds: float) -> str:
+
+def _ask(question: Question, cwd: bytes, seconds: float) -> str:
     """Return how `question` failed, as a clause; nothing when it was answered in `seconds`."""
     seconds = max(seconds, _POLL)
+    if isinstance(question, Command):
+        return _failure(process.run(question.argv, timeout=seconds, stdin=question.stdin, cwd=cwd))
+    kind, *words = _words(question)
+    return probe.KINDS[kind](*words, seconds)
+
+
+def _ask_there(question: Question, way: Way, pid: int, seconds: float) -> str:
+    """As `_ask`, from the namespaces of the process `pid`."""
+    seconds = max(seconds, _POLL)
+    beside = way.beside(pid)
+    if isinstance(question, Command):
+        words = [*beside, *way.inside, *question.argv]
+        return _failure(process.run(words, timeout=seconds, stdin=question.stdin))
+    asking = [sys.executable, "-I", "-S", probe.__file__, *_words(question), str(seconds)]
+    result = process.run([*beside, *asking], timeout=seconds + _GRACE)
+    return result.stdout.decode() or _failure(result)
+
+
+def _words(question: Tcp | Unix | Page) -> tuple[str, ...]:
+    """Return `question` as `probe` takes it."""
     match question:
         case Tcp(port):
-            return _connect(socket.AF_INET, ("127.0.0.1", port), seconds)
+            return "tcp", str(port)
         case Unix(path):
-            return _connect(socket.AF_UNIX, path, seconds)
-        case Page():
-            return _get(question, seconds)
-        case Command(argv, stdin):
-            result = process.run(argv, timeout=seconds, stdin=stdin, cwd=run.cwd)
-            failed = result.overdue or result.status
-            return f"{result.end} and said {last_words(result.stderr)!r}" if failed else ""
+            return "unix", os.fsdecode(path)
+        case Page(port, target):
+            return "page", str(port), target
 
 
-def _connect(family: int, address: tuple[str, int] | bytes, seconds: float) -> str:
-    with socket.socket(family) as client:
-        client.settimeout(seconds)
-        try:
-            client.connect(address)
-        except OSError as error:
-            return str(error)
-    return ""
-
-
-def _get(page: Page, seconds: float) -> str:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=seconds)
-    try:
-        connection.request("GET", page.target)
-        response = connection.getresponse()
-        response.read(_BODY)
-    except (OSError, http.client.HTTPException) as error:
-        return f"there was no answer ({error})"
-    finally:
-        connection.close()
-    return "" if 200 <= response.status < 400 else f"it answered with status {response.status}"
+def _failure(result: process.Result) -> str:
+    failed = result.overdue or result.status
+    return f"{result.end} and said {last_words(result.stderr)!r}" if failed else ""
 
 
 def last_words(printed: bytes) -> str:

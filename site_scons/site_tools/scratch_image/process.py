@@ -29,6 +29,9 @@ TOOL_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType(
 KEPT = 1 << 19
 """Bytes kept of the beginning of each output, and as many of its end."""
 
+_BY_SIGNAL = 128
+"""What shells, engines and the first process of a namespace add to the number of a signal."""
+
 _POLL = 0.02
 """Seconds between two looks at processes that are being ended."""
 
@@ -56,7 +59,9 @@ class Result:
             return "it did not end in time"
         if self.status < 0:
             return f"it was ended by {signal_name(-self.status)}"
-        return f"it ended with status {self.status}"
+        told = f"it ended with status {self.status}"
+        name = signal_name(self.status - _BY_SIGNAL)
+        return told if name.startswith("signal ") else f"{told}, as after {name}"
 
     @property
     def failure(self) -> str:

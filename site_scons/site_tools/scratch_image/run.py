@@ -74,6 +74,9 @@ class Run:
     """What the server is then asked: command lines and ``http://127.0.0.1:PORT/...``."""
     stop: int = signal.SIGTERM
     """The signal that then ends the server."""
+    network: str = "loopback"
+    """Which network there is: ``loopback``, of its own, or the ``host``'s. In the machine's own
+    file system it is always the host's."""
     read_only: bool = True
     """Whether it does without writing when it is tested in a container."""
     cap_drop: bool = True
@@ -85,6 +88,13 @@ class Run:
             raise _bad(self, "probes", "nothing tells when the server is ready", "give ready, too")
         if self.cwd[:1] not in (b"", b"/"):
             raise _bad(self, f"cwd {os.fsdecode(self.cwd)!r}", "it is not absolute", "start with /")
+        if self.network not in ("loopback", "host"):
+            raise _bad(
+                self,
+                f"network {self.network!r}",
+                "there is no such network",
+                "use loopback or host",
+            )
         if self.stop not in signal.valid_signals():
             raise _bad(self, f"stop {self.stop!r}", "there is no such signal", "use signal.SIGTERM")
 

@@ -1,44 +1,48 @@
-"""A root of its own for a process: layers unpacked into a private directory, and the way in.
+"""A root of its own for a process: a private view of a root, or a directory; and the way in.
 
-The process gets its own mount and process namespaces and, for ordinary users, a user namespace in
-which they are root; then the directory is its root, and it loses the capabilities by which it
-could leave. What a container's runtime puts into every container is there: /proc, the usual
-devices, /etc/hosts and its like. The network is the machine's: a server can be reached from
-outside.
+The process gets namespaces of its own for mounts, processes, System V objects and, unless its run
+asks for the machine's, the network, of which it has the loopback device. Who may not make these
+gets a user namespace, too, in which they are root. Then the new root is the process's root, and it
+loses the capabilities by which it could leave.
+
+A private view is made of overlays, whose upper layers are in memory: namespaces(7),
+https://docs.kernel.org/filesystems/overlayfs.html.
 """
 
 from __future__ import annotations
 
 import marshal
 import os
+import re
+import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from . import layer, process
+from . import process
 from .errors import SandboxError
-from .paths import join, show
-from .unpacking import Unpacking, remove
+from .paths import is_under, join, parents, show, unescape
+from .root import Root
 
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom")
 """The machine's devices that there are in /dev."""
 
-_DIRECTORIES = {b"/dev": 0o755, b"/dev/shm": 0o1777, b"/proc": 0o555, b"/sys": 0o555}
-_FILES = {
-    b"/etc/hosts": b"127.0.0.1\tlocalhost\n::1\tlocalhost\n",
-    b"/etc/hostname": b"localhost\n",
-    b"/etc/resolv.conf": b"",
-    **{b"/dev/" + name: b"" for name in DEVICES},
-}
-_LINKS = {
+DEVICE_LINKS = {
     b"/dev/fd": b"/proc/self/fd",
     b"/dev/stdin": b"/proc/self/fd/0",
     b"/dev/stdout": b"/proc/self/fd/1",
     b"/dev/stderr": b"/proc/self/fd/2",
-    b"/etc/mtab": b"/proc/mounts",
 }
+
+_OWN = {
+    b"/dev": 0o755, b"/dev/shm": 0o1777, b"/home": 0o755, b"/proc": 0o555, b"/root": 0o700,
+    b"/sys": 0o555,
+}  # fmt: skip
+"""Directories of which a view has nothing of its base, with their modes: the kernel's, and homes,
+where secrets lie."""
 
 _CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 29, 31)
 """What root may inside: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
@@ -50,22 +54,29 @@ Docker gives these, and two that lead out of a root that is no more than that: m
 _WRITABLE = (b"/proc/sys", b"/proc/sysrq-trigger")
 """What of /proc root may write to without any capability, to the machine's harm."""
 
-_READ_ONLY = "remount bind ro nosuid nodev noexec"
+_NAMESPACES = (12, 18, 21)
+"""What making namespaces takes without one for users: net_admin, sys_chroot and sys_admin."""
+
+_CHECK_SECONDS = 30.0
 
 Step = tuple[str | int, ...]
 """A function of `enter` and its arguments."""
 
-_CHECK_SECONDS = 30.0
-
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """An unpacked root."""
+    """A root of its own, and the way in."""
 
     root: bytes
-    """Where it lies on the machine, a path without links."""
-    plans: bytes
-    """A private directory beside it, for what `enter` is to do."""
+    """Where it lies, a path without links: on the machine, or in the new namespaces only."""
+    plan: tuple[Step, ...]
+    """What makes it, in new namespaces."""
+    directory: bytes
+    """A private directory, for what `enter` is to do."""
+    network: str = "loopback"
+    """Whose network it has: ``loopback``, which is its own, or the ``host``'s."""
+    emulator: bytes = b""
+    """The static program that runs the programs of the root, if they are for another machine."""
 
     def outside(self) -> list[bytes]:
         """Return the words that start a command in new namespaces, still in the machine's root.
@@ -73,58 +84,82 @@ class Sandbox:
         All that the command starts ends with it, what has left its session included.
         SandboxError when a tool is missing.
         """
-        return [*_unshare(), *self._enter(b"outside", *_mounts(self.root))]
+        start: list[Step] = [("processes",), *([("loopback",)] if self._has_own_network else [])]
+        return [*_unshare(own_network=self._has_own_network), *self._enter(*start, *self.plan)]
 
     def inside(self, environment: Mapping[bytes, bytes], cwd: bytes) -> list[bytes]:
-        """Return the words that start a program of the unpacked root, in that root.
+        """Return the words that start a program of that root, in that root.
 
-        They follow those of `outside`. The program gets `environment` and no more, starts in its
-        directory `cwd`, and neither has nor gains the privileges to leave.
+        They follow those of `outside` or `beside`. The program gets `environment` and no more,
+        starts in its directory `cwd`, and neither has nor gains the privileges to leave.
         """
-        variables = (os.fsdecode(b"%b=%b" % item) for item in sorted(environment.items()))
+        variables = (_text(b"%b=%b" % item) for item in sorted(environment.items()))
         return self._enter(
-            b"inside",
-            ("root", os.fsdecode(self.root), os.fsdecode(cwd)),
+            *([("emulate", _text(self.emulator))] if self.emulator else []),
+            ("root", _text(self.root), _text(cwd)),
             ("keep", *_CAPABILITIES),
             ("environment", *variables),
         )
 
-    def _enter(self, name: bytes, *steps: Step) -> list[bytes]:
-        plan = join(self.plans, name)
-        with open(plan, "wb") as sink:
+    def beside(self, pid: int) -> list[bytes]:
+        """Return the words that start a command in the namespaces of the process `pid`.
+
+        That is one which the words of `outside` started. The command is in the machine's root.
+        """
+        kinds = [*(["user"] if _needs_user_namespace() else []), "mnt", "ipc"]
+        return self._enter(("join", str(pid), *kinds, *(["net"] if self._has_own_network else [])))
+
+    @property
+    def _has_own_network(self) -> bool:
+        return self.network == "loopback"
+
+    def _enter(self, *steps: Step) -> list[bytes]:
+        handle, plan = tempfile.mkstemp(dir=self.directory)
+        with open(handle, "wb") as sink:
             marshal.dump(steps, sink)
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "enter.py")
         return [os.fsencode(sys.executable), b"-I", b"-S", os.fsencode(script), plan]
 
 
-def _mounts(root: bytes) -> Iterator[Step]:
-    """Yield what gives `root` the kernel's trees and devices."""
-    inside = os.fsdecode(root)
-    yield "mount", "/proc", inside + "/proc", "bind"
-    for path in map(os.fsdecode, filter(os.path.exists, _WRITABLE)):
-        yield "mount", path, inside + path, "bind"
-        yield "mount", "", inside + path, _READ_ONLY
-    for name in map(os.fsdecode, DEVICES):
-        yield "mount", f"/dev/{name}", f"{inside}/dev/{name}", "bind"
+_text = os.fsdecode
 
 
 def refusal() -> str:
-    """Return why this machine gives no process a root of its own, a line for the user; else ""."""
-    tried = process.run([*_unshare(), _tool(b"true")], timeout=_CHECK_SECONDS)
+    """Return why this machine gives no process a root of its own, and what to allow; else ""."""
+    with _temporary() as directory:
+        place = _text(directory)
+        steps: list[Step] = [
+            ("mount", "tmpfs", place, "tmpfs", "", ""),
+            *(("directory", f"{place}/{name}", 0o755, 0, 0) for name in ("a", "b", "c", "d")),
+            _overlay(*(directory + name for name in (b"/a", b"/b", b"/c", b"/d"))),
+            ("freeze", f"{place}/a"),
+        ]
+        sandbox = Sandbox(directory, tuple(steps), directory)
+        tried = process.run([*sandbox.outside(), _tool(b"true")], timeout=_CHECK_SECONDS)
     if not (tried.status or tried.overdue):
         return ""
     said = " ".join(tried.stderr.decode("utf-8", "backslashreplace").split()) or tried.end
     return (
         f"cannot give a process a root of its own: {said}; allow user namespaces (sysctl "
         "kernel.unprivileged_userns_clone=1, on Ubuntu kernel.apparmor_restrict_unprivileged_"
-        "userns=0; in Docker give --privileged), or start a Docker engine"
+        "userns=0; in Docker give --privileged or --security-opt seccomp=unconfined), on Linux "
+        "5.12 or newer"
     )
 
 
-def _unshare() -> list[bytes]:
-    user = [] if os.geteuid() == 0 else [b"--user", b"--map-root-user"]
-    namespaces = [b"--mount", b"--mount-proc", b"--pid", b"--fork", b"--kill-child"]
-    return [_tool(b"unshare"), *user, *namespaces, b"--"]
+def _unshare(*, own_network: bool) -> list[bytes]:
+    user = [b"--user", b"--map-root-user"] if _needs_user_namespace() else []
+    network = [b"--net"] if own_network else []
+    others = [b"--mount", b"--ipc", b"--pid", b"--fork", b"--kill-child"]
+    return [_tool(b"unshare"), *user, *network, *others, b"--"]
+
+
+def _needs_user_namespace() -> bool:
+    """Tell whether who builds may make other namespaces only in one of these."""
+    with open("/proc/self/status", "rb") as stream:
+        found = re.search(rb"^CapEff:\t([0-9a-f]+)$", stream.read(), re.MULTILINE)
+    has = int(found[1], 16) if found else 0
+    return not all(has >> capability & 1 for capability in _NAMESPACES)
 
 
 def _tool(name: bytes) -> bytes:
@@ -138,50 +173,170 @@ def _tool(name: bytes) -> bytes:
 
 
 @contextmanager
-def unpacked(layers: Iterable[bytes], workdir: bytes = b"/") -> Iterator[Sandbox]:
-    """Unpack the layer files `layers` (hostile), the lowest first; remove all of it afterwards.
-
-    The directory `workdir` is made where it is missing, as engines do.
-    Times and modes are those of the layers; owners, too, where root unpacks. For other users all
-    belongs to them, which is root inside. SandboxError for what is no layer, or holds what an
-    image of ours never holds; OSError when it cannot be written. Nothing outside is written to.
-    """
+def _temporary() -> Iterator[bytes]:
     directory = os.path.realpath(os.fsencode(tempfile.mkdtemp(prefix="scratch_image-")))
     try:
-        unpacking = Unpacking(join(directory, b"root"))
-        for path in layers:
-            with _told(f"layer {show(path)}"), open(path, "rb", buffering=0) as blob:
-                unpacking.unpack(layer.decompress(blob, layer.suffix(path)))
-        with _told("image"):
-            _finish(unpacking, workdir)
-        yield Sandbox(unpacking.directory, directory)
+        yield directory
     finally:
-        remove(directory)
+        shutil.rmtree(directory)
+
+
+def runtime(root: bytes) -> Iterator[Step]:
+    """Yield what mounts the kernel's trees and devices in `root`, where their places are."""
+    yield "mount", "/proc", _text(root + b"/proc"), "", "bind rec", ""
+    for path in filter(os.path.exists, _WRITABLE):
+        yield "frozen", _text(path), _text(root + path)
+    for name in DEVICES:
+        path = b"/dev/" + name
+        yield "mount", _text(path), _text(root + path), "", "bind", ""
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Turn what is wrong with members of a tar into the line for the user."""
-    import tarfile
+def overlaid(
+    root: Root, program: bytes = b"", network: str = "loopback", emulator: bytes = b""
+) -> Iterator[Sandbox]:
+    """Give a private view of `root`: what is written there goes to memory, and is thrown away.
 
-    try:
-        yield
-    except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise SandboxError(
-            f"cannot unpack {what}: {error}; build it anew, of files, links and directories only"
-        ) from error
+    Homes are empty, but for `program`, an image path. Mounts of the machine are there as its
+    directories are.
+    """
+    with _temporary() as directory:
+        # What is mounted here is seen in the new namespaces only.
+        place = join(directory, b"mount")
+        os.mkdir(place)
+        files = dict(root.staged)
+        if _is_own(program):
+            files[program] = root.machine(program)
+        view = _View(place, root, files, _mounts() if root.base == b"/" else ())
+        yield Sandbox(join(place, b"root"), tuple(view.steps()), directory, network, emulator)
 
 
-def _finish(unpacking: Unpacking, workdir: bytes) -> None:
-    """Add what a container's runtime adds, and give the directories their modes."""
-    for path, mode in {**_DIRECTORIES, workdir: 0o755}.items():
-        if path not in unpacking:
-            unpacking.make_directory(path, mode)
-    for path, content in _FILES.items():
-        if path not in unpacking:
-            unpacking.make_file(path, [content])
-            os.chmod(unpacking.directory + path, 0o644)
-    for path, text in _LINKS.items():
-        if path not in unpacking:
-            unpacking.make_link(path, text)
-    unpacking.finish()
+def _is_own(path: bytes) -> bool:
+    return any(is_under(path, own) for own in _OWN)
+
+
+def _mounts() -> list[bytes]:
+    """Return where file systems are mounted on this machine: proc_pid_mountinfo(5)."""
+    with open("/proc/self/mountinfo", "rb") as stream:
+        return sorted({unescape(line.split(b" ")[4]) for line in stream})
+
+
+class _View:
+    """Plans overlays that together are a base, and what else belongs to a root."""
+
+    def __init__(
+        self, place: bytes, root: Root, files: Mapping[bytes, bytes], mounts: Sequence[bytes]
+    ) -> None:
+        self._place = place
+        self._root = root
+        self._files = files
+        self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
+        self._overlays = 0
+        # In a user namespace no overlay may go above what has other mounts below.
+        self._goes_around_mounts = _needs_user_namespace()
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what makes the view."""
+        top = join(self._place, b"root")
+        yield "mount", "tmpfs", _text(self._place), "tmpfs", "nosuid nodev", "mode=755"
+        yield from self._stage()
+        yield "directory", _text(top), 0o755, 0, 0
+        yield from self._entries(b"/")
+        if not self._goes_around_mounts:
+            for path in self._mounts:
+                yield from self._mount(path)
+        for path, mode in _OWN.items():
+            yield "directory", _text(top + path), mode, 0, 0
+        yield from _kernel(top)
+        for path, machine in sorted(self._files.items()):
+            # In an overlay it is there already; its directory may be closed to the builder.
+            yield "file", _text(top + path)
+            yield "frozen", _text(machine), _text(top + path)
+
+    def _stage(self) -> Iterator[Step]:
+        """Yield what makes a tree of empty files, the uppermost lower layer of all overlays."""
+        above = {above for path in self._files for above in parents(path)}
+        for path in sorted(above):
+            status = self._root.peek(path)
+            attributes = (status.mode, status.uid, status.gid) if status else (0o755, 0, 0)
+            yield "directory", _text(self._place + b"/staged" + path), *attributes
+        for path in sorted(self._files):
+            yield "file", _text(self._place + b"/staged" + path)
+
+    def _entries(self, directory: bytes) -> Iterator[Step]:
+        for name in sorted(os.listdir(self._machine(directory))):
+            path = join(directory, name)
+            if not _is_own(path):
+                # What is beside a mount point may come and go.
+                with suppress(FileNotFoundError):
+                    yield from self._entry(path, self._machine(path))
+
+    def _entry(self, path: bytes, machine: bytes) -> Iterator[Step]:
+        target = self._place + b"/root" + path
+        status = os.lstat(machine)
+        if stat.S_ISLNK(status.st_mode):
+            yield "link", _text(target), _text(os.readlink(machine))
+        elif stat.S_ISDIR(status.st_mode):
+            yield from self._directory(path, status)
+        elif stat.S_ISREG(status.st_mode):
+            yield "file", _text(target)
+            yield "frozen", _text(machine), _text(target)
+
+    def _directory(self, path: bytes, status: os.stat_result) -> Iterator[Step]:
+        attributes = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+        yield "directory", _text(self._place + b"/root" + path), *attributes
+        if not os.access(self._machine(path), os.R_OK | os.X_OK):
+            return
+        if self._goes_around_mounts and any(
+            is_under(mount, path) and mount != path for mount in self._mounts
+        ):
+            yield from self._entries(path)
+        else:
+            yield from self._layers(path, attributes)
+
+    def _mount(self, path: bytes) -> Iterator[Step]:
+        """Yield what puts what is mounted at `path` in its place, if it may be put there."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return
+        if stat.S_ISDIR(status.st_mode):
+            attributes = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+            *directories, overlay = self._layers(path, attributes)
+            yield from directories
+            yield "attempt", *overlay
+        else:
+            yield "attempt", "frozen", _text(path), _text(self._place + b"/root" + path)
+
+    def _layers(self, path: bytes, attributes: tuple[int, int, int]) -> Iterator[Step]:
+        self._overlays += 1
+        number = b"%d" % self._overlays
+        upper, work = (self._place + name + number for name in (b"/upper", b"/work"))
+        # The directory itself is the upper one's.
+        yield "directory", _text(upper), *attributes
+        yield "directory", _text(work), 0o755, 0, 0
+        lower = [self._machine(path)]
+        if any(is_under(staged, path) for staged in self._files):
+            lower.insert(0, self._place + b"/staged" + path)
+        yield _overlay(self._place + b"/root" + path, upper, work, *lower)
+
+    def _machine(self, path: bytes) -> bytes:
+        return path if self._root.base == b"/" else self._root.base + path
+
+
+def _overlay(target: bytes, upper: bytes, work: bytes, *lower: bytes) -> Step:
+    """Return what mounts an overlay; of several `lower` layers the first is the uppermost."""
+    layers = b":".join(re.sub(rb"([\\,:])", rb"\\\1", path) for path in lower)
+    options = b"lowerdir=%b,upperdir=%b,workdir=%b,userxattr" % (layers, upper, work)
+    return "overlay", _text(target), _text(options)
+
+
+def _kernel(top: bytes) -> Iterator[Step]:
+    """Yield what makes the kernel's trees and devices in the root `top`."""
+    for path, text in DEVICE_LINKS.items():
+        yield "link", _text(top + path), _text(text)
+    for name in DEVICES:
+        yield "file", _text(top + b"/dev/" + name)
+    yield from runtime(top)
+    yield "mount", "/sys", _text(top + b"/sys"), "", "bind rec", ""
+    yield "freeze", _text(top + b"/sys")

@@ -10,6 +10,7 @@ What a step needs is imported when it runs: most builds have nothing to do.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,18 +99,50 @@ class TraceStep(Step):
     command: Run
     strace: bytes
     """The strace program."""
+    view: str
+    """What the run sees: ``private``, its root alone; ``plain``, the machine's file system; or
+    ``auto``, which is private where the machine allows it."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Trace with the one source, if there is one, as standard input."""
         from . import tracer
 
+        refusal = "" if self.view == "plain" else _refusal()
+        if refusal and root.base != b"/":
+            raise SandboxError(f"{refusal}, or set RUNS=[] and list the files of the sysroot")
+        if refusal and self.view == "private":
+            raise SandboxError(f"{refusal}, or set TRACE_ROOT=plain")
+        private = not refusal and self.view != "plain"
         command = replace(self.command, stdin=sources[0] if sources else None)
-        trace = tracer.trace(command, self.program, root, self.strace)
+        trace = tracer.trace(command, self.program, root, self.strace, private=private)
         text, record, stdout = targets
         write(text, [trace.text])
         write(record, [tracer.write_record(trace.record)])
         write(stdout, [trace.stdout])
-        return f"{trace.files} files, {trace.absent} absent, {trace.seconds:.2f} s"
+        told = f"{trace.files} files, {trace.absent} absent, {trace.seconds:.2f} s"
+        return f"{told}\n{_plain(refusal)}" if refusal and not _noted(refusal) else told
+
+
+@functools.cache
+def _refusal() -> str:
+    """Return why there are no private roots, which is asked once; nothing where there are."""
+    from . import sandbox
+
+    return sandbox.refusal()
+
+
+def _plain(refusal: str) -> str:
+    return f"trace: runs see and change the machine's own files: {refusal}, or set TRACE_ROOT=plain"
+
+
+_notes: set[str] = set()
+
+
+def _noted(note: str) -> bool:
+    """Tell whether `note` was asked for before: it is told once in a call of SCons."""
+    known = note in _notes
+    _notes.add(note)
+    return known
 
 
 @dataclass(frozen=True)
@@ -424,7 +457,7 @@ class TestStep(Step):
 
         ImageError when one does not go as it did when it was traced.
         """
-        from . import sandbox, tester
+        from . import tester
         from .overlay import Overlay
 
         layers, rest = sources[: self.layers], iter(sources[self.layers :])
@@ -432,11 +465,11 @@ class TestStep(Step):
         view = Overlay(root, self.top)
         lists = [_extras(view, name, _content(next(rest))) for name in self.lists]
         left_out = tuple(rule for found in lists for rule in _left_out(found))
-        trials = [replace(trial, left_out=left_out) for trial in trials]
+        trials = [replace(trial, left_out=left_out, root=root) for trial in trials]
         image = _content(next(rest)).decode().strip() if self.address else ""
-        refusal = sandbox.refusal()
+        refusal = _refusal()
         if refusal and not image:
-            raise SandboxError(refusal)
+            raise SandboxError(f"{refusal}, or start a Docker engine")
         lines = []
         for trial in trials:
             record = None if refusal else tester.in_root(trial, layers, self.strace)

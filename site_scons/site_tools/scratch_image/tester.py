@@ -10,25 +10,23 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from . import engine, filelist, tracer
 from .errors import ImageError
-from .paths import is_under, parents, show
-from .performance import last_words, perform
-from .process import SEARCH_PATH, Result
+from .paths import parents, show
+from .performance import last_words
+from .process import Result
 from .root import Kind, Root
-from .run import Run, Unix
-from .sandbox import Sandbox, unpacked
-from .strace import Access, Log, Use, join, parse
+from .run import Run
+from .sandbox import Sandbox
+from .strace import Use, parse
+from .unpacking import unpacked
 
 _ADD = "add what it lacks to an extra list"
 
 _NAMED = 5
 """Missing paths that a message names."""
-
-_ENTERED = re.compile(rb'^chroot\("[^\n]*\) += 0\n', re.MULTILINE)
-"""Where a log passes from the way in to the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,8 @@ class Trial:
     """What it printed there."""
     left_out: tuple[re.Pattern[bytes], ...] = ()
     """What matches the paths that the image is to lack."""
+    root: Root = field(default_factory=Root)
+    """The file system in which it went."""
 
 
 def in_root(trial: Trial, layers: Sequence[bytes], strace: bytes = b"strace") -> tracer.Record:
@@ -54,17 +54,19 @@ def in_root(trial: Trial, layers: Sequence[bytes], strace: bytes = b"strace") ->
     ImageError when it misses what it found on the machine, ends otherwise, or prints something
     else; SandboxError when a layer cannot be unpacked; TraceError when `strace` is of no use.
     """
-    with unpacked(layers, trial.run.cwd) as sandbox:
+    emulator = tracer.emulator(trial.run, trial.program, trial.root)
+    with unpacked(layers, trial.run.cwd, trial.run.network, emulator) as sandbox:
         return _repeat(trial, sandbox, strace)
 
 
 def in_container(trial: Trial, address: str, image: str) -> None:
     """Repeat `trial` in a container of `image` of the engine at `address`.
 
-    A server is not started there: without a network nobody could ask it anything. ImageError when
-    the run ends otherwise or prints something else; EngineError when the engine fails.
+    A server is not started there: without a network nobody could ask it anything. Nor is a program
+    for another machine. ImageError when the run ends otherwise or prints something else;
+    EngineError when the engine fails.
     """
-    if trial.run.ready:
+    if trial.run.ready or tracer.emulator(trial.run, trial.program, trial.root):
         return
     content = None
     if trial.run.stdin is not None:
@@ -72,7 +74,7 @@ def in_container(trial: Trial, address: str, image: str) -> None:
             content = stream.read()
     result = engine.run_container(address, image, trial.run, trial.program, content)
     # A status that a signal left comes as 128 and the signal's number.
-    if result.overdue or result.status != _passed_on(trial.run.status):
+    if result.overdue or result.status != tracer.passed_on(trial.run.status):
         raise _failed(
             trial, f"{result.end} in its container, and said {last_words(result.stderr)!r}"
         )
@@ -80,36 +82,18 @@ def in_container(trial: Trial, address: str, image: str) -> None:
 
 
 def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
-    run = _moved(trial.run, sandbox.root)
-    environment = {b"PATH": SEARCH_PATH, b"HOME": b"/", **trial.run.environment}
-    words = [*sandbox.inside(environment, run.cwd), trial.program, *run.argv[1:]]
+    tool = tracer.Tool.find(trial.run, strace)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
-        directory = os.fsencode(name)
-        traced = tracer.Tool.find(run, strace).command(words, directory)
-        performance = perform(run, [*sandbox.outside(), *traced])
-        log = _log(tracer.logs(directory), sandbox.root)
-    record = tracer.settle(log, Root(sandbox.root), started_ns=0)
+        performance, text = tracer.perform_in(
+            sandbox, trial.run, trial.program, tool, os.fsencode(name), Root(sandbox.root)
+        )
+    record = tracer.settle(parse(text, b"/"), Root(sandbox.root), started_ns=0)
     if missing := _missing(trial, record):
         raise _failed(trial, f"it did not find {_shown(missing)}, which the machine has")
     if performance.trouble:
         raise _failed(trial, performance.trouble.rpartition("; ")[0])
     _check_stdout(trial, performance.result)
     return record
-
-
-def _moved(run: Run, root: bytes) -> Run:
-    """Return `run` as it looks from outside of `root`, to who starts it and asks it."""
-    ready = run.ready
-    if isinstance(run.readiness, Unix):
-        above, name = os.path.split(run.readiness.path)
-        # Seen from outside, links in it would lead out of the root.
-        ready = f"unix:{os.fsdecode(root + Root(root).walk(above).real)}/{os.fsdecode(name)}"
-    return replace(run, environment={}, ready=ready, status=_passed_on(run.status))
-
-
-def _passed_on(status: int) -> int:
-    """Return `status` as the first process of a process namespace, or an engine, passes it on."""
-    return status if status >= 0 else 128 - status
 
 
 def _check_stdout(trial: Trial, result: Result) -> None:
@@ -150,25 +134,6 @@ def line(trial: Trial, record: tracer.Record | None) -> str:
 # What the program looked for.
 
 
-def _log(logs: dict[int, bytes], root: bytes) -> Log:
-    """Return what the program did, in paths of `root`, without how it got there."""
-    if logs:
-        first = min(logs)
-        logs = {**logs, first: _ENTERED.split(logs[first], 1)[-1]}
-    log = parse(join(logs), b"/")
-    return replace(log, accesses=tuple(_inside(access, root) for access in log.accesses))
-
-
-def _inside(access: Access, root: bytes) -> Access:
-    """Return `access` by the names that paths have in `root`: strace sees some from outside."""
-    real = access.real and _below(access.real, root)
-    return replace(access, path=_below(access.path, root), real=real)
-
-
-def _below(path: bytes, root: bytes) -> bytes:
-    return path[len(root) :] or b"/" if is_under(path, root) else path
-
-
 def _missing(trial: Trial, image: tracer.Record) -> list[bytes]:
     """Return what a run found on the machine and cannot have found in the image, sorted.
 
@@ -181,14 +146,14 @@ def _missing(trial: Trial, image: tracer.Record) -> list[bytes]:
         for use in trial.record.uses
         if use.kind not in (Use.ABSENT, Use.WRITE)
         and not absent.isdisjoint([*parents(use.path), use.path])
-        and not _is_left_out(use.path, trial.left_out)
+        and not _is_left_out(use.path, trial)
     ]
 
 
-def _is_left_out(path: bytes, rules: Sequence[re.Pattern[bytes]]) -> bool:
+def _is_left_out(path: bytes, trial: Trial) -> bool:
     if path == filelist.LD_CACHE or filelist.is_host_noise(path):
         return True
-    if any(rule.fullmatch(path) for rule in rules):
+    if any(rule.fullmatch(path) for rule in trial.left_out):
         return True
-    status = Root().peek(path)
+    status = trial.root.peek(path)
     return status is not None and status.kind is Kind.OTHER

@@ -1,7 +1,7 @@
 """Runs a program under strace, and settles what its log means into a record.
 
-The run happens in the file system as it is: staged files are at their build paths, and what the run
-writes stays written.
+A private run sees a root as it is, and what it writes is thrown away. Any other happens in the
+machine's file system: staged files are at their build paths, and what it writes stays written.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from . import elf, process
 from .errors import InputError, ListError, TraceError
 from .paths import escape, is_under, join, parents, show, unescape
-from .performance import Performance, last_words, perform
+from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
-from .run import Run
+from .run import Run, Unix
+from .sandbox import Sandbox, overlaid
 from .strace import Access, Log, Use, parse
 from .strace import join as join_logs
 
@@ -88,30 +89,94 @@ class Trace:
         return sum(use.kind is Use.ABSENT for use in self.record.uses)
 
 
-def trace(run: Run, program: bytes, root: Root, strace: bytes = b"strace") -> Trace:
+def trace(
+    run: Run, program: bytes, root: Root, strace: bytes = b"strace", *, private: bool = False
+) -> Trace:
     """Run `program` (image path) as `run` says under `strace`; return what it used.
 
-    `strace` is a path, or a name to be looked for where programs are. What the result depends on
-    is put on the root's record. TraceError when the program cannot be traced, does not end as
-    expected, or does what makes its trace worthless.
+    `strace` is a path, or a name to be looked for where programs are. With `private` the run has a
+    view of `root` for itself. What the result depends on is put on the root's record. TraceError
+    when the program cannot be traced, does not end as expected, or does what makes its trace
+    worthless; SandboxError when a tool for the view is missing.
     """
     tool = Tool.find(run, strace)
-    target = _Target.find(run, program, root)
+    target = _Target.find(run, program, root, private=private)
+    filters = private or tool.filters(target)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
         directory = os.fsencode(name)
         started_ns = _clock(directory)
-        # The machine has staged files elsewhere: the program is told where.
-        words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
-        command = tool.command(words, directory, filters=tool.filters(target))
-        performance = perform(run, command)
-        text = join_logs(logs(directory))
+        if private:
+            with overlaid(root, target.real, run.network, target.emulator) as sandbox:
+                inside = sandbox.inside(_environment(run), run.cwd)
+                performance, text = perform_in(
+                    sandbox, run, target.path, tool, directory, Root(root.base), inside
+                )
+        else:
+            # The machine has staged files elsewhere: the program is told where.
+            words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
+            performance = perform(run, tool.command(words, directory, filters=filters))
+            text = join_logs(_logs(directory))
     log = _with_start(parse(text, run.cwd), run.cwd)
     _check_end(run, performance, log, target)
     _check_log(run, log)
-    settling = _Settling(log, root, started_ns)
-    _check_inputs(run, settling, root, tool.strips_privileges(target))
+    _check_children(run, target, text)
+    settling = _Settling(log, root, started_ns, private=private)
+    _check_inputs(run, settling, root, private or tool.strips_privileges(target))
     record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
     return Trace(text, record, performance.result.stdout, performance.seconds)
+
+
+_ENTERED = re.compile(rb'^chroot\("[^\n]*\) += 0\n', re.MULTILINE)
+_EMULATED = re.compile(rb"^execveat\([^\n]*\) += 0\n", re.MULTILINE)
+"""Where a log passes from the way in to the program."""
+
+
+def perform_in(
+    sandbox: Sandbox,
+    run: Run,
+    program: bytes,
+    tool: Tool,
+    directory: bytes,
+    root: Root,
+    asked: Sequence[bytes] = (),
+) -> tuple[Performance, bytes]:
+    """Carry out `run` in `sandbox`, of `root`, under strace, which leaves its logs in `directory`.
+
+    What a server is asked by commands is started by the words `asked`, in the sandbox's namespaces.
+    Return how it went, and strace's text by the names that paths have in the sandbox, without the
+    way in.
+    """
+    words = [*sandbox.inside(_environment(run), run.cwd), program, *run.argv[1:]]
+    command = [*sandbox.outside(), *tool.command(words, directory)]
+    outside = _seen_from_outside(run, sandbox.root, root)
+    performance = perform(outside, command, Way(sandbox.beside, asked))
+    logs = _logs(directory)
+    if logs:
+        entered = _EMULATED if sandbox.emulator else _ENTERED
+        logs[min(logs)] = entered.split(logs[min(logs)], 1)[-1]
+    # strace is outside of the root, and sees some paths from there.
+    prefix = re.compile(re.escape(sandbox.root) + rb"(?=[/>\"])/?")
+    return performance, prefix.sub(b"/", join_logs(logs))
+
+
+def _environment(run: Run) -> dict[bytes, bytes]:
+    return {b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment}
+
+
+def _seen_from_outside(run: Run, top: bytes, root: Root) -> Run:
+    """Return `run` as it looks to who starts it and asks it: `root` lies at `top` there."""
+    ready = run.ready
+    if isinstance(run.readiness, Unix):
+        above, name = os.path.split(run.readiness.path)
+        # Seen from outside, links in it would lead out of the root.
+        ready = f"unix:{os.fsdecode(top + root.walk(above).real)}/{os.fsdecode(name)}"
+    status = passed_on(run.status)
+    return replace(run, environment={}, cwd=b"/", ready=ready, status=status)
+
+
+def passed_on(status: int) -> int:
+    """Return `status` as the first process of a process namespace, or an engine, passes it on."""
+    return status if status >= 0 else 128 - status
 
 
 def _with_start(log: Log, cwd: bytes) -> Log:
@@ -135,7 +200,7 @@ def _clock(directory: bytes) -> int:
         return os.fstat(stream.fileno()).st_ctime_ns
 
 
-def logs(directory: bytes) -> dict[int, bytes]:
+def _logs(directory: bytes) -> dict[int, bytes]:
     """Return what strace wrote into `directory`, by process number."""
     found = {}
     for name in os.listdir(directory):
@@ -151,18 +216,22 @@ class _Target:
     """The program that is traced."""
 
     path: bytes
-    """Where it lies on the machine."""
+    """How it is called where it runs."""
+    real: bytes
+    """Its image path without links."""
     shown: str
     """Its image path, for messages."""
     privileged: bool
     """Whether executing it gives privileges: set-user-ID, set-group-ID or file capabilities."""
+    emulator: bytes
+    """What runs a program for another machine; empty for what runs by itself."""
 
     @classmethod
-    def find(cls, run: Run, program: bytes, root: Root) -> _Target:
-        if root.base != b"/":
+    def find(cls, run: Run, program: bytes, root: Root, *, private: bool) -> _Target:
+        if root.base != b"/" and not private:
             raise TraceError(
-                f"cannot trace run {run.name}: its root is {show(root.base)}, but a run sees the "
-                "machine's own; list that root's files by ldd and extra lists"
+                f"cannot trace run {run.name}: its root is {show(root.base)}, and this run would "
+                "see the machine's own; allow private roots, or set RUNS=[] and list its files"
             )
         found = root.walk(program)
         if found.status is None:
@@ -174,10 +243,12 @@ class _Target:
                 f"cannot trace run {run.name}: {show(program)} is no executable file; "
                 "name the program, and make it executable"
             )
-        _check_machine(run, program, root, found.real)
+        runs = emulator(run, program, root, private=private)
         # Of a link the name is kept: some programs do what their name says.
-        path = root.machine(found.real) if found.real in root.staged else program
-        return cls(path, show(program), _is_privileged(path, found.status))
+        staged = found.real in root.staged and not private
+        path = root.machine(found.real) if staged else program
+        privileged = _is_privileged(root.machine(found.real), found.status)
+        return cls(path, found.real, show(program), privileged, runs)
 
 
 def _is_privileged(path: bytes, status: Status) -> bool:
@@ -265,22 +336,32 @@ def _pinned() -> list[bytes | str]:
 
 _FORBIDDEN = re.compile(rb"strace: .*(?:ptrace|PTRACE_).*Operation not permitted")
 _NOT_EXECUTED = re.compile(rb"strace: exec: (.+)")
+_NOT_ENTERED = re.compile(rb"enter: (.*): (.+)")
 
 
-def _check_machine(run: Run, program: bytes, root: Root, real: bytes) -> None:
-    """Raise TraceError when the ELF file `real` is for other machines.
+def emulator(run: Run, program: bytes, root: Root, *, private: bool = True) -> bytes:
+    """Return what runs the ELF file `program` of `root`; nothing for what runs by itself.
 
-    Even if an emulator is registered for it: the trace would be the emulator's.
+    It is a static program, for a `private` root: elsewhere it would look for the program's files
+    in the machine's file system, too. TraceError where there is none.
     """
-    with root.open(real) as stream:
+    found = root.walk(program)
+    if found.status is None or found.status.kind is not Kind.FILE:
+        return b""
+    with root.open(found.real) as stream:
         machine = elf.machine_of(stream.read(elf.HEAD))
-    if machine is not None and not elf.runs_here(machine):
+    if machine is None or elf.runs_here(machine):
+        return b""
+    name = elf.machine_name(machine)
+    path = process.find(f"qemu-{name}-static".encode()) if private else None
+    if path is None:
         raise TraceError(
-            f"cannot trace run {run.name}: {show(program)} is a program for "
-            f"{elf.machine_name(machine)} and this machine is "
-            f"{elf.machine_name(elf.native_machine())}; build on such a machine, or set RUNS=[] "
-            "and list its files by extra lists"
+            f"cannot trace run {run.name}: {show(program)} is a program for {name} and this "
+            f"machine is {elf.machine_name(elf.native_machine())}; apt-get install "
+            "qemu-user-static and allow private roots, or set RUNS=[] and list its files by "
+            "extra lists"
         )
+    return path
 
 
 def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
@@ -299,15 +380,25 @@ def _unstarted(performance: Performance, target: _Target) -> str:
             "the kernel forbids ptrace; in Docker give --cap-add SYS_PTRACE (and, before Docker "
             "19.03, --security-opt seccomp=unconfined), on a host set kernel.yama.ptrace_scope=0"
         )
-    if failed := _NOT_EXECUTED.search(said):
-        cause = failed[1].decode("utf-8", "backslashreplace")
+    failed, unentered = _NOT_EXECUTED.search(said), _NOT_ENTERED.search(said)
+    if unentered and unentered[1] != target.path:
         return (
-            f"{target.shown} cannot be executed: {cause}; build it for this machine, or install "
-            "its interpreter"
+            f"its root cannot be entered at {show(unentered[1])}: {_clause(unentered[2])}; "
+            "let it start in a directory that is there, or set TRACE_ROOT=plain"
+        )
+    if failed or unentered:
+        cause = failed[1] if failed else unentered[2] if unentered else b""
+        return (
+            f"{target.shown} cannot be executed: {_clause(cause)}; build it for this machine, or "
+            "install its interpreter"
         )
     if performance.result.status > 0:
         return f"strace failed and said {last_words(said)!r}; install another release of strace"
     return ""
+
+
+def _clause(said: bytes) -> str:
+    return said.decode("utf-8", "backslashreplace")
 
 
 def _check_log(run: Run, log: Log) -> None:
@@ -322,6 +413,19 @@ def _check_log(run: Run, log: Log) -> None:
             f"cannot trust the trace of run {run.name}: {len(log.unparsed)} lines of it are not "
             f"understood, the first is {last_words(log.unparsed[0])!r}; report this, with the "
             "version of strace"
+        )
+
+
+_FOREIGN = re.compile(rb'execve\w*\([^"\n]*"([^"\n]*)"[^\n]* = -1 ENOEXEC ')
+
+
+def _check_children(run: Run, target: _Target, text: bytes) -> None:
+    """Raise TraceError when an emulated program could not start another one."""
+    if target.emulator and (failed := _FOREIGN.search(text)):
+        raise TraceError(
+            f"cannot trust the trace of run {run.name}: {target.shown} could not execute "
+            f"{last_words(failed[1])}: it is no program for this machine; trace that by a run of "
+            "its own, or trace on such a machine"
         )
 
 
@@ -381,9 +485,11 @@ def settle(log: Log, root: Root, started_ns: int) -> Record:
 class _Settling:
     """Walks what a log names through the file system as it is after the run."""
 
-    def __init__(self, log: Log, root: Root, started_ns: int) -> None:
+    def __init__(self, log: Log, root: Root, started_ns: int, *, private: bool = False) -> None:
         self._root = root
         self._started_ns = started_ns
+        self._private = private
+        self._read: set[bytes] = set()
         self._images = {os.path.realpath(machine): image for image, machine in root.staged.items()}
         self._walked: dict[tuple[bytes, bool], Walk] = {}
         self._outputs: set[bytes] = set()
@@ -393,6 +499,9 @@ class _Settling:
         self.registered: list[bytes] = []
         """What the kernel had an interpreter run that is registered for it, not named in it."""
         looked = set(root.looked)
+        for access in log.accesses:
+            if private and access.kind in (Use.READ, Use.EXEC):
+                self._read.update(walk.real for walk in self._walks(access))
         for access in log.accesses:
             if access.kind in (Use.WRITE, Use.CREATE):
                 self._take_output(access)
@@ -452,10 +561,18 @@ class _Settling:
         for walk in self._walks(access):
             if _is_volatile(walk.real):
                 continue
-            if walk.status is None or walk.status.ctime_ns >= self._started_ns:
+            if self._is_output(walk):
                 self._outputs.add(walk.real)
                 if access.kind is Use.CREATE:
                     self._made.add(walk.real)
+
+    def _is_output(self, walk: Walk) -> bool:
+        if walk.status is None:
+            return True
+        if self._private:
+            # What is there is what it found; what it wrote is gone.
+            return walk.status.kind is Kind.FILE and walk.real not in self._read
+        return walk.status.ctime_ns >= self._started_ns
 
     def _take_input(self, access: Access) -> None:
         for walk in self._walks(access):
@@ -505,10 +622,10 @@ class _Settling:
         return interpreter
 
     def _record(self) -> Record:
-        # What the run made and removed again is nothing to anybody, and often has a random name.
-        # The directory where that was possible is something.
+        # The directory where something could be made has to be there. What was made and removed
+        # again is nothing to anybody, and often has a random name.
         gone = {path for path in self._made if self._root.peek(path) is None}
-        for path in sorted(gone):
+        for path in sorted(self._made):
             above = os.path.dirname(path)
             if above not in self._made:
                 self._use(above, _kind(Use.STAT, self._root.peek(above)))

@@ -11,16 +11,29 @@ import io
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from . import layer
 from .digest import CHUNK
-from .layer import END
-from .paths import parents, show
+from .errors import SandboxError
+from .paths import join, parents, show
+from .sandbox import DEVICE_LINKS, DEVICES, Sandbox, runtime
 
 if TYPE_CHECKING:
     import tarfile
+
+_DIRECTORIES = {b"/dev": 0o755, b"/dev/shm": 0o1777, b"/proc": 0o555, b"/sys": 0o555}
+_FILES = {
+    b"/etc/hosts": b"127.0.0.1\tlocalhost\n::1\tlocalhost\n",
+    b"/etc/hostname": b"localhost\n",
+    b"/etc/resolv.conf": b"",
+    **{b"/dev/" + name: b"" for name in DEVICES},
+}
+_LINKS = {**DEVICE_LINKS, b"/etc/mtab": b"/proc/mounts"}
+"""What a container's runtime puts into every container."""
 
 _LONGEST = 4096
 """PATH_MAX."""
@@ -165,14 +178,14 @@ class _Chunks(io.RawIOBase):
     def read(self, _: int = -1) -> bytes:
         """Return some bytes, as many as come; none at the end."""
         chunk = next(self._chunks, b"")
-        self._last = (self._last + chunk)[-len(END) :]
+        self._last = (self._last + chunk)[-len(layer.END) :]
         return chunk
 
     def check_end(self) -> None:
         """Read what is left; ValueError when it does not end as a tar does."""
         while self.read():
             pass
-        if self._last != END:
+        if self._last != layer.END:
             # Between two members tarfile takes the end of a file for that of the tar.
             raise ValueError("the end of the tar is missing")
 
@@ -207,3 +220,62 @@ def _encoded(name: str) -> bytes:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+# The layers of an image.
+
+
+@contextmanager
+def unpacked(
+    layers: Iterable[bytes],
+    workdir: bytes = b"/",
+    network: str = "loopback",
+    emulator: bytes = b"",
+) -> Iterator[Sandbox]:
+    """Unpack the layer files `layers` (hostile), the lowest first; remove all of it afterwards.
+
+    The directory `workdir` is made where it is missing, as engines do.
+    Times and modes are those of the layers; owners, too, where root unpacks. For other users all
+    belongs to them, which is root inside. SandboxError for what is no layer, or holds what an
+    image of ours never holds; OSError when it cannot be written. Nothing outside is written to.
+    """
+    directory = os.path.realpath(os.fsencode(tempfile.mkdtemp(prefix="scratch_image-")))
+    try:
+        unpacking = Unpacking(join(directory, b"root"))
+        for path in layers:
+            with _told(f"layer {show(path)}"), open(path, "rb", buffering=0) as blob:
+                unpacking.unpack(layer.decompress(blob, layer.suffix(path)))
+        with _told("image"):
+            _finish(unpacking, workdir)
+        plan = tuple(runtime(unpacking.directory))
+        yield Sandbox(unpacking.directory, plan, directory, network, emulator)
+    finally:
+        remove(directory)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn what is wrong with members of a tar into the line for the user."""
+    import tarfile
+
+    try:
+        yield
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        raise SandboxError(
+            f"cannot unpack {what}: {error}; build it anew, of files, links and directories only"
+        ) from error
+
+
+def _finish(unpacking: Unpacking, workdir: bytes) -> None:
+    """Add what a container's runtime adds, and give the directories their modes."""
+    for path, mode in {**_DIRECTORIES, workdir: 0o755}.items():
+        if path not in unpacking:
+            unpacking.make_directory(path, mode)
+    for path, content in _FILES.items():
+        if path not in unpacking:
+            unpacking.make_file(path, [content])
+            os.chmod(unpacking.directory + path, 0o644)
+    for path, text in _LINKS.items():
+        if path not in unpacking:
+            unpacking.make_link(path, text)
+    unpacking.finish()

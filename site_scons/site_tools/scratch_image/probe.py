@@ -1,0 +1,68 @@
+"""One question to a server.
+
+It is a program, too, ``python -I -S probe.py KIND WORD... SECONDS``, for a server that has a
+network of its own: whoever asks it has to go there. It imports nothing of the package.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+_BODY = 1 << 20
+"""Bytes that are read of a page."""
+
+
+def tcp(port: str, seconds: float) -> str:
+    """Connect to `port` of 127.0.0.1; return how that failed in `seconds`, as a clause, or ""."""
+    return _connect(socket.AF_INET, ("127.0.0.1", int(port)), seconds)
+
+
+def unix(path: str, seconds: float) -> str:
+    """As `tcp`, to the UNIX socket `path`."""
+    return _connect(socket.AF_UNIX, path, seconds)
+
+
+def _connect(family: int, address: tuple[str, int] | str, seconds: float) -> str:
+    with socket.socket(family) as client:
+        client.settimeout(seconds)
+        try:
+            client.connect(address)
+        except OSError as error:
+            return str(error)
+    return ""
+
+
+def page(port: str, target: str, seconds: float) -> str:
+    """Get the page `target` from the server at `port` of 127.0.0.1; return how that failed."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=seconds)
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        response.read(_BODY)
+    except (OSError, http.client.HTTPException) as error:
+        return f"there was no answer ({error})"
+    finally:
+        connection.close()
+    return "" if 200 <= response.status < 400 else f"it answered with status {response.status}"
+
+
+KINDS: dict[str, Callable[..., str]] = {
+    question.__name__: question for question in (tcp, unix, page)
+}
+
+
+def main(kind: str, *words: str) -> None:
+    """Ask; print how it failed."""
+    *what, seconds = words
+    if kind == "unix":
+        # The name of a socket is short, and that of its directory may not be.
+        above, what = os.path.dirname(what[0]), [os.path.basename(what[0])]
+        os.chdir(above)
+    sys.stdout.write(KINDS[kind](*what, float(seconds)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
