@@ -1136,6 +1136,15 @@ def test_private_run_of_a_program_for_another_machine(tmp_path: Path) -> None:
     assert root.looked >= {(path, Aspect.CONTENT) for path in uses}
 
 
+def test_emulated_program_that_ends_otherwise(tmp_path: Path) -> None:
+    root = Root(os.fsencode(arm64.make_base(tmp_path / "base")))
+
+    with pytest.raises(TraceError) as caught:
+        tracer.trace(Run("demo", (b"hello",), status=3), b"/usr/bin/hello", root, private=True)
+
+    assert "it ended with status 0, not with status 3" in str(caught.value)
+
+
 def test_emulated_program_that_starts_another_one(tmp_path: Path) -> None:
     base = arm64.make_base(tmp_path / "base")
     arm64.make_starter(base / "usr/bin/starter")

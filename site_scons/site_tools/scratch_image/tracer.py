@@ -366,7 +366,9 @@ def emulator(run: Run, program: bytes, root: Root, *, private: bool = True) -> b
 
 def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
     trouble = performance.trouble
-    if trouble and not any(access.kind is Use.EXEC for access in log.accesses):
+    # What an emulator runs is never executed.
+    started = target.emulator or any(access.kind is Use.EXEC for access in log.accesses)
+    if trouble and not started:
         trouble = _unstarted(performance, target) or trouble
     if trouble:
         raise TraceError(f"cannot trace run {run.name}: {trouble}")
