@@ -15,6 +15,7 @@ import pytest
 from engines import dockerd
 from lab import NO_ENGINE, Scons
 from programs import compile_all, make_site
+from registries import docker_registry
 
 TOP = Path(__file__).parents[1]
 
@@ -53,6 +54,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with dockerd(tmp_path_factory.mktemp("engine")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the host of a registry that takes all from everybody."""
+    with docker_registry(tmp_path_factory.mktemp("registry")) as host:
+        yield host
 
 
 @pytest.fixture(scope="session")

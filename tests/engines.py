@@ -1,4 +1,4 @@
-"""A real dockerd of its own for tests: own data, own socket, gone afterwards."""
+"""Real engines of their own for tests: own data, own socket, gone afterwards."""
 
 from __future__ import annotations
 
@@ -51,11 +51,41 @@ def dockerd(directory: Path, *hosts: str) -> Iterator[str]:
         shutil.rmtree(short, ignore_errors=True)
 
 
+@contextmanager
+def podman(directory: Path) -> Iterator[str]:
+    """Run Podman's service with its data below `directory`; give its address once it answers."""
+    if os.geteuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("podman needs root here")
+    directory.mkdir(parents=True, exist_ok=True)
+    short = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))
+    path = short / "podman.sock"
+    # Its own limits are more than a container of CI may give.
+    (directory / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+        '[engine]\ncgroup_manager = "cgroupfs"\n'
+    )
+    command = [
+        *("podman", "--storage-driver=vfs", f"--root={directory / 'data'}"),
+        *(f"--runroot={short / 'run'}", "system", "service", "--time=0", f"unix://{path}"),
+    ]
+    log = directory / "podman.log"
+    environment = {**os.environ, "CONTAINERS_CONF": str(directory / "containers.conf")}
+    with log.open("wb") as output:
+        engine = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        _wait(path, engine, log)
+        yield f"unix://{path}"
+    finally:
+        engine.terminate()
+        engine.wait(30)
+        shutil.rmtree(short, ignore_errors=True)
+
+
 def _wait(path: Path, engine: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 30
     while not _answers(path):
         if engine.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"dockerd does not start:\n{log.read_text()}")
+            raise AssertionError(f"the engine does not start:\n{log.read_text()}")
         time.sleep(0.02)
 
 

@@ -7,8 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from scratch_image import audit
 
 PACKAGE = Path(__file__).parents[1] / "site_scons/site_tools/scratch_image"
 NO_ENGINE = "unix:///nonexistent/docker.sock"
@@ -20,7 +23,9 @@ WITHOUT_NAMESPACES = (
 )
 """Words that start a command which can give no process a root of its own."""
 
-_STEP = re.compile(r"^(TRACE|LDD|LIST|TAR|IMAGE|INDEX|LOAD|TEST) +\S+(?: \((\w+)\))?", re.MULTILINE)
+_STEP = re.compile(
+    r"^(TRACE|LDD|LIST|TAR|IMAGE|INDEX|LOAD|TEST|SBOM|PUSH) +\S+(?: \((\w+)\))?", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,13 @@ class Scons:
         env: dict[str, str] | None = None,
         timeout: int = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """Run SCons in `directory`; output and errors come in one text."""
+        """Run SCons in `directory`; output and errors come in one text.
+
+        Each image archive that it leaves there has to be sound.
+        """
         variables = {**os.environ, "PYTHONPATH": self.path, **(env or {})}
-        return subprocess.run(
+        began = time.time() - 0.1  # file systems have a coarser clock
+        ran = subprocess.run(
             [*self.command(), *arguments],
             cwd=directory,
             env=variables,
@@ -55,6 +64,10 @@ class Scons:
             timeout=timeout,
             check=False,
         )
+        for path in sorted(directory.rglob("*.oci.tar")):
+            if path.stat().st_mtime > began:
+                assert audit.validate(os.fsencode(path)) == [], path
+        return ran
 
 
 @dataclass(frozen=True)

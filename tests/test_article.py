@@ -103,7 +103,7 @@ def test_image_of_an_engines_image_is_the_same(
 
     output = _build(tmp_path / "other", newest, IMAGE, engine)
 
-    assert "LOAD   fortune  example/fortune:1 sha256:" in output
+    assert "  example/fortune:1 sha256:" in output
     for name in ("fortune.ldd", "fortune.files", "fortune.tar", "fortune.oci.tar"):
         made, other = project / "build" / name, tmp_path / "other/build" / name
         assert made.read_bytes() == other.read_bytes(), name

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import arm64
 import pytest
+from debs import install
 from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES, Lab, Scons
 
 HEAD = """\
@@ -60,6 +61,7 @@ def _mistake(output: str) -> str:
 PLATFORMS = """
 base = env.Sysroot("out/base", directory="base")
 env["IMAGE_PLATFORMS"] = {{"linux/arm64": base, "linux/amd64": "/"}}
+env["IMAGE_ANNOTATIONS"] = {{"org.example.a": "b"}}
 env.ScratchImage("out/x", {program}, EXTRA_FILES="x.extra", IMAGE_TAG="example/x:1")
 """
 
@@ -67,6 +69,7 @@ env.ScratchImage("out/x", {program}, EXTRA_FILES="x.extra", IMAGE_TAG="example/x
 def _platform_names(path: Path) -> list[str]:
     command = ["skopeo", "inspect", "--raw", f"oci-archive:{path}:1"]
     found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    assert found["annotations"] == {"org.example.a": "b"}
     return [each["platform"]["architecture"] for each in found["manifests"]]
 
 
@@ -90,7 +93,7 @@ def test_one_description_gives_an_index_of_two_platforms(project: Project) -> No
     output = project.run(sconstruct)
 
     out = project.directory / "out"
-    assert re.search("^INDEX  x  sha256:[0-9a-f]{64} for arm64, amd64$", output, re.MULTILINE)
+    assert re.search("^INDEX  x +sha256:[0-9a-f]{64} for arm64, amd64, ", output, re.MULTILINE)
     assert _platform_names(out / "x.index.oci.tar") == ["arm64", "amd64"]
     assert _packed(out / "x.arm64.tar") == [
         "lib/ld-linux-aarch64.so.1", "lib/libc.so.6", "opt/hello", "srv/conf", "srv/files/x"
@@ -316,6 +319,15 @@ def test_source_that_cannot_be_read(project: Project) -> None:
         pytest.param("env.OciImage('x', 'x.tar', IMAGE_WORKDIR='srv')",
                      "SConstruct:3: cannot set working directory 'srv' of the image: ",
                      id="relative working directory"),
+        pytest.param("env.OciImage('x', 'x.tar', IMAGE_PORTS=70000)",
+                     "SConstruct:3: cannot expose port '70000' of the image: ", id="port"),
+        pytest.param("env.OciImage('x', 'x.tar', IMAGE_ANNOTATIONS={'': ''})",
+                     "SConstruct:3: cannot annotate image by '': ", id="annotation"),
+        pytest.param("env.ImageIndex('x', 'x.oci.tar', IMAGE_ANNOTATIONS={'': ''})",
+                     "SConstruct:3: cannot annotate image by '': ", id="annotation of an index"),
+        pytest.param("env.OciImage('x', 'x.tar', IMAGE_HEALTHCHECK='a \"b')",
+                     "SConstruct:3: cannot read words 'a \"b': No closing quotation; write them as "
+                     "a shell would take them, or as a list", id="words"),
         pytest.param("env.ScratchImage('x', {'usr/bin/x': 'x'})",
                      "SConstruct:3: cannot stage 'usr/bin/x': it is not a plain absolute path; "
                      "write the path that the file will have in the image", id="relative stage"),
@@ -339,9 +351,24 @@ def test_source_that_cannot_be_read(project: Project) -> None:
                      "SConstruct:4: cannot tell runs apart: two have one name; ", id="run names"),
         pytest.param("env.LayerTar('x', 'x.files', LAYERTARSUFFIX='.zip')",
                      "SConstruct:3: cannot make layer x.zip: ", id="suffix of no compressor"),
+        pytest.param("env.LayerStack('x', 'x.files', LAYERTARSUFFIX='.zip')",
+                     "SConstruct:3: cannot make layer x.layers.zip: ", id="suffix of blobs"),
+        pytest.param("env.ScratchImage('x', '/bin/true', IMAGE_LAYERS='files')",
+                     "SConstruct:3: cannot use IMAGE_LAYERS 'files': it is none of single and "
+                     "packages; write one of these", id="kind of layers"),
         pytest.param("env.ImageTest('x', 'x.tar')",
                      "SConstruct:3: cannot test x.tested: it has no layer or no trace; "
                      "name what LayerTar and Strace made", id="test without a trace"),
+        pytest.param("env.Sbom('x.json', ['x.files', 'x.oci.tar'])",
+                     "SConstruct:3: cannot make bill of materials x.json: its suffix tells no form; "
+                     "end its name in one of .spdx.json, .cdx.json", id="form of a bill"),
+        pytest.param("env.Sbom('x.cdx.json', ['x.oci.tar', 'x.files'])",
+                     "SConstruct:3: cannot make bill of materials x.cdx.json: it is made of a file "
+                     "list and an image archive; name just these, in this order",
+                     id="what a bill is made of"),
+        pytest.param("env.FileList('x', 'x.ldd', IMAGE_PACKAGES='licences')",
+                     "SConstruct:3: cannot use IMAGE_PACKAGES 'licences': it is none of True, False "
+                     "and 'copyright'; write one of these", id="what scanners are told"),
         pytest.param("env.ImageTree('nowhere')",
                      "SConstruct:3: cannot read images: there is no directory nowhere; make it",
                      id="no directory of images"),
@@ -629,6 +656,85 @@ def test_compressed_layers_hold_the_same(project: Project, suffix: str) -> None:
     assert (project.directory / "x.oci.tar").exists()
 
 
+SETTINGS = """
+from scratch_image import HealthCheck
+env.ScratchImage(
+    "x",
+    "/usr/bin/id",
+    IMAGE_TAG=["settings:1", "settings:2"],
+    IMAGE_USER="nonroot",
+    IMAGE_PORTS=[8080, "53/udp"],
+    IMAGE_VOLUMES="/data",
+    IMAGE_STOP_SIGNAL="SIGQUIT",
+    IMAGE_HEALTHCHECK=HealthCheck("id -u nobody", interval=5, retries=2),
+    IMAGE_ANNOTATIONS={"org.opencontainers.image.version": 1.5},
+    SOURCE_DATE_EPOCH=7,
+)
+"""
+
+
+def test_settings_of_an_image(tmp_path: Path, newest: Scons, engine: str) -> None:
+    project = Project(tmp_path, newest, engine)
+
+    project.run(SETTINGS)
+
+    archive = f"oci-archive:{tmp_path}/x.oci.tar:1"
+    found = [
+        json.loads(subprocess.run(["skopeo", "inspect", *each, archive], stdout=subprocess.PIPE, check=True).stdout)
+        for each in (["--raw"], ["--config"])
+    ]  # fmt: skip
+    assert found[0]["annotations"] == {"org.opencontainers.image.version": "1.5"}
+    assert found[1]["created"] == "1970-01-01T00:00:07Z"
+    expected = {
+        "User": "65532",
+        "ExposedPorts": {"8080/tcp": {}, "53/udp": {}},
+        "Volumes": {"/data": {}},
+        "StopSignal": "SIGQUIT",
+    }
+    health = {"Test": ["CMD", "id", "-u", "nobody"], "Interval": 5 * 10**9, "Retries": 2}
+    assert expected.items() <= found[1]["config"].items()
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+    docker = ["docker", "-H", engine]
+    told = subprocess.run([*docker, "inspect", "settings:2"], stdout=subprocess.PIPE, check=True)
+    [image] = json.loads(told.stdout)
+    assert {**expected, "Healthcheck": health}.items() <= image["Config"].items()
+    command = [*docker, "run", "--rm", "--network=none", "settings:1"]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert ran.stdout == "uid=65532(nonroot) gid=65532(nonroot) groups=65532(nonroot)\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        pytest.param("IMAGE_CMD='/bin/none -x'", "cannot start '/bin/none' of IMAGE_CMD: ", id="CMD"),
+        pytest.param("IMAGE_HEALTHCHECK='curl localhost'",
+                     "cannot start 'curl' of IMAGE_HEALTHCHECK: ", id="health check"),
+        pytest.param("IMAGE_USER='app', EXTRA_FILES='x.extra'",
+                     "cannot run the image as 'app': its /etc/passwd has no such one; ", id="user"),
+    ],
+)  # fmt: skip
+def test_image_that_cannot_start(project: Project, setting: str, message: str) -> None:
+    for name in ("passwd", "group"):
+        (project.directory / name).write_text("root:x:0:0::/:\n")
+    (project.directory / "x.extra").write_text("passwd -> /etc/passwd\ngroup -> /etc/group\n")
+
+    output = project.run(f"env.ScratchImage('x', '/bin/true', {setting})\n", status=2)
+
+    assert _mistake(output).startswith(f"scons: *** [x.oci.tar] {message}")
+    assert not (project.directory / "x.oci.tar").exists()
+
+
+def test_image_of_layers_by_package_passes_its_test(project: Project) -> None:
+    lines = "env.ScratchImage('x', '/bin/busybox', IMAGE_LAYERS='packages')\n"
+
+    output = project.run(lines, "x.oci.tar", "x.tested")
+
+    assert re.search(r"^TAR    x +\d layers, (\S+) MB, \1 MB of it new, ", output, re.MULTILINE)
+    assert re.search("^TEST   x +default", output, re.MULTILINE)
+    assert "is up to date" in project.run(lines, "x.oci.tar", "x.tested")
+
+
 def test_user_values_stay(project: Project) -> None:
     tool = f"tools=['scratch_image'], toolpath=['{PACKAGE.parent}']"
     project.run(
@@ -748,7 +854,7 @@ def test_image_of_a_directory(project: Project, base: Path) -> None:
 
     output = project.run(lines)
 
-    assert "ROOT   x  base\n" in output
+    assert re.search("^ROOT   x +base, ", output, re.MULTILINE)
     assert _layer(project) == {"srv/own": "own", "srv/data": "of the base"}
     assert "is up to date" in project.run(lines)
     (base / "opt/unread").write_text("")
@@ -762,6 +868,42 @@ def test_image_of_a_directory(project: Project, base: Path) -> None:
 
 def _steps(output: str) -> list[str]:
     return [line.split()[0] for line in output.splitlines() if line[:1].isupper() and "  " in line]
+
+
+def test_packages_of_a_sysroot(project: Project, base: Path) -> None:
+    lines = _image(project, "directory='base'")
+    install(base, "data", {"/opt/data": "of the base"})
+    install(base, "libc6:amd64", {"/usr/share/doc/libc6/copyright": "LGPL"})
+    with (base / "var/lib/dpkg/info/libc6:amd64.list").open("a") as stream:
+        stream.write("/lib64/libc.so.6\n")
+    home = "var/lib/dpkg/status.d"
+
+    project.run(lines)
+
+    told = _layer(project)
+    assert "Package: data\n" in told[f"{home}/data"]
+    assert told[f"{home}/data.md5sums"].endswith("  srv/data\n")
+    assert "Version: 1-1\n" in told[f"{home}/libc6:amd64"]
+    footprint = project.directory / "build/.hello.files.footprint"
+    before = footprint.read_bytes()
+    install(base, "other", {"/opt/other": ""})
+    assert "is up to date" in project.run(lines, "-n")
+    project.run(lines, "-q")
+    assert footprint.read_bytes() == before
+    assert "is up to date" in project.run(lines)
+    noted = footprint.read_bytes()
+    assert [line[:5] for line in {*before.split(b"\n")} ^ {*noted.split(b"\n")}] == [b"dpkg "] * 2
+    assert "is up to date" in project.run(lines)
+    assert footprint.read_bytes() == noted
+    install(base, "data", {"/opt/data": "of the base"}, version="2")
+    output = project.run(lines, "--debug=explain")
+    assert "scons: build/hello.files: /opt/data: Debian package changed\n" in output
+    assert _steps(output) == ["LIST", "TAR", "IMAGE"]
+    assert "is up to date" in project.run(lines)
+    project.run(lines.replace("RUNS=[]", "RUNS=[], IMAGE_PACKAGES='copyright'"))
+    assert _layer(project)["usr/share/doc/libc6/copyright"] == "LGPL"
+    project.run(lines.replace("RUNS=[]", "RUNS=[], IMAGE_PACKAGES=False"))
+    assert list(_layer(project)) == ["srv/data", "srv/own"]
 
 
 def test_image_of_a_tar_that_is_made_anew(project: Project, base: Path) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import scanners
 from lab import NO_ENGINE, PACKAGE, Scons
 from scratch_image.digest import Digest
 
@@ -92,6 +93,19 @@ def test_image_holds_no_secret(built: Path, name: str) -> None:
             assert os.path.basename(member.name) not in SECRETS
             file = layer.extractfile(member) if member.isfile() else None
             assert file is None or SECRET not in file.read()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scanner_sees_the_packages_of_all_files(built: Path, name: str) -> None:
+    output = built / f"build/images/{name}"
+
+    found = scanners.scanned(output / f"{name}.oci.tar")
+
+    packages = [each["name"] for each in found if each["type"] == "deb"]
+    assert len(packages) == len(set(packages))
+    assert set(packages) == scanners.owners(output / f"{name}.files")
+    licences = {each["name"] for each in found if each["licenses"]}
+    assert ({*packages} if name == "sqlite" else set()) <= licences
 
 
 def test_second_build_is_the_same(

@@ -11,7 +11,7 @@ from scratch_image.digest import Digest
 from scratch_image.errors import InputError
 from scratch_image.image import Image
 from scratch_image.layer import MEDIA_TYPES, Layer
-from scratch_image.settings import Reference, Settings
+from scratch_image.settings import HealthCheck, Reference, Settings
 
 GOLDEN = Path(__file__).parent / "image"
 
@@ -27,6 +27,8 @@ FULL = Settings(
     ports=["8080", "53/udp", "0080/tcp"],
     volumes=["/srv/data"],
     stop_signal="SIGINT",
+    health_check=HealthCheck(["/usr/bin/hello", "--ping"], interval=2.5),
+    annotations={"org.opencontainers.image.version": "1.2", "org.example.a": "Ä"},
 )
 
 LAYERS = (

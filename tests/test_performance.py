@@ -50,7 +50,6 @@ def test_all_as_expected() -> None:
         found.result.stdout == b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin/x\n"
     )
     assert found.result.stderr == b"err\n"
-    assert 0 < found.seconds < 5
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,6 @@ def test_a_server_is_asked_and_told_to_stop(before: tuple[str, ...], port: int) 
     )
     assert found.trouble == ""
     assert found.result.stdout == b"goodbye\n"
-    assert found.seconds < 8
 
 
 @pytest.mark.parametrize("before", [(), STRACE], ids=["alone", "under strace"])

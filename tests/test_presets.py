@@ -125,6 +125,12 @@ PASSWD = "root:x:0:0::/:/sbin/nologin\n{}nobody:x:65534:65534::/:/sbin/nologin\n
                      "root:x:0:\napp:x:901:\n", id="user of the image"),
         pytest.param(Image((), user="900:logs"), PASSWD.format("app:x:900:901::/:/sbin/nologin\n"),
                      "root:x:0:\nlogs:x:4:\napp:x:901:\n", id="number and group"),
+        pytest.param(Image((), user="nonroot"),
+                     PASSWD.format("nonroot:x:65532:65532::/:/sbin/nologin\n"),
+                     "root:x:0:\nnonroot:x:65532:\n", id="nonroot"),
+        pytest.param(Image((), user="nonroot:logs"),
+                     PASSWD.format("nonroot:x:65532:65532::/:/sbin/nologin\n"),
+                     "root:x:0:\nlogs:x:4:\nnonroot:x:65532:\n", id="nonroot and group"),
         pytest.param(Image((), user="4242"), PASSWD.format(""), "root:x:0:\n",
                      id="number of nobody"),
     ],
@@ -136,6 +142,18 @@ def test_accounts_are_those_that_are_needed(
 
     assert listed["/etc/passwd"].text.decode() == passwd
     assert listed["/etc/group"].text.decode() == group
+
+
+def test_nonroot_is_nobody_whom_the_machine_calls_so(base: Path) -> None:
+    for name in ("passwd", "group"):
+        with (base / "etc" / name).open("a") as accounts:
+            accounts.write("nonroot:x:7:0::/root:/bin/sh\nother:x:65532:0::/:/bin/sh\n")
+
+    listed = _listed(base, [], Image((), user="nonroot"))
+
+    line = "nonroot:x:65532:65532::/:/sbin/nologin\n"
+    assert listed["/etc/passwd"].text.decode() == PASSWD.format(line)
+    assert listed["/etc/group"].text.decode() == "root:x:0:\nnonroot:x:65532:\n"
 
 
 def test_machine_without_accounts_has_root(base: Path) -> None:
@@ -230,3 +248,17 @@ def test_wants_of_presets_need_not_exist(base: Path) -> None:
     view = Overlay(Root(os.fsencode(base)), b"/project")
 
     assert Want(b"/tmp", "preset:tmp", must=False) in presets.wants(view, Image(()), ["tmp"])
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        pytest.param(b"/etc/localtime", ["tzdata"], id="one"),
+        pytest.param(b"/etc/passwd", ["passwd"], id="made"),
+        pytest.param(b"/srv/x", [], id="none"),
+    ],
+)
+def test_presets_that_bring_a_path(base: Path, path: bytes, names: list[str]) -> None:
+    view, image = Overlay(Root(os.fsencode(base)), b"/project"), Image((), locales=("xx_XX.UTF-8",))
+
+    assert list(presets.that_bring(view, image, path)) == names

@@ -20,7 +20,7 @@ def _sconscript(old: str, new: str) -> Callable[[Lab], None]:
         path = lab.project / "images/reader/SConscript"
         text = path.read_text()
         assert old in text
-        path.write_text(text.replace(old, new))
+        path.write_text(text.replace(old, new.format(world=lab.world)))
 
     return edit
 
@@ -94,15 +94,21 @@ ROWS = [
     pytest.param(lambda lab: lab.compile_library("lib1", 0), [*TRACES, "LDD", "LIST", *PACK],
                  id="library of the same name appears earlier"),
     pytest.param(_sconscript("reader one", "reader uno"), ["TRACE first"], id="argv of a run"),
-    pytest.param(_sconscript('name="first"', 'name="first", env={"A": "1"}'), ["TRACE first"],
+    pytest.param(_sconscript('name="first"', 'name="first", env={{"A": "1"}}'), ["TRACE first"],
                  id="environment of a run"),
     pytest.param(lambda lab: lab.write(lab.world / "stdin.txt", "new\n"), ["TRACE second"],
                  id="standard input of a run"),
     pytest.param(_sconscript('"kind"', '"sort"'), ["IMAGE", "LOAD"], id="label"),
     pytest.param(_sconscript("    IMAGE_TAG", "    IMAGE_USER='7',\n    IMAGE_TAG"),
                  ["IMAGE", "LOAD"], id="user"),
-    pytest.param(_sconscript("    IMAGE_TAG", "    IMAGE_CMD=['/x'],\n    IMAGE_TAG"),
+    pytest.param(_sconscript("    IMAGE_TAG", "    IMAGE_CMD='{world}/reader',\n    IMAGE_TAG"),
                  ["IMAGE", "LOAD"], id="CMD"),
+    pytest.param(_sconscript("    IMAGE_TAG", "    IMAGE_PORTS=8080,\n    IMAGE_TAG"),
+                 ["IMAGE", "LOAD"], id="port"),
+    pytest.param(_sconscript("    IMAGE_TAG", "    IMAGE_HEALTHCHECK='{world}/reader',\n    IMAGE_TAG"),
+                 ["IMAGE", "LOAD"], id="health check"),
+    pytest.param(_sconscript("    IMAGE_TAG", "    IMAGE_ANNOTATIONS={{'a.b': 'c'}},\n    IMAGE_TAG"),
+                 ["IMAGE", "LOAD"], id="annotation"),
     pytest.param(_docker("rmi", "{tag}"), ["LOAD"], id="docker rmi"),
     pytest.param(_docker("tag", "stranger", "{tag}"), ["LOAD"], id="tag moved to another image"),
     pytest.param(_delete(".first.strace"), ["TRACE first"], id="strace deleted"),

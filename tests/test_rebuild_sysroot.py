@@ -151,9 +151,11 @@ ROWS = [
                  id="witness deleted"),
     pytest.param(_newer_package, [], id="newer package, locked"),
     pytest.param(lambda rig: (rig.project / "debian.lock").unlink(),
-                 ["ROOT debian", "TAR sh", "IMAGE sh"], id="lock deleted: the newer package"),
+                 ["ROOT debian", "LIST sh", "TAR sh", "IMAGE sh"],
+                 id="lock deleted: the newer package"),
     pytest.param(lambda rig: rig.replace("project/debian.lock", "hello=2.0", "hello=1.0"),
-                 ["ROOT debian", "TAR sh", "IMAGE sh"], id="lock names the older package"),
+                 ["ROOT debian", "LIST sh", "TAR sh", "IMAGE sh"],
+                 id="lock names the older package"),
     pytest.param(lambda rig: rig.write("project/sh.extra", ""), ["LIST sh", "TAR sh", "IMAGE sh"],
                  id="extra list"),
 ]  # fmt: skip

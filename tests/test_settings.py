@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.errors import InputError
 from scratch_image.image import Image
-from scratch_image.settings import Reference, Settings
+from scratch_image.settings import HealthCheck, Reference, Settings
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,73 @@ from scratch_image.settings import Reference, Settings
             )
             for name, value in (("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0"))
         ),
+        *(
+            pytest.param(
+                Settings("amd64", stop_signal=name),
+                f"cannot stop the image by {name!r}: it is not a signal; write SIGTERM or its "
+                "number",
+                id=f"signal {name}",
+            )
+            for name in ("TERM!", "SIGNAL", "SIGRTMIN+16", "0", "65", "SIGTERM\n")
+        ),
         pytest.param(
-            Settings("amd64", stop_signal="TERM!"),
-            "cannot stop the image by 'TERM!': it is not a signal; write SIGTERM or its number",
-            id="signal",
+            Settings("amd64", volumes=["//"]),
+            "cannot set volume '//' of the image: it would hide all of it; name a directory",
+            id="everything is a volume",
+        ),
+        *(
+            pytest.param(
+                Settings("amd64", user=user),
+                f"cannot run the image as {user!r}: it is not a user; write NAME, a number up to "
+                "2147483647, or either with :GROUP",
+                id=f"user {user}",
+            )
+            for user in ("a b", ":", "a:b:c", "2147483648", "0:2147483648", "-1", "a\n")
+        ),
+        *(
+            pytest.param(
+                Settings("amd64", labels={key: ""}),
+                f"cannot annotate image by {key!r}: it is empty, or has a blank or a = in it; "
+                "write it like org.example.key",
+                id=f"key {key}",
+            )
+            for key in ("", "a b", "a=b", "a\0")
+        ),
+        pytest.param(
+            Settings("amd64", labels={"org.opencontainers.image.ref.name": ""}),
+            "cannot annotate image by org.opencontainers.image.ref.name: that is its tag; set "
+            "IMAGE_TAG instead",
+            id="tag as a label",
+        ),
+        *(
+            pytest.param(
+                Settings("amd64", labels={key: ""}),
+                f"cannot annotate image by {key}: OCI reserves org.opencontainers. and has no such "
+                "key; write org.opencontainers.image. and one of authors, base.digest, base.name, "
+                "created, description, documentation, licenses, revision, source, title, url, "
+                "vendor, version, or a domain of your own",
+                id=f"key {key}",
+            )
+            for key in ("org.opencontainers.image.name", "org.opencontainers.title")
+        ),
+        pytest.param(
+            Settings("amd64", health_check=HealthCheck([])),
+            "cannot check health by nothing: it has no command; name a program of the image",
+            id="health of nothing",
+        ),
+        *(
+            pytest.param(
+                Settings("amd64", health_check=HealthCheck(["/x"], timeout=timeout)),
+                f"cannot check health with timeout {timeout}: it is not a time that engines take; "
+                "give seconds",
+                id=f"timeout {timeout}",
+            )
+            for timeout in (-1, 0.0001, float("inf"), float("nan"))
+        ),
+        pytest.param(
+            Settings("amd64", health_check=HealthCheck(["/x"], retries=-1)),
+            "cannot check health retries -1: it is less than 0; give a number",
+            id="retries",
         ),
         pytest.param(
             Settings("amd64", created=1 << 60),
@@ -55,6 +118,56 @@ def test_a_setting_that_no_image_can_have(wrong: Settings, message: str) -> None
     with pytest.raises(InputError) as caught:
         Image(wrong, ()).config.json()
     assert message == str(caught.value)
+
+
+def test_annotations_are_checked_like_labels() -> None:
+    with pytest.raises(InputError) as caught:
+        Settings(annotations={"org.opencontainers.x": ""}).check()
+    assert str(caught.value).startswith("cannot annotate image by org.opencontainers.x: OCI ")
+    keys = ["org.opencontainers.image.title", "org.example/x", "maintainer"]
+    Settings(annotations=dict.fromkeys(keys, "")).check()
+
+
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", "SIGRTMIN", "SIGRTMIN+15", "SIGRTMAX-1", "1", "15", "64"]
+)
+def test_signals(name: str) -> None:
+    assert Settings(stop_signal=name).document() == {"StopSignal": name}
+
+
+@pytest.mark.parametrize(
+    ("user", "written"),
+    [
+        pytest.param("app", "app", id="name"),
+        pytest.param("2147483647:app-1.x", "2147483647:app-1.x", id="number and group"),
+        pytest.param("nonroot", "65532", id="nonroot"),
+        pytest.param("nonroot:nonroot", "65532:65532", id="nonroot and its group"),
+        pytest.param("nonroots", "nonroots", id="somebody else"),
+    ],
+)
+def test_users(user: str, written: str) -> None:
+    assert Settings(user=user).document() == {"User": written}
+
+
+@pytest.mark.parametrize(
+    ("check", "written"),
+    [
+        pytest.param(HealthCheck(["/x", "y"]), {"Test": ["CMD", "/x", "y"]}, id="command"),
+        pytest.param(
+            HealthCheck(["/x"], interval=0.5, timeout=2, start_period=1, retries=4),
+            {
+                "Test": ["CMD", "/x"],
+                "Interval": 500_000_000,
+                "Timeout": 2_000_000_000,
+                "StartPeriod": 1_000_000_000,
+                "Retries": 4,
+            },
+            id="all",
+        ),
+    ],
+)
+def test_health_checks(check: HealthCheck, written: dict[str, object]) -> None:
+    assert Settings(health_check=check).document() == {"Healthcheck": written}
 
 
 @pytest.mark.parametrize(
@@ -156,3 +269,18 @@ def test_a_reference_is_refused_or_stays_itself(text: str) -> None:
     except InputError:
         return
     assert reference == Reference.parse(reference.canonical)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosted"),
+    [
+        ("hello", False),
+        ("example/hello:1", False),
+        ("docker.io/example/hello", True),
+        ("docker.io/hello", True),
+        ("localhost:5000/hello", True),
+        ("ghcr.io/me/hello:1", True),
+    ],
+)
+def test_reference_tells_whether_the_user_named_the_host(text: str, hosted: bool) -> None:
+    assert Reference.parse(text).hosted == hosted

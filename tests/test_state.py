@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from debs import install
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image import state
@@ -40,7 +42,7 @@ def test_text_is_sorted_and_comes_back(base: Path) -> None:
 
     lines = text.split(b"\n")
     assert lines[0] == b"# scratch_image footprint 1"
-    assert [line.split()[:2] for line in lines[2:-1]] == [
+    assert [line.split()[:2] for line in lines[3:-1]] == [
         [b"stat", b"/absent"],
         [b"listing", b"/dir"],
         [b"size", b"/dir/one"],
@@ -181,9 +183,35 @@ def test_answer_of_the_cache_is_a_state() -> None:
     root = Root()
     root.look(b"libc.so.6", Aspect.SONAME)
     old = state.take(root)
-    other = state.Footprint(old.nonce, {(b"libc.so.6", Aspect.SONAME): b"other"})
+    other = state.Footprint(old.nonce, old.stamp, {(b"libc.so.6", Aspect.SONAME): b"other"})
 
     assert state.explain(old, other) == ["libc.so.6: answer of ld.so.cache changed"]
+
+
+def test_package_of_a_file_is_a_state_of_that_file_alone(base: Path) -> None:
+    install(base, "one", {"/usr/bin/one": ""})
+    root = Root(os.fsencode(base))
+    root.look(b"/usr/bin/one", Aspect.OWNER)
+    old = state.take(root)
+
+    install(base, "two", {"/usr/bin/two": ""})
+    unrelated = old.again(Root(os.fsencode(base)))
+    install(base, "one", {"/usr/bin/one": ""}, version="2")
+    updated = old.again(Root(os.fsencode(base)))
+
+    assert unrelated.signature() == old.signature()
+    assert unrelated.stamp != old.stamp
+    assert state.explain(old, updated) == ["/usr/bin/one: Debian package changed"]
+
+
+def test_database_that_is_the_same_is_not_read(base: Path) -> None:
+    install(base, "one", {"/usr/bin/one": ""})
+    root = Root(os.fsencode(base))
+    root.look(b"/usr/bin/one", Aspect.OWNER)
+    known = b"an answer that no database gives"
+    old = replace(state.take(root), states={(b"/usr/bin/one", Aspect.OWNER): known})
+
+    assert old.again(Root(os.fsencode(base))) == old
 
 
 def test_engine_that_is_down_is_a_state(base: Path) -> None:
@@ -202,8 +230,13 @@ def test_engine_that_is_down_is_a_state(base: Path) -> None:
         pytest.param(b"# scratch_image footprint 1\n", id="header alone"),
         pytest.param(b"# scratch_image footprint 2\nnonce 1\n", id="other version"),
         pytest.param(b"# scratch_image footprint 1\nstat /x absent\n", id="no nonce"),
-        pytest.param(b"# scratch_image footprint 1\nnonce 1\nsmell /x absent\n", id="other aspect"),
-        pytest.param(b"# scratch_image footprint 1\nnonce 1\nstat /x absent", id="cut short"),
+        pytest.param(b"# scratch_image footprint 1\nnonce 1\nstat /x absent\n", id="no stamp"),
+        pytest.param(
+            b"# scratch_image footprint 1\nnonce 1\ndpkg -\nsmell /x absent\n", id="other aspect"
+        ),
+        pytest.param(
+            b"# scratch_image footprint 1\nnonce 1\ndpkg -\nstat /x absent", id="cut short"
+        ),
     ],
 )
 def test_text_that_is_not_a_whole_footprint_is_none(text: bytes) -> None:
@@ -213,4 +246,14 @@ def test_text_that_is_not_a_whole_footprint_is_none(text: bytes) -> None:
 @given(st.binary())
 def test_any_bytes_are_a_footprint_or_none(text: bytes) -> None:
     state.read(text)
-    state.read(b"# scratch_image footprint 1\nnonce 1\n" + text + b"\n")
+    state.read(b"# scratch_image footprint 1\nnonce 1\ndpkg -\n" + text + b"\n")
+
+
+def test_registry_that_is_down_is_a_state(base: Path) -> None:
+    root = Root(os.fsencode(base))
+    root.look(b"http://127.0.0.1:1/x:1", Aspect.TAG)
+
+    taken = state.take(root)
+
+    assert b"tag http://127.0.0.1:1/x:1 unknown cannot\\040reach\\040registry" in taken.text()
+    assert taken.again(root).signature() == taken.signature()

@@ -3,13 +3,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scratch_image import archive, state, steps
+from scratch_image import archive, audit, state
+from scratch_image.digest import Digest
+from scratch_image.engine import Loaded
 from scratch_image.errors import InputError, ListError
+from scratch_image.registry import Tag
 from scratch_image.root import Aspect, Root
 from scratch_image.run import Run
 from scratch_image.settings import Reference, Settings
@@ -21,36 +25,22 @@ from scratch_image.steps import (
     ListSource,
     ListStep,
     LoadStep,
+    PushStep,
+    ReportStep,
+    SbomStep,
     SysrootStep,
     TraceStep,
 )
 from scratch_image.sysroot import Archive
+from scratch_image.target import write
 from tars import member, packed
+from test_archive import TAR, build
 
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 
 
 def _path(directory: Path, name: str) -> bytes:
     return os.fsencode(directory / name)
-
-
-def test_block_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    path = _path(tmp_path, "target")
-    steps.write(path, [b"old"])
-
-    with pytest.raises(ZeroDivisionError), steps.replacing(path) as sink:
-        sink.write(b"half")
-        raise ZeroDivisionError
-
-    assert os.listdir(tmp_path) == ["target"]
-    assert (tmp_path / "target").read_bytes() == b"old"
-
-
-def test_directory_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        steps.write(_path(tmp_path, "none/target"), [b"x"])
-
-    assert os.listdir(tmp_path) == []
 
 
 def test_trace_writes_text_and_record(tmp_path: Path) -> None:
@@ -110,10 +100,33 @@ def test_sysroot_of_a_directory_copies_nothing(tmp_path: Path) -> None:
     assert root.looked == {(b"/", Aspect.STAT)}
 
 
+def test_bill_of_an_image(tmp_path: Path) -> None:
+    (tmp_path / "x.extra").write_text("/etc/debian_version\nown -> /own\n")
+    (tmp_path / "own").write_text("own")
+    top, root = os.fsencode(tmp_path), Root()
+    listed, tar, image = (_path(tmp_path, f"x.{name}") for name in ("files", "tar", "oci.tar"))
+    list_step = ListStep("x", (ListSource("extra", "x.extra"),), (), top, packages=False)
+    list_step.run(Root(), [listed], [_path(tmp_path, "x.extra")])
+    LayerStep("x", "none", top).run(Root(), [tar], [listed])
+    made = ImageStep("x", 1, Settings(), (Reference.parse("x"),), NO_ENGINE)
+    made.run(Root(), [image], [tar])
+
+    told = SbomStep("x", ".spdx.json", top).run(
+        root, [_path(tmp_path, "x.spdx.json")], [listed, image]
+    )
+
+    assert told == "SPDX, 2 files of 1 packages"
+    assert '"./own"' in (tmp_path / "x.spdx.json").read_text()
+    assert {(b"/etc/debian_version", aspect) for aspect in (Aspect.CONTENT, Aspect.OWNER)} <= (
+        root.looked
+    )
+    assert (_path(tmp_path, "own"), Aspect.CONTENT) in root.looked
+
+
 def _image_for(directory: Path, machine: int) -> bytes:
     """Build an image whose program says that it is for `machine`."""
     text, target = _path(directory, f"{machine}.ldd"), _path(directory, f"{machine}.oci.tar")
-    steps.write(text, [b"/a:\n\tmachine %d (x)\n\tstatically linked\n" % machine])
+    write(text, [b"/a:\n\tmachine %d (x)\n\tstatically linked\n" % machine])
     step = ImageStep("x", 1, Settings(), (Reference.parse("x"),), NO_ENGINE)
     step.run(Root(), [target], [_layer(directory), text])
     return target
@@ -158,7 +171,7 @@ def test_list_joins_all_forms(tmp_path: Path) -> None:
 
     lines = (tmp_path / "x.files").read_text().splitlines()
     assert told == f"{len(lines) - 1} paths"
-    assert "file 0644 0:0 /etc/debian_version run:hand" in lines
+    assert "file 0644 0:0 /etc/debian_version packages run:hand" in lines
     assert "file 0644 0:0 /etc/passwd extra:a.extra" in lines
     assert "file 0644 0:0 /srv/staged staged" in lines
     assert any(
@@ -224,6 +237,62 @@ def test_state_of_a_list_and_its_layer_is_the_same_afresh(tmp_path: Path) -> Non
         taken = state.take(root)
 
         assert state.explain(taken, taken.again(Root(epoch=7))) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        pytest.param(b"/srv/debian", ["/srv/debian is in the image",
+                                      "extra list x.extra:2 asks for it"], id="listed"),
+        pytest.param(b"/etc/nothing", ["/etc/nothing is not in the image",
+                                       "run one looked for /etc/nothing and did not find it",
+                                       "there is no /etc/nothing that could be packed; install or "
+                                       "make it"], id="absent"),
+        pytest.param(b"/etc/passwd", ["/etc/passwd is not in the image",
+                                      "run one used /etc/passwd",
+                                      "an extra list leaves it out; take that line away"],
+                     id="left out"),
+    ],
+)  # fmt: skip
+def test_list_tells_why_a_path_is_there(tmp_path: Path, path: bytes, told: list[str]) -> None:
+    step, sources = _two_sources(tmp_path)
+    step.run(Root(), [_path(tmp_path, "x.files")], sources)
+
+    lines = [*step.why(Root(), _path(tmp_path, "x.files"), sources, path)]
+
+    assert lines == [f"WHY    x                   {told[0]}", *(f"       {x}" for x in told[1:])]
+
+
+def _two_sources(directory: Path) -> tuple[ListStep, list[bytes]]:
+    """Return a list step and its sources: a record and an extra list."""
+    (directory / "x.trace").write_text(
+        "# scratch_image trace 1\nabsent /etc/nothing\nread /etc/passwd\nlist /usr/share\n"
+    )
+    (directory / "x.extra").write_text("!/etc/passwd\n/etc/debian_version -> /srv/debian\n")
+    forms = (ListSource("record", "one"), ListSource("extra", "x.extra"))
+    sources = [_path(directory, "x.trace"), _path(directory, "x.extra")]
+    return ListStep("x", forms, (), os.fsencode(directory)), sources
+
+
+def test_report_tells_of_list_layer_runs_and_lint(tmp_path: Path) -> None:
+    step, sources = _two_sources(tmp_path)
+    made = [_path(tmp_path, name) for name in ("x.files", "x.tar")]
+    step.run(Root(), made[:1], sources)
+    LayerStep("x", "none", step.top).run(Root(), made[1:], made[:1])
+    page, root = _path(tmp_path, "x.report.html"), Root()
+
+    told = [ReportStep("x", step, (("one", "hello"),)).run(root, [page], [*made, *sources])]
+    first = (tmp_path / "x.report.html").read_text()
+    told += [ReportStep("x", step, (("one", "hello"),)).run(Root(), [page], [*made, *sources])]
+
+    count = first.count('"reasons"')
+    assert told == [f"{count} paths, 1 findings"] * 2
+    assert '"path":"/srv/debian","kind":"file"' in first
+    assert '"name":"one","command":"hello","absent":1' in first
+    assert '"lint":["a run listed /usr/share, 0 of whose' in first
+    assert '"changes":null' in first
+    assert (tmp_path / "x.report.html").read_text() == first
+    assert (b"/usr/share", Aspect.LISTING) in root.looked
 
 
 def test_included_list_that_is_not_there(tmp_path: Path) -> None:
@@ -340,7 +409,7 @@ def test_image_archive_keeps_its_promises_and_says_how_to_load_it(tmp_path: Path
 
     told = step.run(Root(), [_path(tmp_path, "x.oci.tar")], [layer])
 
-    assert archive.validate(_path(tmp_path, "x.oci.tar")) == []
+    assert audit.validate(_path(tmp_path, "x.oci.tar")) == []
     shown = os.path.relpath(tmp_path / "x.oci.tar")
     assert told.splitlines()[1] == f"no engine answers at {NO_ENGINE}: docker load -i {shown}"
 
@@ -376,11 +445,71 @@ def test_load_writes_the_id_and_looks_at_each_tag(tmp_path: Path, engine: str) -
     ImageStep("x", 1, Settings(), references, engine).run(Root(), [image], [layer])
     root = Root()
 
-    told = LoadStep("x", references, engine).run(root, [_path(tmp_path, "x.iid")], [image])
+    targets = [_path(tmp_path, "x.iid"), _path(tmp_path, "x.loaded")]
+
+    told = LoadStep("x", references, engine).run(root, targets, [image])
 
     image_id = (tmp_path / "x.iid").read_text().strip()
     assert told == f"steps:1, steps:2 {image_id}"
+    loaded = Loaded.read((tmp_path / "x.loaded").read_bytes())
+    assert loaded == Loaded(image_id, archive.read(image).layers, archive.read(image).diff_ids)
     assert root.looked == {
         (f"{engine} steps:1".encode(), Aspect.IMAGE),
         (f"{engine} steps:2".encode(), Aspect.IMAGE),
     }
+
+
+def test_load_leaves_out_what_its_neighbours_brought(
+    tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+    layer, omitted = _layer(tmp_path), []
+    chunks = archive.Archive.chunks
+
+    def spy(image: archive.Archive, omit: Collection[Digest] = ()) -> Iterator[bytes]:
+        omitted.append(len(omit))
+        return chunks(image, omit)
+
+    monkeypatch.setattr(archive.Archive, "chunks", spy)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        image = _path(tmp_path, f"{name}/x.oci.tar")
+        tags = (Reference.parse(f"neighbour-{name}"),)
+        ImageStep("x", 1, Settings(labels={"name": name}), tags, engine).run(
+            Root(), [image], [layer]
+        )
+        targets = [_path(tmp_path, f"{name}/x.iid"), _path(tmp_path, f"{name}/x.loaded")]
+
+        LoadStep("x", tags, engine).run(Root(), targets, [image])
+
+    assert omitted == [0, 1]
+
+
+def test_push_tells_what_is_where_and_mounts_what_its_neighbours_brought(
+    tmp_path: Path, hub: str
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        build(tmp_path / name / "x.oci.tar", [TAR])
+        tag = Tag.parse(f"http://{hub}/steps/{name}:1")
+        root = Root()
+
+        told = PushStep("x", (tag,)).run(
+            root, [_path(tmp_path, f"{name}/x.pushed")], [_path(tmp_path, f"{name}/x.oci.tar")]
+        )
+
+        digest = archive.read(_path(tmp_path, f"{name}/x.oci.tar")).manifest
+        assert told.startswith(f"{hub}/steps/{name}:1 {digest}, sent 0.0 MB")
+        assert (tmp_path / name / "x.pushed").read_text() == f"{hub}/steps/{name}:1@{digest}\n"
+        assert root.looked == {(str(tag).encode(), Aspect.TAG)}
+        assert state.take(root).states == {(str(tag).encode(), Aspect.TAG): str(digest).encode()}
+
+
+def test_image_without_a_registry_is_not_pushed(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        PushStep("x", ()).run(Root(), [_path(tmp_path, "x.pushed")], [])
+
+    assert str(raised.value) == (
+        "cannot push x: none of its tags names a registry; write HOST/NAME:TAG"
+    )

@@ -327,7 +327,7 @@ def loaded(tmp_path: Path, engine: str) -> Callable[[Trial], str]:
         target = tmp_path / "x.oci.tar"
         with target.open("wb") as sink:
             archive.write(sink, image, [path], [Reference.parse("tester")])
-        return load_image(engine, os.fsencode(target))
+        return load_image(engine, os.fsencode(target)).id
 
     return load
 

@@ -1,8 +1,9 @@
 """SCons tool that makes small, exact Docker images of dynamically linked programs.
 
 ``Environment(tools=["default", "scratch_image"])`` adds the builders `Strace`, `Ldd`, `FileList`,
-`LayerTar`, `OciImage`, `ImageIndex`, `DockerLoad` and `ImageTest`, and the methods `ScratchImage`,
-which chains them, and `ImageTree`, which reads a directory of images.
+`LayerTar`, `LayerStack`, `OciImage`, `ImageIndex`, `DockerLoad`, `RegistryPush`, `Sbom`,
+`ImageTest`, `ImageReport`, `SeccompProfile` and `Sysroot`, and the methods `ScratchImage`, which
+chains them, and `ImageTree`, which reads a directory of images.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "exists", "generate"]
+__all__ = ["HealthCheck", "Run", "exists", "generate"]
 
 
 def generate(env: Any, **_: Any) -> None:
@@ -28,6 +29,10 @@ def exists(env: Any) -> bool:  # noqa: ARG001
 
 def __getattr__(name: str) -> Any:
     # Run is defined below the SCons line; the modules above it are importable without SCons.
+    if name == "HealthCheck":
+        from .settings import HealthCheck
+
+        return HealthCheck
     if name == "Run":
         from .builders import Run
 

@@ -10,23 +10,22 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from .digest import CHUNK, Digest
 from .errors import InputError
-from .image import MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
+from .image import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
 from .layer import (
     BLOCK,
     DIR,
     END,
     FILE,
-    MEDIA_TYPES,
     PAX,
     Source,
     Tally,
-    decompress,
     header,
     padding,
 )
@@ -38,8 +37,11 @@ _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _MAX_DOCUMENT = 4 << 20
 """Bytes of a JSON document; containerd takes no larger one."""
 
+_MAX_LAYERS = 125
+"""Layers that Docker stacks; containerd takes two more."""
+
 _MAX_MEMBERS = 1000
-"""Members of an archive; an image has at most 127 layers."""
+"""Members of an archive, which has few besides its layers."""
 
 _OCTAL = re.compile(rb" *([0-7]+)[\0 ]+")
 _PAX_SIZE = re.compile(rb"(?:\A|\n)[0-9]+ size=([0-9]{1,18})\n")
@@ -65,7 +67,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What an archive says of its image; nothing of it is verified before `validate`."""
+    """What an archive says of its image; nothing of it is verified: `audit` does that."""
 
     path: bytes
     """Where the archive lies."""
@@ -108,6 +110,35 @@ class Archive:
         yield END
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest or an index, byte for byte."""
+
+    media_type: str
+    digest: Digest
+    """Of `data`."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What of an archive a registry is to hold; the content of blobs is not verified."""
+
+    path: bytes
+    """Where the archive lies."""
+    documents: tuple[Document, ...]
+    """The last one is the image; before it, for several platforms, the manifest of each."""
+    blobs: Mapping[Digest, Member]
+    """Configs and layers, each once."""
+
+    def chunks(self, digest: Digest) -> Iterator[bytes]:
+        """Yield the bytes of a blob."""
+        member = self.blobs[digest]
+        with open(self.path, "rb") as file:
+            span = _Span(file, member.data, member.size)
+            yield from iter(lambda: span.read(CHUNK), b"")
+
+
 class _Span:
     """A part of an open file, as a source."""
 
@@ -128,11 +159,16 @@ def write(
     """Write the archive of `image`, named by each of `references`, to `sink`.
 
     `layers` are the paths of the files that `image.layers` tells of, in the same order.
-    InputError when there is no reference, or when such a file has changed; OSError when `sink`
-    cannot be written.
+    InputError when there is no reference, when there are more layers than an engine takes, or
+    when such a file has changed; OSError when `sink` cannot be written.
     """
     if not references:
         raise InputError("cannot write image archive: it has no tag; give it one")
+    if len(layers) > _MAX_LAYERS:
+        raise InputError(
+            f"cannot write image archive: it has {len(layers)} layers, and engines take "
+            f"{_MAX_LAYERS}; join some"
+        )
     config, manifest = image.config.json(), image.manifest.json()
     _add(sink, "oci-layout", canonical(_LAYOUT))
     _add(sink, "index.json", image.index(references).json())
@@ -149,7 +185,10 @@ def write(
 
 
 def write_index(
-    sink: BinaryIO, images: Sequence[Archive], references: Sequence[Reference]
+    sink: BinaryIO,
+    images: Sequence[Archive],
+    references: Sequence[Reference],
+    annotations: Mapping[str, str] = MappingProxyType({}),
 ) -> Digest:
     """Write an OCI layout with one image for several platforms to `sink`; return its digest.
 
@@ -158,7 +197,7 @@ def write_index(
     image or no reference, or when a blob is missing or has changed.
     """
     _check_index(images, references)
-    index = Index(tuple(image.descriptor for image in images))
+    index = Index(tuple(image.descriptor for image in images), annotations)
     document = index.json()
     _add(sink, "oci-layout", canonical(_LAYOUT))
     _add(sink, "index.json", named(index, references).json())
@@ -233,7 +272,6 @@ def _docker_manifest(image: Image, references: Sequence[Reference]) -> list[dict
 class _Documents:
     """The JSON of an archive, parsed, but of any shape."""
 
-    layout: Any
     index: Any
     docker: Any
     manifest: Any
@@ -246,18 +284,58 @@ def read(path: bytes) -> Archive:
     Layers are not read, and may be left out. InputError when it is not such an archive.
     """
     with open(path, "rb") as file:
-        return _read(path, file)[0]
+        return _read(path, file)
 
 
-def _read(path: bytes, file: BinaryIO) -> tuple[Archive, _Documents]:
+def _read(path: bytes, file: BinaryIO) -> Archive:
     try:
         members = _members(file)
-        documents = _documents(file, members)
-        return _archive(path, members, documents), documents
+        return _archive(path, members, _documents(file, members))
     except ValueError as error:
         raise _unreadable(path, str(error)) from error
     except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, "its JSON is not that of one image") from error
+
+
+def layout(path: bytes) -> Layout:
+    """Return what the archive `path` (hostile), with one image or an index, has for a registry.
+
+    InputError when it is not such an archive, a document is not what its digest says, or a blob
+    is missing.
+    """
+    with open(path, "rb") as file:
+        try:
+            members = _members(file)
+            described = _document(file, members, "index.json")["manifests"][0]
+            top = _described(file, members, described)
+            children = []
+            if top.media_type == INDEX_TYPE:
+                listed = _json(top.data, _blob(top.digest))["manifests"]
+                children = [_described(file, members, each) for each in listed]
+            documents = tuple(dict.fromkeys([*children, top]))
+            blobs = [blob for each in children or [top] for blob in _blobs(members, each)]
+            return Layout(path, documents, dict(blobs))
+        except ValueError as error:
+            raise _unreadable(path, str(error)) from error
+        except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise _unreadable(path, "its JSON is not that of an image") from error
+
+
+def _described(file: BinaryIO, members: dict[str, Member], descriptor: Any) -> Document:
+    digest = Digest.parse(descriptor["digest"])
+    data = _bytes(file, members, _blob(digest))
+    if Digest.of(data) != digest:
+        raise ValueError(f"{_blob(digest)} has another content")
+    return Document(str(descriptor["mediaType"]), digest, data)
+
+
+def _blobs(members: dict[str, Member], manifest: Document) -> Iterator[tuple[Digest, Member]]:
+    document = _json(manifest.data, _blob(manifest.digest))
+    for descriptor in [document["config"], *document["layers"]]:
+        digest = Digest.parse(descriptor["digest"])
+        if _blob(digest) not in members:
+            raise ValueError(f"{_blob(digest)} is missing")
+        yield digest, members[_blob(digest)]
 
 
 def _unreadable(path: bytes, cause: str) -> InputError:
@@ -286,7 +364,6 @@ def _documents(file: BinaryIO, members: dict[str, Member]) -> _Documents:
     index = _document(file, members, "index.json")
     manifest = _document(file, members, _blob(Digest.parse(index["manifests"][0]["digest"])))
     return _Documents(
-        _document(file, members, "oci-layout"),
         index,
         _document(file, members, "manifest.json"),
         manifest,
@@ -295,15 +372,24 @@ def _documents(file: BinaryIO, members: dict[str, Member]) -> _Documents:
 
 
 def _document(file: BinaryIO, members: dict[str, Member], name: str) -> Any:
+    return _json(_bytes(file, members, name), name)
+
+
+def _json(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON") from error
+
+
+def _bytes(file: BinaryIO, members: dict[str, Member], name: str) -> bytes:
+    """Return the content of the document `name`; ValueError when there is none."""
     member = members.get(name)
     if member is None:
         raise ValueError(f"{name} is missing")
     if member.size > _MAX_DOCUMENT:
         raise ValueError(f"{name} is larger than 4 MiB")
-    try:
-        return json.loads(_Span(file, member.data, member.size).read(member.size))
-    except ValueError as error:
-        raise ValueError(f"{name} is not JSON") from error
+    return _Span(file, member.data, member.size).read(member.size)
 
 
 def _members(file: BinaryIO) -> dict[str, Member]:
@@ -337,75 +423,3 @@ def _parse_header(block: bytes) -> tuple[str, bytes, int]:
     if not check or not size or int(check[1], 8) != summed:
         raise ValueError("it is not a tar file")
     return block[:100].rstrip(b"\0").decode("ascii", "replace"), block[156:157], int(size[1], 8)
-
-
-def validate(path: bytes) -> list[str]:
-    """Recompute every digest, diff ID and size that the archive `path` claims.
-
-    Return one line for each claim that does not hold, so none for a sound archive. InputError
-    when it is not an archive.
-    """
-    with open(path, "rb") as file:
-        archive, documents = _read(path, file)
-        try:
-            return [*_broken_names(archive, documents), *_broken_blobs(file, archive, documents)]
-        except (LookupError, TypeError, AttributeError) as error:
-            raise _unreadable(path, "its JSON is not that of one image") from error
-
-
-def _broken_names(archive: Archive, documents: _Documents) -> Iterator[str]:
-    """Yield what is wrong between the documents."""
-    if documents.layout != _LAYOUT:
-        yield "oci-layout: not version 1.0.0"
-    manifests = documents.index["manifests"]
-    names = [each["annotations"]["io.containerd.image.name"] for each in manifests]
-    if names != [reference.canonical for reference in archive.references]:
-        yield "index.json: other names than in manifest.json"
-    if {each["digest"] for each in manifests} != {str(archive.manifest)}:
-        yield "index.json: more than one image"
-    docker = documents.docker[0]
-    if docker["Config"] != _blob(archive.config):
-        yield "manifest.json: another config than in the manifest"
-    if docker["Layers"] != [_blob(digest) for digest in archive.layers]:
-        yield "manifest.json: other layers than in the manifest"
-    filled = [step for step in documents.config["history"] if not step.get("empty_layer")]
-    if len(filled) != len(archive.layers):
-        yield "config: history and layers differ in number"
-
-
-def _broken_blobs(file: BinaryIO, archive: Archive, documents: _Documents) -> Iterator[str]:
-    """Yield what is wrong with the blobs, and with what is said of them."""
-    suffixes = {media_type: suffix for suffix, media_type in MEDIA_TYPES.items()}
-    manifest = documents.manifest
-    members = {member.name: member for member in archive.members}
-    kinds = {}
-    for each in [*documents.index["manifests"], manifest["config"], *manifest["layers"]]:
-        name = _blob(Digest(each["digest"]))
-        kinds[name] = suffixes.get(each["mediaType"], ".tar")
-        if name not in members:
-            yield f"{name}: missing"
-        elif members[name].size != each["size"]:
-            yield f"{name}: {members[name].size} bytes, not {each['size']}"
-    diff_ids = {
-        _blob(digest): diff_id
-        for digest, diff_id in zip(archive.layers, archive.diff_ids, strict=True)
-    }
-    for name, member in members.items():
-        if name.startswith("blobs/") and not name.endswith("/"):
-            blob = Tally(source=_Span(file, member.data, member.size))
-            yield from _broken_blob(name, blob, kinds.get(name, ".tar"), diff_ids.get(name))
-
-
-def _broken_blob(name: str, blob: Tally, suffix: str, diff_id: Digest | None) -> Iterator[str]:
-    tar = Tally()
-    try:
-        for chunk in decompress(blob, suffix):
-            tar.write(chunk)
-    except ValueError as error:
-        yield f"{name}: {error}"
-        while blob.read(CHUNK):
-            pass
-    if name != _blob(blob.digest):
-        yield f"{name}: the content has digest {blob.digest}"
-    if diff_id is not None and tar.digest != diff_id:
-        yield f"{name}: the uncompressed content has digest {tar.digest}, not {diff_id}"

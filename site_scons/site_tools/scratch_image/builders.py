@@ -15,6 +15,7 @@ import re
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -25,12 +26,12 @@ import SCons.Builder
 import SCons.Node.FS
 import SCons.Script
 
-from . import engine, image, layer, owners, run, sysroot
+from . import engine, image, layer, owners, process, registry, run, sbom, stack, sysroot
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
 from .root import LATEST, Root
-from .settings import Reference, Settings
+from .settings import HealthCheck, Reference, Settings, annotated
 from .steps import (
     ImageStep,
     IndexStep,
@@ -39,14 +40,20 @@ from .steps import (
     ListSource,
     ListStep,
     LoadStep,
+    PushStep,
+    ReportStep,
+    SbomStep,
+    SeccompStep,
+    StackStep,
     Step,
     SysrootStep,
     TestStep,
     Traced,
     TraceStep,
-    temporary,
 )
 from .sysroot import Origin
+from .target import temporary
+from .terminal import Terminal
 
 EPOCH = 1793491200
 """Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
@@ -142,8 +149,11 @@ Planner = Callable[[list[Any], list[Any], Any], Plan]
 declared: list[list[Any]] = []
 """What builds each image that `ScratchImage` has declared so far: a list of nodes an image."""
 
-tests: list[Any] = []
-"""The node that tests each of these images."""
+asked: dict[str, list[Any]] = {"test": [], "report": [], "sbom": [], "push": [], "seccomp": []}
+"""What else these images have, made only when asked for, by the first word of its alias."""
+
+unasked: set[str] = set()
+"""Those of these words that the command line cannot mean: nodes that nobody needs take time."""
 
 _SUFFIXES = (
     ".strace",
@@ -156,9 +166,14 @@ _SUFFIXES = (
     ".tar",
     ".tar.gz",
     ".tar.zst",
+    ".layers",
     ".iid",
     ".tested",
+    ".pushed",
+    ".report.html",
+    ".seccomp.json",
     ".sysroot",
+    *sbom.FORMS,
 )
 
 _PLAIN = re.compile(rb"/[^/\0][^\0]*")
@@ -179,6 +194,8 @@ def add_to(env: Any) -> None:
         DOCKER_HOST=os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
         SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or EPOCH,
         LAYERTARSUFFIX=".tar",
+        IMAGE_LAYERS="single",
+        REGISTRY_INSECURE=["localhost", "127.0.0.1", "[::1]"],
     )
 
 
@@ -189,10 +206,15 @@ def _builders() -> dict[str, Any]:
         "Ldd": _builder(_ldd, "LDDCOMSTR", ".ldd"),
         "FileList": _builder(_file_list, "FILELISTCOMSTR", ".files"),
         "LayerTar": _builder(_layer_tar, "LAYERTARCOMSTR", "$LAYERTARSUFFIX"),
+        "LayerStack": _builder(_layer_stack, "LAYERSTACKCOMSTR", ".layers"),
         "OciImage": _builder(_oci_image, "OCIIMAGECOMSTR", ".oci.tar"),
         "ImageIndex": _builder(_image_index, "IMAGEINDEXCOMSTR", ".index.oci.tar"),
         "DockerLoad": _builder(_docker_load, "DOCKERLOADCOMSTR", ".iid"),
+        "RegistryPush": _builder(_registry_push, "REGISTRYPUSHCOMSTR", ".pushed"),
+        "Sbom": _builder(_sbom, "SBOMCOMSTR", ""),
         "ImageTest": _builder(_image_test, "IMAGETESTCOMSTR", ".tested"),
+        "SeccompProfile": _builder(_seccomp_profile, "SECCOMPPROFILECOMSTR", ".seccomp.json"),
+        "ImageReport": _builder(_image_report, "IMAGEREPORTCOMSTR", ".report.html"),
     }
 
 
@@ -226,20 +248,31 @@ def _builder(plan: Planner, comstr: str, suffix: str) -> _StepBuilder:
 def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     """Let the target's step run; return None, or the line that says what went wrong."""
     step, footprint = target[0].attributes.step, target[0].attributes.footprint
+    files = [_machine(each) for each in target]
+    is_silent, begun = SCons.Script.GetOption("silent"), time.monotonic()
+    title = f"{step.label:5}  {step.name}"
     try:
         root = footprint.root()
         footprint.discard()
-        told = step.run(
-            root, [_machine(each) for each in target], [_machine(each) for each in source]
-        )
-        footprint.keep(root)
+        with (
+            contextlib.nullcontext()
+            if is_silent
+            else _terminal().showing(title, temporary(files[0]))
+        ):
+            told = step.run(root, files, [_machine(each) for each in source])
+            footprint.keep(root)
     except ScratchImageError as error:
         return str(error)
     except OSError as error:
         return _told(error, target, source)
-    if not SCons.Script.GetOption("silent") and not _users_line(target, source, env):
-        sys.stdout.write(f"{step.label:5}  {step.name}  {told}\n")
+    if not is_silent and not _users_line(target, source, env):
+        _terminal().tell(step.label, step.name, told, time.monotonic() - begun)
     return None
+
+
+@functools.cache
+def _terminal() -> Terminal:
+    return Terminal(sys.stdout, os.environ)
 
 
 def _told(error: OSError, target: list[Any], source: list[Any]) -> str:
@@ -277,7 +310,7 @@ def _own_code() -> Digest:
     directory = os.path.dirname(os.path.abspath(__file__))
     digests = []
     for name in sorted(os.listdir(directory)):
-        if name.endswith(".py"):
+        if name.endswith((".py", ".html")):
             with open(os.path.join(directory, name), "rb") as stream:
                 digests.append(str(Digest.of_stream(stream)))
     return Digest.of(" ".join(digests).encode())
@@ -303,21 +336,36 @@ def _emit(
         footprint.mentions = functools.partial(_first, plan, base)
     except InputError as error:
         refuse(str(error))
-    env.Depends(plan.targets, footprint)
-    env.Requires(plan.targets, [*plan.before, *staged.values(), *filter(None, [base])])
-    env.Precious(plan.targets)
-    env.NoCache(plan.targets)
-    files = [footprint.file, *(node.get_abspath() for node in plan.targets)]
-    beside = map(os.fsdecode, plan.beside)
-    env.Clean(plan.targets, [footprint.file, *map(_temporary, files), *beside])
+    _clean(plan, footprint, env)
+    before = env.Flatten([*plan.before, *staged.values(), *filter(None, [base])])
     for node in plan.targets:
+        # Depends, Requires, Precious and NoCache would look for nodes among these nodes.
+        node.add_dependency([footprint])
+        node.add_prerequisite(before)
+        node.set_precious()
+        node.set_nocache()
         node.attributes.step, node.attributes.comstr = plan.step, comstr
         node.attributes.footprint = footprint
     return list(plan.targets), list(plan.sources)
 
 
+def _clean(plan: Plan, footprint: Footprint, env: Any) -> None:
+    """Say what else ``-c`` removes.
+
+    Only where something may be cleaned: nodes take time, and of a node in a variant directory that
+    nothing builds SCons takes the file away when it looks for its source.
+    """
+    if not SCons.Script.GetOption("clean") and not SCons.Script.GetOption("interactive"):
+        return
+    files = [footprint.file, *(node.get_abspath() for node in plan.targets)]
+    beside = map(os.fsdecode, plan.beside)
+    env.Clean(plan.targets, [footprint.file, *map(_temporary, files), *beside])
+
+
 def _base(env: Any) -> Any:
     """Return the node of the sysroot that `env` names; None for the machine's root."""
+    if env.get("ROOT", "/") == "/":
+        return None
     named = [each for each in env.Flatten([env.get("ROOT") or []]) if str(each) != "/"]
     nodes = env.arg2nodes(named, env.Entry)
     if len(nodes) > 1 or not all(isinstance(_step(node), SysrootStep) for node in nodes):
@@ -422,6 +470,10 @@ def _origin(
 
 
 def _strace(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Trace one run of a program: strace's own text, the record of what it means, the output.
+
+    The targets are ``STEM.strace``, ``STEM.trace`` and ``STEM.stdout``; the source is the program.
+    """
     if len(source) != 1:
         raise InputError(f"cannot trace {target[0]}: it has not one program; name just one")
     command = _run(env.get("RUN", ()))
@@ -460,6 +512,10 @@ def _run(given: Any) -> run.Run:
 
 
 def _ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Find the libraries of ELF files and scripts without running them: ``STEM.ldd``.
+
+    The sources are programs, that of the image first. The target is text in ldd's form.
+    """
     programs = [_image_path(node, env) for node in source]
     others = [path for path in env.get("IMAGE_STAGED", {}) if path not in programs]
     step = LddStep(_stem(target[0]), tuple(programs), tuple(sorted(others)))
@@ -467,6 +523,12 @@ def _ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
 
 
 def _file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Join what is wanted in the image: ``STEM.files``.
+
+    The sources are traces, ldd texts and extra lists, in any order, also texts captured elsewhere
+    by ``strace -f -o FILE.strace`` and ``ldd PROGRAM > FILE.ldd``. The target has a sorted line for
+    each path, with the reasons why it is there.
+    """
     # Of our own traces the record is taken: it holds no pids, no times and no output.
     sources = [node for node in source if not _is_traced(node) or _suffix(node) == ".trace"]
     forms = tuple(_form(node) for node in sources)
@@ -481,9 +543,22 @@ def _file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
         listed=_sorted_paths(env.get("IMAGE_LISTED", ())),
         user=_listed_user(str(env.get("IMAGE_USER", "")), wanted),
         locales=tuple(sorted(_locales(_image_env(env)))) if "locale" in wanted else (),
+        packages=_told_packages(env) is not False,
+        copyright=_told_packages(env) == "copyright",
     )
-    lists = [node for node, form in zip(sources, forms, strict=True) if form.form == "extra"]
+    lists = [node for node in sources if _is_extra(node)]
     return Plan(step, target, sources, mentions=functools.partial(_mentioned, lists))
+
+
+def _told_packages(env: Any) -> bool | str:
+    """Return what the image is to tell of Debian's packages."""
+    given: bool | str = env.get("IMAGE_PACKAGES", True)
+    if given not in (True, False, "copyright"):
+        raise InputError(
+            f"cannot use IMAGE_PACKAGES {given!r}: it is none of True, False and 'copyright'; "
+            "write one of these"
+        )
+    return given
 
 
 def _mentioned(lists: Sequence[Any]) -> Iterator[str]:
@@ -525,6 +600,10 @@ def _form(node: Any) -> ListSource:
     return ListSource(form, node.srcnode().get_internal_path() if form == "extra" else _stem(node))
 
 
+def _is_extra(node: Any) -> bool:
+    return _form(node).form == "extra"
+
+
 def _is_traced(node: Any) -> bool:
     return isinstance(_step(node), TraceStep)
 
@@ -535,9 +614,25 @@ def _step(node: Any) -> Any:
 
 
 def _layer_tar(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    """Pack the files of a file list as one deterministic tar: ``STEM.tar``.
+
+    The target may as well end in ``.tar.gz`` or ``.tar.zst``.
+    """
     suffix = layer.suffix(os.fsencode(str(target[0])))
     step = LayerStep(_stem(target[0]), layer.compressor(suffix), _top(target[0]))
     return Plan(step, target, source)
+
+
+def _layer_stack(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Pack the files of a list, a layer for each Debian package: ``STEM.layers``.
+
+    The target has a line for each layer; the blobs lie in ``STEM.blobs``. What another image of the
+    tree has packed is not packed again.
+    """
+    suffix = layer.suffix(os.fsencode(f"{target[0]}{env['LAYERTARSUFFIX']}"))
+    step = StackStep(_stem(target[0]), suffix, layer.compressor(suffix), _top(target[0]))
+    blobs = stack.blobs(os.fsencode(target[0].get_abspath()))
+    return Plan(step, target, source, beside=[blobs])
 
 
 def _top(node: Any) -> bytes:
@@ -546,6 +641,11 @@ def _top(node: Any) -> bytes:
 
 
 def _oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Make an image of layers: ``STEM.oci.tar``.
+
+    The sources are layers, the lowest first, and the program's ldd text, which tells the
+    architecture. The target is an OCI layout, and what ``docker load`` takes.
+    """
     references = _references(target[0], env)
     for reference in references:
         _claim(reference, target[0])
@@ -556,6 +656,10 @@ def _oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
 
 
 def _image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Join image archives, one for each platform: ``STEM.index.oci.tar``.
+
+    The target is an OCI layout with an image index.
+    """
     platforms = _platforms(env.get("IMAGE_PLATFORMS"))
     if platforms and len(platforms) != len(source):
         raise InputError(
@@ -565,7 +669,9 @@ def _image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
     references = _references(target[0], env)
     for reference in references:
         _claim(reference, target[0])
-    return Plan(IndexStep(_stem(target[0]), tuple(platforms.values()), references), target, source)
+    annotations = annotated(_texts(env.get("IMAGE_ANNOTATIONS")))
+    step = IndexStep(_stem(target[0]), tuple(platforms.values()), references, annotations)
+    return Plan(step, target, source)
 
 
 def _platforms(names: Iterable[str] | None) -> dict[str, str]:
@@ -581,22 +687,52 @@ def _platforms(names: Iterable[str] | None) -> dict[str, str]:
 
 
 def _docker_load(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Give an image archive to the engine: ``STEM.iid``.
+
+    The target holds the image ID as the engine reports it.
+    """
     made = _step(source[0])
     references = made.references if made else _references(target[0], env)
-    return Plan(LoadStep(_stem(target[0]), references, env["DOCKER_HOST"]), target, source)
+    step = LoadStep(_stem(target[0]), references, env["DOCKER_HOST"])
+    return Plan(step, [target[0], _beside(target[0], ".loaded")], source)
+
+
+def _sbom(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    """Write a bill of materials: ``STEM.spdx.json`` in SPDX, ``STEM.cdx.json`` in CycloneDX.
+
+    The sources are a file list and its image archive.
+    """
+    suffix = sbom.suffix(str(target[0]))
+    if [_suffix(node) for node in source] != [".files", ".tar"]:
+        raise InputError(
+            f"cannot make bill of materials {target[0]}: it is made of a file list and an image "
+            "archive; name just these, in this order"
+        )
+    return Plan(SbomStep(_stem(target[0]), suffix, _top(target[0])), target, source)
+
+
+def _registry_push(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Give an image archive, or an index, to the registries that its tags name: ``STEM.pushed``.
+
+    The target has a line for each such tag: what the registry has there, by digest.
+    """
+    made = _step(source[0])
+    references = made.references if made else _references(target[0], env)
+    insecure = _words(env.get("REGISTRY_INSECURE"))
+    tags = tuple(registry.Tag.of(each, insecure) for each in references if each.hosted)
+    return Plan(PushStep(_stem(target[0]), tags), target, source[:1])
 
 
 def _image_test(target: list[Any], source: list[Any], env: Any) -> Plan:
-    records = [node for node in source if _is_traced(node) and _suffix(node) == ".trace"]
+    """Repeat the runs with nothing but what the image holds: ``STEM.tested``.
+
+    The sources are the layers, what `Strace` made, the extra lists, and the ``.iid`` if the test is
+    to go through the engine as well. The target has a line for each run.
+    """
     loads = [node for node in source if isinstance(_step(node), LoadStep)]
-    layers = [node for node in source if str(node).endswith(tuple(layer.MEDIA_TYPES))]
+    layers, records = _layers_and_records("test", target, source)
     others = [node for node in source if not _is_traced(node)]
     lists = [node for node in others if node not in (*layers, *loads)]
-    if not records or not layers:
-        raise InputError(
-            f"cannot test {target[0]}: it has no layer or no trace; name what LayerTar and Strace "
-            "made"
-        )
     step = TestStep(
         _stem(target[0]),
         len(layers),
@@ -608,6 +744,56 @@ def _image_test(target: list[Any], source: list[Any], env: Any) -> Plan:
     )
     runs = [[node, _beside(node, ".stdout"), *node.sources] for node in records]
     return Plan(step, target, [*layers, *env.Flatten(runs), *lists, *loads[:1]])
+
+
+def _seccomp_profile(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Collect the system calls that runs make in the image: ``STEM.seccomp.json``.
+
+    The sources are the layers, what `Strace` made, and the ``.ldd``, which tells the architecture.
+    The target is a profile in Docker's format, which forbids all other calls.
+    """
+    layers, records = _layers_and_records("profile", target, source)
+    texts = [node for node in source if _suffix(node) == ".ldd"]
+    runs = tuple(_traced(node) for node in records)
+    step = SeccompStep(_stem(target[0]), len(layers), runs, env["STRACE"].encode())
+    return Plan(step, target, [*layers, *env.Flatten([node.sources for node in records]), *texts])
+
+
+def _layers_and_records(
+    verb: str, target: list[Any], source: list[Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return which of `source` are layers, and which the records of runs; there have to be both."""
+    layers = [node for node in source if str(node).endswith((".layers", *layer.MEDIA_TYPES))]
+    records = [node for node in source if _is_traced(node) and _suffix(node) == ".trace"]
+    if not records or not layers:
+        raise InputError(
+            f"cannot {verb} {target[0]}: it has no layer or no trace; name what LayerTar and "
+            "Strace made"
+        )
+    return layers, records
+
+
+def _image_report(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    """Tell of what is in the image, and why: ``STEM.report.html``.
+
+    The sources are what `FileList` and `LayerTar` made. The target is one page, which needs no
+    network.
+    """
+    listing = _step(source[0])
+    if len(source) != 2 or not isinstance(listing, ListStep):
+        raise InputError(
+            f"cannot report on {target[0]}: it is made of a file list and its layer; name what "
+            "FileList and LayerTar made"
+        )
+    lists = source[0].sources
+    commands = {
+        _step(node).command.name: process.command_line(_step(node).command.argv)
+        for node in lists
+        if _is_traced(node)
+    }
+    step = ReportStep(_stem(target[0]), listing, tuple(sorted(commands.items())))
+    mentions = functools.partial(_mentioned, [node for node in lists if _is_extra(node)])
+    return Plan(step, target, [*source, *lists], mentions=mentions)
 
 
 def _traced(record: Any) -> Traced:
@@ -630,22 +816,46 @@ def _claim(reference: Reference, target: Any) -> None:
 
 
 def _settings(env: Any) -> Settings:
-    cmd, entrypoint = _words(env.get("IMAGE_CMD")), _words(env.get("IMAGE_ENTRYPOINT"))
     settings = Settings(
         created=_epoch(env),
-        entrypoint=entrypoint,
-        cmd=cmd,
+        entrypoint=_words(env.get("IMAGE_ENTRYPOINT")),
+        cmd=_words(env.get("IMAGE_CMD")),
         env=dict(sorted(_image_env(env).items())),
         user=str(env.get("IMAGE_USER", "")),
         workdir=env.get("IMAGE_WORKDIR", ""),
-        labels=dict(sorted(env.get("IMAGE_LABELS", {}).items())),
+        labels=_texts(env.get("IMAGE_LABELS")),
+        ports=_sorted_texts(env.get("IMAGE_PORTS")),
+        volumes=_sorted_texts(env.get("IMAGE_VOLUMES")),
+        stop_signal=str(env.get("IMAGE_STOP_SIGNAL", "")),
+        health_check=_health_check(env.get("IMAGE_HEALTHCHECK")),
+        annotations=_texts(env.get("IMAGE_ANNOTATIONS")),
     )
-    settings.document()
+    settings.check()
     return settings
 
 
+def _texts(given: Mapping[str, Any] | None) -> dict[str, str]:
+    return {str(key): str(value) for key, value in sorted((given or {}).items())}
+
+
+def _sorted_texts(given: Any) -> tuple[str, ...]:
+    values = [given] if isinstance(given, (str, int)) else given or ()
+    return tuple(sorted(map(str, values)))
+
+
+def _health_check(given: Any) -> HealthCheck | None:
+    check = given if isinstance(given, HealthCheck) else HealthCheck(given)
+    return replace(check, command=_words(check.command)) if given else None
+
+
 def _words(given: Any) -> tuple[str, ...]:
-    return tuple(shlex.split(given) if isinstance(given, str) else given or ())
+    try:
+        return tuple(shlex.split(given) if isinstance(given, str) else given or ())
+    except ValueError as error:
+        raise InputError(
+            f"cannot read words {given!r}: {error}; write them as a shell would take them, or as a "
+            "list"
+        ) from error
 
 
 def _image_env(env: Any) -> dict[str, str]:
@@ -693,10 +903,36 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     With `IMAGE_PLATFORMS`, a dictionary from platforms to what is their `ROOT`, there is an image
     for each and an index of them; a project's file may be a dictionary by platform.
     """
+    explain(env)
     bases = variables.get("IMAGE_PLATFORMS", env.get("IMAGE_PLATFORMS"))
     if bases:
-        return _multi_platform(env, target, program, bases, variables)
-    return _one_platform(env, target, program, variables)
+        nodes = _multi_platform(env, target, program, bases, variables)
+    else:
+        nodes = _one_platform(env, target, program, variables)
+    # Of several platforms the index, which is declared last, takes the images along.
+    archives = [node for node in nodes if isinstance(_step(node), (ImageStep, IndexStep))]
+    push = functools.partial(env.RegistryPush, target, archives[-1], **variables)
+    _on_request(env, "push", push)
+    return nodes
+
+
+def _on_request(env: Any, word: str, declare: Callable[[], Sequence[Any]]) -> None:
+    """Have what `declare` returns made when it is asked for, and not by a plain `scons`."""
+    for node in () if word in unasked else declare():
+        env.Ignore(node.dir, node)
+        asked[word].append(node)
+
+
+def explain(env: Any, directory: str = "", names: Sequence[str] = ()) -> None:
+    """Add the images `names` in `directory`, and what `env` has set, to ``scons --help``."""
+    if not SCons.Script.GetOption("help"):
+        return
+    from . import guide
+
+    if guide.HEADING not in (SCons.Script.help_text or ""):
+        targets = guide.targets(directory, names) if directory else ""
+        text = f"\n{targets}\n{guide.variables(env.get)}"
+        env.Help(text.replace("$", "$$"), append=True)
 
 
 def _multi_platform(
@@ -741,6 +977,7 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
     try:
         staged, programs = _programs(env, program)
         runs = _runs(env.Override(variables))
+        pack = _packer(env.Override(variables))
     except InputError as error:
         refuse(str(error))
     given = {**variables, "IMAGE_STAGED": staged}
@@ -752,7 +989,7 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
     ldd = env.Ldd(target, programs, **given)
     extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
     files = env.FileList(target, [*traces, ldd, *extra], **given)
-    tar = env.LayerTar(target, files, **given)
+    tar = pack(target, files, **given)
     archive = env.OciImage(target, [tar, ldd], **given)
     load = env.DockerLoad(target, archive, **given)
     nodes = env.Flatten([traces, ldd, files, tar, archive])
@@ -763,13 +1000,29 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
         # its name still says what is wrong.
         env.Ignore(load[0].dir, load)
     declared.append(nodes)
+    report = functools.partial(env.ImageReport, target, [files, tar], **given)
+    _on_request(env, "report", report)
+    for suffix in sbom.FORMS:
+        bill = functools.partial(env.Sbom, f"{target}{suffix}", [files, archive], **given)
+        _on_request(env, "sbom", bill)
     if traces:
-        # Tested is what one asks for.
-        loaded = load if load[0] in nodes else []
-        test = env.ImageTest(target, [tar, traces, extra, loaded], **given)
-        env.Ignore(test[0].dir, test)
-        tests.append(test[0])
+        tested = [tar, traces, extra, load if load[0] in nodes else []]
+        _on_request(env, "test", functools.partial(env.ImageTest, target, tested, **given))
+        profiled = functools.partial(env.SeccompProfile, target, [tar, traces, ldd], **given)
+        _on_request(env, "seccomp", profiled)
     return list(nodes)
+
+
+def _packer(env: Any) -> Any:
+    """Return the builder that packs files as IMAGE_LAYERS says."""
+    packers = {"single": env.LayerTar, "packages": env.LayerStack}
+    wanted = str(env["IMAGE_LAYERS"])
+    if wanted not in packers:
+        raise InputError(
+            f"cannot use IMAGE_LAYERS {wanted!r}: it is none of {' and '.join(packers)}; "
+            "write one of these"
+        )
+    return packers[wanted]
 
 
 _engine_answers = functools.cache(engine.answers)
@@ -815,6 +1068,13 @@ def _runs(env: Any) -> list[run.Run]:
 
 def _trace_stem(target: str, command: run.Run, runs: Sequence[run.Run]) -> str:
     return target if len(runs) == 1 else f"{target}.{command.name}"
+
+
+def why(node: Any, path: bytes) -> Iterator[str]:
+    """Yield lines that tell why `path` is in the file list `node`, or is not."""
+    root = node.attributes.footprint.root()
+    sources = [_machine(each) for each in node.sources]
+    return iter(_step(node).why(root, _machine(node), sources, path))
 
 
 # Mistakes in SConscripts

@@ -7,20 +7,21 @@ engine's SDK takes a quarter of a second, the question a few milliseconds.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import re
 import socket
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .digest import Digest
-from .errors import EngineError, InputError
+from .errors import EngineError, InputError, one_line
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -68,13 +69,31 @@ class _Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Present:
-    """An image that an engine has."""
+class Loaded:
+    """An image that an engine was given, or has under a tag."""
 
     id: str
     """Digest of the config (graph driver) or of the manifest (containerd store)."""
-    diff_ids: tuple[str, ...]
-    """The lowest layer first."""
+    layers: tuple[Digest, ...]
+    """Its blobs, the lowest layer first; none where these are not known."""
+    diff_ids: tuple[Digest, ...]
+
+    def text(self) -> bytes:
+        """Return the text of which `read` makes the same again."""
+        pairs = zip(self.diff_ids, self.layers, strict=True)
+        lines = [self.id, *(f"{diff_id} {blob}" for diff_id, blob in pairs)]
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    @classmethod
+    def read(cls, text: bytes) -> Loaded | None:
+        """Return what `text` (hostile) tells; None when it is not whole."""
+        try:
+            digests = [Digest.parse(word) for word in text.decode("ascii", "replace").split()]
+        except InputError:
+            return None
+        if len(digests) % 2 == 0:
+            return None
+        return cls(str(digests[0]), tuple(digests[2::2]), tuple(digests[1::2]))
 
 
 def image_id(address: str, tag: str) -> str | None:
@@ -94,26 +113,26 @@ def answers(address: str) -> bool:
         return False
 
 
-def load(
-    address: str,
-    archive_path: bytes,
-    known: Mapping[str, Collection[str]] | None = None,
-) -> str:
-    """Give the engine the image in the archive under its tags; return the ID that it has there.
+def load(address: str, archive_path: bytes, known: Sequence[Loaded] = ()) -> Loaded:
+    """Give the engine the image in the archive under its tags; return what it has there.
 
-    Only what is missing is sent, nothing at all when the tags are right. `known` holds the
-    manifest digests of images that this project loaded, each with the digests of its layer
-    blobs: a containerd store is only trusted to have these. Should the engine refuse the part,
-    it gets the whole. InputError when the archive is broken; EngineError when the engine cannot
-    be reached, or does not take the image.
+    Only what is missing is sent, nothing at all when the tags are right. `known` are images that
+    this project gave to engines: of these layers are left out, if this one still has the image.
+    Should the engine refuse the part, it gets the whole. InputError when the archive is broken;
+    EngineError when the engine cannot be reached, or does not take the image.
     """
     from . import archive
 
     image = archive.read(archive_path)
+    return Loaded(_brought(address, image, known), image.layers, image.diff_ids)
+
+
+def _brought(address: str, image: Archive, known: Sequence[Loaded]) -> str:
+    """Return the ID of `image` once the engine has it."""
     found = _loaded(address, image)
     if found:
         return found
-    omit = _omittable(address, image, known or {})
+    omit = _omittable(address, image, known)
     if omit:
         with suppress(EngineError):
             return _sent(address, image, omit)
@@ -142,7 +161,7 @@ def run_container(
             finally:
                 client.remove_container(name, v=True, force=True)
         except docker.errors.APIError as error:
-            cause = _line(error.explanation or error)
+            cause = one_line(error.explanation or error)
             raise EngineError(
                 f"cannot run image {image}: engine at {address}: {cause}; {_mend(cause)}"
             ) from error
@@ -171,7 +190,7 @@ def export(address: str, image: str) -> Generator[bytes, None, None]:
             finally:
                 client.remove_container(name, v=True, force=True)
         except docker.errors.APIError as error:
-            cause = _line(error.explanation or error)
+            cause = one_line(error.explanation or error)
             raise EngineError(
                 f"cannot export image {image}: engine at {address}: {cause}; {_mend(cause)}"
             ) from error
@@ -252,27 +271,39 @@ def _loaded(address: str, image: Archive) -> str | None:
     return found if not ids and found in (str(image.config), str(image.manifest)) else None
 
 
-def _omittable(
-    address: str, image: Archive, known: Mapping[str, Collection[str]]
-) -> frozenset[Digest]:
-    """Return the layer blobs that the engine has, by the image that is there under a tag."""
-    for reference in image.references:
-        present = _inspect(address, reference.familiar)
-        if present:
-            break
-    else:
+def _omittable(address: str, image: Archive, known: Sequence[Loaded]) -> frozenset[Digest]:
+    """Return the layer blobs that the engine has, by an image that is there.
+
+    Of those that it may have it is asked for the one with most of the layers first.
+    """
+    tagged = (_inspect(address, each.familiar) for each in image.references)
+    others = [*filter(None, tagged), *known]
+    if not others:
         return frozenset()
-    if _has_containerd_store(address):
-        # By the diff ID alone it would take its own unpacked files for the blob, and could
-        # never push the image again.
-        blobs = known.get(present.id, ())
-        return frozenset(digest for digest in image.layers if str(digest) in blobs)
-    # A graph driver finds a layer by the chain of all below it: only a common start counts.
-    same = 0
-    for ours, theirs in zip(image.diff_ids, present.diff_ids, strict=False):
-        if str(ours) != theirs:
-            break
-        same += 1
+    same = _same_blobs if _has_containerd_store(address) else _same_start
+    found = [(same(image, each), each.id) for each in others]
+    for omit, other in sorted(found, key=lambda pair: -len(pair[0])):
+        if omit and image_id(address, other) == other:
+            return omit
+    return frozenset()
+
+
+def _same_blobs(image: Archive, other: Loaded) -> frozenset[Digest]:
+    """Return the blobs of both: what a containerd store needs not be sent.
+
+    By the diff ID alone it would take its own unpacked files for the blob, and could never push
+    the image again. So only what this project gave to it counts.
+    """
+    return frozenset(image.layers) & frozenset(other.layers)
+
+
+def _same_start(image: Archive, other: Loaded) -> frozenset[Digest]:
+    """Return the blobs with which both begin: what a graph driver needs not be sent.
+
+    It finds a layer by the chain of all below it.
+    """
+    pairs = zip(image.diff_ids, other.diff_ids, strict=False)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     return frozenset(image.layers[:same]) - frozenset(image.layers[same:])
 
 
@@ -282,15 +313,15 @@ def _has_containerd_store(address: str) -> bool:
     return isinstance(status, list) and ["driver-type", "io.containerd.snapshotter.v1"] in status
 
 
-def _inspect(address: str, tag: str) -> _Present | None:
+def _inspect(address: str, tag: str) -> Loaded | None:
     answer = _get(address, f"/images/{quote(tag, safe='/:')}/json", _ASK_SECONDS)
     if answer.status == 404:
         return None
     found = _json(address, f"for image {tag}", answer)
     try:
         layers = found["RootFS"].get("Layers") or ()
-        return _Present(
-            Digest.parse(found["Id"]).text, tuple(Digest.parse(text).text for text in layers)
+        return Loaded(
+            str(Digest.parse(found["Id"])), (), tuple(Digest.parse(text) for text in layers)
         )
     except (InputError, LookupError, TypeError, AttributeError) as error:
         raise _unasked(address, f"for image {tag}", "its answer tells no image ID", _WHO) from error
@@ -304,7 +335,7 @@ def _json(address: str, what: str, answer: _Answer) -> dict[str, Any]:
         found = None
     if answer.status != 200:
         message = found.get("message") if isinstance(found, dict) else ""
-        cause = f"it answers {answer.status} {_line(message)}".rstrip()
+        cause = f"it answers {answer.status} {one_line(message)}".rstrip()
         raise _unasked(address, what, cause, _mend(cause))
     if not isinstance(found, dict):
         raise _unasked(address, what, "its answer is not a JSON object", _WHO)
@@ -319,18 +350,12 @@ def _unreached(address: str, error: BaseException) -> EngineError:
     # What libraries wrap around the cause says less than the cause.
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
-    cause = getattr(error, "strerror", None) or _line(error) or type(error).__name__
+    cause = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
     return EngineError(f"cannot reach engine at {address}: {cause}; {_mend(cause, _START)}")
 
 
 def _mend(cause: str, default: str = _LOOK) -> str:
     return next((mend for words, mend in _MENDS if words in cause.lower()), default)
-
-
-def _line(text: object) -> str:
-    """Return `text` from outside as a part of one line."""
-    printable = "".join(char if char.isprintable() else " " for char in str(text or "")[:2000])
-    return " ".join(printable.split())[:300].rstrip(" ;")
 
 
 def _get(address: str, target: str, seconds: float) -> _Answer:
@@ -443,4 +468,4 @@ def _failure(line: bytes) -> str:
     # The containerd store of Docker 28 reports this one as if it were progress.
     if not detail and "Error unpacking" in str(event.get("stream")):
         detail = event["stream"]
-    return _line(detail)
+    return one_line(detail)

@@ -34,6 +34,10 @@ class EngineError(ScratchImageError):
     """The engine is down, refuses, or answers something that cannot be trusted."""
 
 
+class RegistryError(ScratchImageError):
+    """A registry is down, refuses, or answers something that cannot be trusted."""
+
+
 class SandboxError(ScratchImageError):
     """A layer cannot be unpacked, or a process cannot get a root of its own."""
 
@@ -44,3 +48,9 @@ class SysrootError(ScratchImageError):
 
 class ImageError(ScratchImageError):
     """The finished image does not do what its program did on the machine."""
+
+
+def one_line(text: object) -> str:
+    """Return `text` from outside as a part of one line."""
+    printable = "".join(char if char.isprintable() else " " for char in str(text or "")[:2000])
+    return " ".join(printable.split())[:300].rstrip(" ;")

@@ -23,6 +23,7 @@ The reasons:
 ``interpreter-of:PATH``  named by the first line of the script PATH
 ``extra:FILE``           the extra list FILE asks for it
 ``preset:NAME``          the preset NAME brings it
+``packages``             tells scanners of Debian's packages
 ``listed-by:NAME``       in a directory that run NAME listed, and that was asked for as a whole
 ``target-of:PATH``       the symbolic link PATH leads there
 ``output-dir:NAME``      run NAME wrote something into this directory
@@ -280,7 +281,7 @@ def _is_left_out(
     view: Root, path: bytes, reason: str, left_out: Sequence[re.Pattern[bytes]]
 ) -> bool:
     """Tell whether `path` stays out, and with it what it leads to."""
-    if _is_made_by_runtime(path) or any(rule.fullmatch(path) for rule in left_out):
+    if is_made_by_runtime(path) or any(rule.fullmatch(path) for rule in left_out):
         return True
     if not reason.startswith("run:") or not _NOISE.fullmatch(path):
         return False
@@ -333,7 +334,7 @@ def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:
     if found.status.kind is not Kind.OTHER:
         own = named.status.kind is not Kind.LINK
         yield found.real, want.reason if own else f"target-of:{_text(named.real)}"
-    elif want.must and not _is_made_by_runtime(found.real):
+    elif want.must and not is_made_by_runtime(found.real):
         raise ListError(
             f"cannot list {show(want.path)}: it is a device, FIFO or socket ({want.reason}); "
             "leave it out, the container's runtime has to provide it"
@@ -342,10 +343,11 @@ def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:
 
 def is_host_noise(path: bytes) -> bool:
     """Tell whether `path`, that a run used, is left out by a rule whatever the run did with it."""
-    return _is_made_by_runtime(path) or bool(_NOISE.fullmatch(path))
+    return is_made_by_runtime(path) or bool(_NOISE.fullmatch(path))
 
 
-def _is_made_by_runtime(path: bytes) -> bool:
+def is_made_by_runtime(path: bytes) -> bool:
+    """Tell whether the kernel or the container's runtime puts `path` into each container."""
     if path == b"/":
         return True
     return path in RUNTIME_FILES or any(is_under(path, tree) for tree in KERNEL_TREES)

@@ -12,6 +12,7 @@ build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,7 +23,7 @@ import SCons.Node.FS
 import SCons.Node.Python
 import SCons.Script
 
-from . import state, steps
+from . import state, target
 from .errors import ScratchImageError
 from .root import Root
 
@@ -58,7 +59,7 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
     def keep(self, root: Root) -> None:
         """Write down the state of all that `root` has on record: the target is whole."""
         taken = state.take(root)
-        steps.write(os.fsencode(self.file), [taken.text()])
+        target.write(os.fsencode(self.file), [taken.text()])
         self._stored = taken
 
     def stored(self) -> state.Footprint | None:
@@ -106,7 +107,7 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
             root = self.root()
         except ScratchImageError:
             return set()
-        machine = {root.machine(path) for path, _ in stored.states}
+        machine = map(root.machine, dict.fromkeys(path for path, _ in stored.states))
         return {os.fsdecode(path) for path in machine if path.startswith(top)}
 
     def _node(self, path: str) -> Any:
@@ -130,7 +131,21 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
             self._trust_times()
             fresh = self.fresh()
             self._fresh = _NONE if fresh is None else fresh.signature()
+            self._note_stamp(fresh)
         return self._fresh
+
+    def _note_stamp(self, fresh: state.Footprint | None) -> None:
+        """Write down that another database of dpkg gives the same answers: reading it takes time.
+
+        Where that cannot be, the next build reads it, too.
+        """
+        stored = self.stored()
+        if fresh is None or stored is None or stored.stamp == fresh.stamp:
+            return
+        reads_only = SCons.Script.GetOption("no_exec") or SCons.Script.GetOption("question")
+        if self._fresh == stored.signature() and not reads_only:
+            with contextlib.suppress(OSError):
+                target.write(os.fsencode(self.file), [fresh.text()])
 
     def _trust_times(self) -> None:
         """Let SCons take the targets for what they were if their times and sizes are the same.

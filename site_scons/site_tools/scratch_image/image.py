@@ -119,9 +119,7 @@ class Descriptor:
         }
         if self.architecture:
             made["platform"] = platform(self.architecture)
-        if self.annotations:
-            made["annotations"] = dict(self.annotations)
-        return made
+        return made | _annotated(self.annotations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +152,7 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     """The lowest first."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> bytes:
         """Return the blob; its digest is what registries and containerd call the image."""
@@ -163,15 +162,22 @@ class Manifest:
                 "mediaType": MANIFEST_TYPE,
                 "config": self.config.document(),
                 "layers": [layer.document() for layer in self.layers],
+                **_annotated(self.annotations),
             }
         )
 
 
+def _annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Return the member `annotations` of a document, which has none where there is nothing."""
+    return {"annotations": dict(annotations)} if annotations else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Which manifests an OCI layout holds."""
+    """Which manifests an OCI layout holds, or an image for several platforms."""
 
     manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> bytes:
         """Return the file."""
@@ -180,6 +186,7 @@ class Index:
                 "schemaVersion": 2,
                 "mediaType": INDEX_TYPE,
                 "manifests": [manifest.document() for manifest in self.manifests],
+                **_annotated(self.annotations),
             }
         )
 
@@ -203,6 +210,7 @@ class Image:
         return Manifest(
             _described(CONFIG_TYPE, self.config.json()),
             tuple(Descriptor(each.media_type, each.digest, each.size) for each in self.layers),
+            self.settings.annotations,
         )
 
     def index(self, references: Sequence[Reference]) -> Index:

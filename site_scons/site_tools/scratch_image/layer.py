@@ -12,14 +12,14 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from .digest import CHUNK, Digest
 from .errors import InputError, ListError
-from .paths import parents, show
+from .paths import show
 from .root import Aspect, Kind, Root
 
 if TYPE_CHECKING:
@@ -131,20 +131,31 @@ def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
     return Layer(MEDIA_TYPES[".tar"], tally.digest, tally.size, tally.digest)
 
 
-def read(path: bytes) -> Layer:
+def drain(chunks: Iterator[bytes]) -> None:
+    """Take `chunks`, and do nothing with them."""
+    for _ in chunks:
+        pass
+
+
+def read(path: bytes, take: Callable[[Iterator[bytes]], None] = drain) -> Layer:
     """Return what the layer file `path`, named by its suffix, holds; it is read once.
 
-    InputError when it is not a whole tar of that kind.
+    `take` gets the chunks of the uncompressed tar, and has to take them all; it may find them
+    wrong by a ValueError. InputError when it is not a whole tar of that kind.
     """
-    kind = suffix(path)
+    kind, tar, last = suffix(path), Tally(), b""
     with open(path, "rb", buffering=0) as file:
         blob = Tally(source=file)
-        tar = Tally()
-        last = b""
-        try:
+
+        def content() -> Iterator[bytes]:
+            nonlocal last
             for chunk in decompress(blob, kind):
                 tar.write(chunk)
                 last = (last + chunk[-len(END) :])[-len(END) :]
+                yield chunk
+
+        try:
+            take(content())
         except ValueError as error:
             raise _unreadable(path, str(error)) from error
     if last != END or tar.size % BLOCK:
@@ -394,10 +405,10 @@ def _check(entry: Entry, packed: dict[bytes, Entry]) -> None:
         )
     if entry.path in packed:
         raise _unpackable(entry, "it is listed twice", "list it once")
-    above = parents(entry.path)[-1:]
-    if above not in ([], [b"/"]) and getattr(packed.get(above[0]), "kind", "") != "dir":
+    above = os.path.dirname(entry.path)
+    if above != b"/" and getattr(packed.get(above), "kind", "") != "dir":
         raise _unpackable(
-            entry, f"{show(above[0])} is not listed as a directory", "list that, as well"
+            entry, f"{show(above)} is not listed as a directory", "list that, as well"
         )
     if entry.kind == "hard":
         _check_hard(entry, packed.get(entry.target))

@@ -52,7 +52,7 @@ class Overlay(Root):
 
     def place(self, path: bytes, placed: Placed) -> bytes:
         """Put `placed` at `path`; return where that is when the links above it are followed."""
-        real = self._place(path)
+        real = self.location(path)
         self.placed[real] = placed
         for above, child in zip(parents(real), [*parents(real)[1:], real], strict=True):
             self._staged_dirs.setdefault(above, set()).add(os.path.basename(child))

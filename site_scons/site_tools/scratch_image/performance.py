@@ -31,8 +31,6 @@ class Performance:
     """How a run went."""
 
     result: process.Result
-    seconds: float
-    """How long it took."""
     trouble: str
     """What was not as the run says, and what mends that: ``it ended with status 1, ...; correct
     the run``. Empty when all was."""
@@ -46,11 +44,10 @@ def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) ->
     outside of any trace: on the machine as it is, or where `way` leads. ProcessError when a command
     cannot be started.
     """
-    begun = time.monotonic()
-    deadline = begun + run.timeout
+    deadline = time.monotonic() + run.timeout
     if (way is None or run.network == "host") and (trouble := _taken(run)):
         words = tuple(os.fsencode(word) for word in command)
-        return Performance(process.Result(words, 0, b"", b""), 0.0, trouble)
+        return Performance(process.Result(words, 0, b"", b""), trouble)
     with process.start(
         command,
         environment={b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment},
@@ -62,7 +59,7 @@ def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) ->
         if trouble:
             running.end_all()
         result = running.result()
-    return Performance(result, time.monotonic() - begun, trouble or _judge(run, result))
+    return Performance(result, trouble or _judge(run, result))
 
 
 def _finish(run: Run, running: Running, deadline: float) -> str:

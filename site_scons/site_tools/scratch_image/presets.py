@@ -7,7 +7,7 @@
 ``nss``              an nsswitch.conf for files and DNS, glibc's modules for it, /etc/services,
                      /etc/protocols, and the resolver's own settings
 ``passwd``           /etc/passwd and /etc/group with root, nobody, the owners of listed files and
-                     the image's user, without homes and shells
+                     the image's user, without homes and shells; the user ``nonroot`` is made up
 ``tmp``              /tmp and /var/tmp, which anybody may write to
 ``tzdata``           the time zones, and the machine's /etc/localtime
 ===================  =============================================================================
@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .errors import InputError, ListError
@@ -30,6 +31,7 @@ from .filelist import Entry, Want, tree
 from .overlay import Overlay, Placed
 from .paths import is_under, show
 from .root import Kind, Status
+from .settings import NONROOT
 
 BUNDLES = (
     b"/etc/ssl/certs/ca-certificates.crt",
@@ -101,6 +103,14 @@ def wants(view: Overlay, image: Image, names: Collection[str]) -> Iterator[Want]
             )
         yield from (Want(path, f"preset:{name}", must=False) for path in found)
     yield from _unasked(view, image, names)
+
+
+def that_bring(view: Overlay, image: Image, path: bytes) -> Iterator[str]:
+    """Yield the presets that would bring `path`; what they make is placed in `view`."""
+    for name, paths in _PRESETS.items():
+        with suppress(ListError):
+            if path in paths(view, image):
+                yield name
 
 
 def lacks_certificates(view: Overlay, entries: Iterable[Entry]) -> str:
@@ -208,15 +218,20 @@ def _write_accounts(view: Overlay, image: Image, path: bytes) -> bytes:
 
 
 def _accounts(view: Overlay, path: bytes) -> dict[int, list[bytes]]:
-    """Return the fields of each line of the machine's passwd or group file `path` by number."""
+    """Return the fields of each line of the machine's passwd or group file `path` by number.
+
+    `NONROOT` is among them, whomever the machine calls so.
+    """
+    name, number = os.fsencode(NONROOT[0]), b"%d" % NONROOT[1]
+    accounts = {NONROOT[1]: [name, b"x", number, number]}
     found = view.below.walk(path)
     if found.status is None:
-        return {0: [b"root", b"x", b"0", b"0"]}
+        return {0: [b"root", b"x", b"0", b"0"], **accounts}
     with view.below.open(found.real) as stream:
         rows = [line.split(b":") for line in stream.read().splitlines()]
-    accounts: dict[int, list[bytes]] = {}
     for row in rows:
-        if len(row) >= 4 and row[2].isdigit() and (path == _ACCOUNTS[1] or row[3].isdigit()):
+        sound = len(row) >= 4 and row[2].isdigit() and (path == _ACCOUNTS[1] or row[3].isdigit())
+        if sound and row[0] != name:
             accounts.setdefault(int(row[2]), row)
     return accounts
 

@@ -47,8 +47,12 @@ class Aspect(Enum):
     """A regular file's modification time in whole seconds."""
     SONAME = "soname"
     """What ld.so.cache answers for a name; the "path" is the name."""
+    OWNER = "owner"
+    """The Debian package that a file is of, and what dpkg knows of both."""
     IMAGE = "image"
     """Which image an engine holds under a tag; the "path" is engine address and tag."""
+    TAG = "tag"
+    """What a registry holds under a tag; the "path" is what `registry.Tag` has as text."""
 
 
 class Kind(Enum):
@@ -146,7 +150,7 @@ class Root:
 
     def _stage(self, path: bytes, machine: bytes) -> None:
         # A path staged below a link of the base (/bin/hello) lies where the link leads.
-        place = self._place(path)
+        place = self.location(path)
         if cause := self._taken(place):
             raise InputError(f"cannot stage {show(path)}: {cause}; stage it elsewhere")
         self.staged[place] = machine
@@ -167,7 +171,7 @@ class Root:
         self.looked = looked
         return "there is a directory" if status and status.kind is Kind.DIR else ""
 
-    def _place(self, path: bytes) -> bytes:
+    def location(self, path: bytes) -> bytes:
         """Return where `path` lies when the links of the base above it are followed."""
         for above in reversed(parents(path)):
             found = self.walk(above)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from .errors import InputError
 
+_SIGNALS = signal.valid_signals()
+
 
 @dataclass(frozen=True, slots=True)
 class Tcp:
@@ -95,7 +97,7 @@ class Run:
                 "there is no such network",
                 "use loopback or host",
             )
-        if self.stop not in signal.valid_signals():
+        if self.stop not in _SIGNALS:
             raise _bad(self, f"stop {self.stop!r}", "there is no such signal", "use signal.SIGTERM")
 
     @property

@@ -18,7 +18,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from . import process
 from .errors import SandboxError
 from .paths import is_under, join, parents, show, unescape
 from .root import Root
+from .run import Run
 
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom")
 """The machine's devices that there are in /dev."""
@@ -193,12 +194,12 @@ def runtime(root: bytes) -> Iterator[Step]:
 
 @contextmanager
 def overlaid(
-    root: Root, program: bytes = b"", network: str = "loopback", emulator: bytes = b""
+    root: Root, run: Run, program: bytes = b"", emulator: bytes = b""
 ) -> Iterator[Sandbox]:
-    """Give a private view of `root`: what is written there goes to memory, and is thrown away.
+    """Give `run` a private view of `root`: what it writes goes to memory, and is thrown away.
 
-    Homes are empty, but for `program`, an image path. Mounts of the machine are there as its
-    directories are.
+    Homes are empty, but for `program`, an image path. The directory where the run starts is there,
+    as engines make it. Mounts of the machine are there as its directories are.
     """
     with _temporary() as directory:
         # What is mounted here is seen in the new namespaces only.
@@ -208,7 +209,8 @@ def overlaid(
         if _is_own(program):
             files[program] = root.machine(program)
         view = _View(place, root, files, _mounts() if root.base == b"/" else ())
-        yield Sandbox(join(place, b"root"), tuple(view.steps()), directory, network, emulator)
+        steps = (*view.steps(), *view.start(run.cwd))
+        yield Sandbox(join(place, b"root"), steps, directory, run.network, emulator)
 
 
 def _is_own(path: bytes) -> bool:
@@ -253,6 +255,12 @@ class _View:
             yield "file", _text(top + path)
             yield "frozen", _text(machine), _text(top + path)
 
+    def start(self, path: bytes) -> Iterator[Step]:
+        """Yield what makes the directory `path`, if the root has none there."""
+        if self._root.walk(path).status is None:
+            place = join(self._place, b"root") + self._root.location(path)
+            yield "directory", _text(place), 0o755, 0, 0
+
     def _stage(self) -> Iterator[Step]:
         """Yield what makes a tree of empty files, the uppermost lower layer of all overlays."""
         above = {above for path in self._files for above in parents(path)}
@@ -269,7 +277,8 @@ class _View:
             if not _is_own(path):
                 # What is beside a mount point may come and go.
                 with suppress(FileNotFoundError):
-                    yield from self._entry(path, self._machine(path))
+                    steps = self._entry(path, self._machine(path))
+                    yield from steps if directory == b"/" else _attempts(steps)
 
     def _entry(self, path: bytes, machine: bytes) -> Iterator[Step]:
         target = self._place + b"/root" + path
@@ -302,11 +311,10 @@ class _View:
             return
         if stat.S_ISDIR(status.st_mode):
             attributes = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
-            *directories, overlay = self._layers(path, attributes)
-            yield from directories
-            yield "attempt", *overlay
+            yield from _attempts(self._layers(path, attributes))
         else:
-            yield "attempt", "frozen", _text(path), _text(self._place + b"/root" + path)
+            frozen: Step = ("frozen", _text(path), _text(self._place + b"/root" + path))
+            yield from _attempts([frozen])
 
     def _layers(self, path: bytes, attributes: tuple[int, int, int]) -> Iterator[Step]:
         self._overlays += 1
@@ -322,6 +330,12 @@ class _View:
 
     def _machine(self, path: bytes) -> bytes:
         return path if self._root.base == b"/" else self._root.base + path
+
+
+def _attempts(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield `steps`; what cannot be mounted is left out."""
+    for step in steps:
+        yield ("attempt", *step) if step[0] in ("overlay", "frozen") else step
 
 
 def _overlay(target: bytes, upper: bytes, work: bytes, *lower: bytes) -> Step:

@@ -1,12 +1,14 @@
 """What a user says of an image: its names, and how a container of it runs.
 
-https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md and
+https://github.com/opencontainers/image-spec/blob/v1.1.0/ (config.md, annotations.md),
+https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md for the health check, and
 https://github.com/distribution/reference
 """
 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +25,38 @@ _PATH = re.compile(
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp|sctp))?")
-_SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[0-9]{1,2}")
+_SIGNAL = re.compile(
+    rf"{'|'.join(sorted(signal.Signals.__members__))}|SIGRTMIN\+(?:[1-9]|1[0-5])|"
+    r"SIGRTMAX-(?:[1-9]|1[0-4])|[1-9]|[1-5][0-9]|6[0-4]"
+)
+_ACCOUNT = r"[0-9]+|[A-Za-z_][A-Za-z0-9_.-]*\$?"
+_USER = re.compile(rf"({_ACCOUNT})(?::({_ACCOUNT}))?")
+
+_MAX_ID = (1 << 31) - 1
+"""The greatest number of a user or group that container runtimes take."""
+
+NONROOT = ("nonroot", 65532)
+"""The user who is nobody else: a name that brings its own account; the number is customary."""
+
+_KEY = re.compile(r"[^\s\0-\x1f\x7f=]+")
+_OCI = "org.opencontainers."
+_OCI_IMAGE = f"{_OCI}image."
+_OCI_KEYS = (
+    "authors",
+    "base.digest",
+    "base.name",
+    "created",
+    "description",
+    "documentation",
+    "licenses",
+    "revision",
+    "source",
+    "title",
+    "url",
+    "vendor",
+    "version",
+)
+"""What OCI has below `_OCI_IMAGE`, but for ``ref.name``, which archives set themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +71,8 @@ class Reference:
     path: str
     """The repository on that host."""
     tag: str
+    hosted: bool = field(default=False, compare=False, repr=False)
+    """Whether the user named the host: that is where the image is pushed."""
 
     def __str__(self) -> str:
         return self.familiar
@@ -62,7 +97,7 @@ class Reference:
             name, _, tag = text.rpartition(":")
         domain, path = _domain(name)
         _check_reference(text, domain, path, tag)
-        return cls(domain, path, tag)
+        return cls(domain, path, tag, hosted=text.startswith(f"{domain}/"))
 
 
 def _domain(name: str) -> tuple[str, str]:
@@ -110,6 +145,50 @@ def _untaggable(text: str, cause: str, mend: str) -> InputError:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How an engine asks a container whether it is well; 0 leaves a number to the engine."""
+
+    command: Sequence[str]
+    """A program of the image and its arguments, which ends with status 0 when all is well."""
+    interval: float = 0
+    """Seconds from one check to the next."""
+    timeout: float = 0
+    """Seconds after which a check has failed."""
+    start_period: float = 0
+    """Seconds at the start in which failures do not count."""
+    retries: int = 0
+    """Failures in a row that make the container unhealthy."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the object `Healthcheck` of a config; InputError when it cannot be one."""
+        numbers = {
+            "Interval": _nanoseconds("interval", self.interval),
+            "Timeout": _nanoseconds("timeout", self.timeout),
+            "StartPeriod": _nanoseconds("start_period", self.start_period),
+            "Retries": self.retries,
+        }
+        if self.retries < 0:
+            raise _uncheckable(f"retries {self.retries}", "it is less than 0", "give a number")
+        if not self.command:
+            raise _uncheckable("by nothing", "it has no command", "name a program of the image")
+        set_ones = {key: number for key, number in numbers.items() if number}
+        return {"Test": ["CMD", *self.command], **set_ones}
+
+
+def _nanoseconds(name: str, seconds: float) -> int:
+    # Engines take less than a millisecond for a mistake.
+    if seconds != 0 and not 0.001 <= seconds <= 1e9:
+        raise _uncheckable(
+            f"with {name} {seconds}", "it is not a time that engines take", "give seconds"
+        )
+    return round(seconds * 1e9)
+
+
+def _uncheckable(what: str, cause: str, mend: str) -> InputError:
+    return InputError(f"cannot check health {what}: {cause}; {mend}")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a user sets of an image, all but its files."""
 
@@ -121,7 +200,7 @@ class Settings:
     cmd: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
-    """``NAME``, ``UID``, or either with ``:GROUP``."""
+    """``NAME``, ``UID``, or either with ``:GROUP``; ``nonroot`` stands for its number."""
     workdir: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Sequence[str] = ()
@@ -130,6 +209,25 @@ class Settings:
     """Absolute paths."""
     stop_signal: str = ""
     """``SIGTERM`` or a number."""
+    health_check: HealthCheck | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the manifest; not part of the config."""
+
+    @property
+    def programs(self) -> dict[str, str]:
+        """The programs that an engine starts in a container, by the variable that names each."""
+        check = self.health_check
+        named = {
+            "IMAGE_ENTRYPOINT": self.entrypoint,
+            "IMAGE_CMD": () if self.entrypoint else self.cmd,
+            "IMAGE_HEALTHCHECK": check.command if check else (),
+        }
+        return {variable: words[0] for variable, words in named.items() if words}
+
+    def check(self) -> None:
+        """Raise InputError when a setting can be in no image."""
+        self.document()
+        annotated(self.annotations)
 
     def document(self) -> dict[str, Any]:
         """Return the object `config` of a config; InputError when a setting cannot be one."""
@@ -137,12 +235,13 @@ class Settings:
             "Entrypoint": list(self.entrypoint),
             "Cmd": list(self.cmd),
             "Env": [_env(name, value) for name, value in sorted(self.env.items())],
-            "User": self.user,
+            "User": _user(self.user) if self.user else "",
             "WorkingDir": _absolute("working directory", self.workdir) if self.workdir else "",
-            "Labels": dict(self.labels),
+            "Labels": annotated(self.labels),
             "ExposedPorts": {_port(port): {} for port in self.ports},
-            "Volumes": {_absolute("volume", path): {} for path in self.volumes},
+            "Volumes": {_volume(path): {} for path in self.volumes},
             "StopSignal": _signal(self.stop_signal) if self.stop_signal else "",
+            "Healthcheck": self.health_check.document() if self.health_check else {},
         }
         return {key: value for key, value in values.items() if value}
 
@@ -162,6 +261,50 @@ def _absolute(what: str, path: str) -> str:
             f"cannot set {what} {path!r} of the image: it is not absolute; begin it with /"
         )
     return path
+
+
+def _volume(path: str) -> str:
+    if not path.strip("/") and path:
+        raise InputError(
+            f"cannot set volume {path!r} of the image: it would hide all of it; name a directory"
+        )
+    return _absolute("volume", path)
+
+
+def _user(text: str) -> str:
+    """Return `text` with the number of `NONROOT` for its name: that asks for no account file.
+
+    Who has to prove that a container is not root, as Kubernetes, takes nothing but numbers.
+    """
+    found = _USER.fullmatch(text)
+    named = [each for each in found.groups() if each] if found else []
+    if not named or any(each.isdigit() and int(each) > _MAX_ID for each in named):
+        raise InputError(
+            f"cannot run the image as {text!r}: it is not a user; write NAME, a number up to "
+            f"{_MAX_ID}, or either with :GROUP"
+        )
+    name, number = NONROOT
+    return ":".join(str(number) if each == name else each for each in named)
+
+
+def annotated(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the annotations or labels `given`; InputError for a key that there cannot be."""
+    for key in given:
+        if not _KEY.fullmatch(key):
+            raise InputError(
+                f"cannot annotate image by {key!r}: it is empty, or has a blank or a = in it; "
+                "write it like org.example.key"
+            )
+        if key == f"{_OCI_IMAGE}ref.name":
+            raise InputError(
+                f"cannot annotate image by {key}: that is its tag; set IMAGE_TAG instead"
+            )
+        if key.startswith(_OCI) and key.removeprefix(_OCI_IMAGE) not in _OCI_KEYS:
+            raise InputError(
+                f"cannot annotate image by {key}: OCI reserves {_OCI} and has no such key; "
+                f"write {_OCI_IMAGE} and one of {', '.join(_OCI_KEYS)}, or a domain of your own"
+            )
+    return dict(given)
 
 
 def _port(text: str) -> str:

@@ -12,13 +12,16 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from . import engine, ldso
+from . import dpkg, engine, ldso, registry
 from .digest import Digest
 from .errors import ScratchImageError
 from .paths import escape, join, show, unescape
 from .root import Aspect, Kind, Root, Status
 
 _HEADER = b"# scratch_image footprint 1\n"
+
+_WORDS = {aspect: aspect.value.encode() for aspect in Aspect}
+_ASPECTS = {word: aspect for aspect, word in _WORDS.items()}
 
 _CHANGES = {
     Aspect.CONTENT: "content",
@@ -29,7 +32,9 @@ _CHANGES = {
     Aspect.HARD: "hard links",
     Aspect.MTIME: "modification time",
     Aspect.SONAME: "answer of ld.so.cache",
+    Aspect.OWNER: "Debian package",
     Aspect.IMAGE: "image in the engine",
+    Aspect.TAG: "image in the registry",
 }
 
 
@@ -43,46 +48,65 @@ class Footprint:
     Without it, a build killed before SCons noted it, and its cause taken back, would leave a
     target made from what is no longer there and a footprint that says otherwise.
     """
+    stamp: bytes
+    """dpkg's database when it was taken: as long as that is the same, so are its answers.
+
+    No part of the signature: the same answers may come from another database.
+    """
     states: dict[tuple[bytes, Aspect], bytes]
     """Each path and aspect with its state, a few words of text."""
 
     def text(self) -> bytes:
         """Return the footprint as sorted text, a line for each path and aspect."""
-        return b"".join([_HEADER, b"nonce ", self.nonce, b"\n", *self._lines()])
+        words = b"nonce %s\ndpkg %s\n" % (self.nonce, self.stamp)
+        return b"".join([_HEADER, words, *self._lines()])
 
     def _lines(self) -> Iterator[bytes]:
         for (path, aspect), found in sorted(self.states.items(), key=_order):
-            yield b"%s %s %s\n" % (aspect.value.encode(), escape(path), found)
+            yield b"%s %s %s\n" % (_WORDS[aspect], escape(path), found)
 
     def signature(self) -> str:
-        """Return the digest of the text."""
-        return str(Digest.of(self.text()))
+        """Return the digest of the text without the stamp."""
+        return str(Digest.of(b"".join([self.nonce, b"\n", *self._lines()])))
 
     def again(self, root: Root) -> Footprint:
         """Return the same footprint with every state taken afresh in `root`."""
-        return Footprint(self.nonce, _states(root, self.states))
+        kept, stamp = {}, _stamp(root, self.states)
+        if self.stamp == stamp:
+            kept = {key: was for key, was in self.states.items() if key[1] is Aspect.OWNER}
+        fresh = _states(root, self.states.keys() - kept.keys())
+        return Footprint(self.nonce, stamp, {**fresh, **kept})
 
 
 def take(root: Root) -> Footprint:
     """Return the footprint of all that `root` has on record."""
     # A copy: to find some states the root is asked more.
-    return Footprint(secrets.token_hex(8).encode(), _states(root, frozenset(root.looked)))
+    looked = frozenset(root.looked)
+    # The stamp first: what dpkg does from now on is seen by the next build.
+    stamp = _stamp(root, looked)
+    return Footprint(secrets.token_hex(8).encode(), stamp, _states(root, looked))
+
+
+def _stamp(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> bytes:
+    """Return the stamp of dpkg's database; a word for none where it was not asked."""
+    return dpkg.stamp(root) if any(aspect is Aspect.OWNER for _, aspect in keys) else b"-"
 
 
 def read(text: bytes) -> Footprint | None:
     """Return the footprint that `text` holds; None when it is not one of this version."""
     lines = text.split(b"\n")
-    if len(lines) < 3 or lines[0] != _HEADER.rstrip() or lines[1][:6] != b"nonce " or lines[-1]:
+    marks = [line.partition(b" ")[0] for line in lines[1:3]]
+    if lines[0] != _HEADER.rstrip() or marks != [b"nonce", b"dpkg"] or lines[-1]:
         return None
     states = {}
-    for line in lines[2:-1]:
+    for line in lines[3:-1]:
         aspect, _, rest = line.partition(b" ")
         path, _, found = rest.partition(b" ")
         try:
-            states[unescape(path), Aspect(aspect.decode("ascii", "replace"))] = found
-        except ValueError:
+            states[unescape(path), _ASPECTS[aspect]] = found
+        except KeyError:
             return None
-    return Footprint(lines[1][6:], states)
+    return Footprint(lines[1][6:], lines[2][5:], states)
 
 
 def explain(old: Footprint, new: Footprint) -> list[str]:
@@ -99,7 +123,7 @@ def _change(aspect: Aspect, was: bytes, now: bytes) -> str:
     old, new = was.split(b" "), now.split(b" ")
     if b"absent" in (old[0], new[0]):
         return "appeared" if old[0] == b"absent" else "vanished"
-    if aspect in (Aspect.SONAME, Aspect.IMAGE, Aspect.MTIME, Aspect.HARD):
+    if aspect in (Aspect.SONAME, Aspect.OWNER, Aspect.IMAGE, Aspect.TAG, Aspect.MTIME, Aspect.HARD):
         return f"{_CHANGES[aspect]} changed"
     if old[0] != new[0]:
         return f"{old[0].decode()} became {new[0].decode()}"
@@ -112,9 +136,9 @@ def _change(aspect: Aspect, was: bytes, now: bytes) -> str:
     return f"{_CHANGES.get(aspect, 'state')} changed"
 
 
-def _order(item: tuple[tuple[bytes, Aspect], bytes]) -> tuple[bytes, str]:
+def _order(item: tuple[tuple[bytes, Aspect], bytes]) -> tuple[bytes, bytes]:
     (path, aspect), _ = item
-    return path, aspect.value
+    return path, _WORDS[aspect]
 
 
 def _states(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> dict[tuple[bytes, Aspect], bytes]:
@@ -125,18 +149,22 @@ def _states(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> dict[tuple[byte
 def _state(
     root: Root, path: bytes, aspect: Aspect, peek: Callable[[bytes], Status | None]
 ) -> bytes:
-    """Return the state as words of text; never raises for what the machine or engine holds."""
+    """Return the state as words of text; never raises for what machine, engine or registry hold."""
     try:
         if aspect is Aspect.SONAME:
             return str(Digest.of(ldso.answer(root, path))).encode()
+        if aspect is Aspect.OWNER:
+            return str(Digest.of(dpkg.answer(root, path))).encode()
         if aspect is Aspect.IMAGE:
             address, _, tag = path.decode().partition(" ")
             return (engine.image_id(address, tag) or "absent").encode()
+        if aspect is Aspect.TAG:
+            return str(registry.tagged(registry.Tag.parse(path.decode())) or "absent").encode()
         status = peek(path)
         return b"absent" if status is None else _words(root, path, aspect, status)
     except ScratchImageError as error:
-        # An engine that is down or a file that may not be read: a state like any other. The step
-        # that runs because of it will say what is wrong.
+        # An engine or registry that is down, or a file that may not be read: a state like any
+        # other. The step that runs because of it will say what is wrong.
         return b"unknown " + escape(str(error).encode())
 
 

@@ -11,29 +11,35 @@ from __future__ import annotations
 
 import errno
 import functools
+import glob
 import os
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from .errors import InputError, SandboxError
 from .paths import join, show
-from .root import Aspect, Root
+from .root import Aspect, Kind, Root
+from .target import replacing, write
 
 if TYPE_CHECKING:
     import re
 
     from .closure import Row
+    from .engine import Loaded
     from .extras import Extra
     from .filelist import Entry, Want
     from .overlay import Overlay
+    from .registry import Tag
     from .run import Run
     from .settings import Reference, Settings
     from .sysroot import Origin
     from .tester import Trial
     from .tracer import Record
+    from .why import Absent, Reasons
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ class TraceStep(Step):
         write(text, [trace.text])
         write(record, [tracer.write_record(trace.record)])
         write(stdout, [trace.stdout])
-        told = f"{trace.files} files, {trace.absent} absent, {trace.seconds:.2f} s"
+        told = f"{trace.files} files, {trace.absent} absent"
         return f"{told}\n{_plain(refusal)}" if refusal and not _noted(refusal) else told
 
 
@@ -200,14 +206,18 @@ class ListStep(Step):
     """The image's user, where it matters for the list."""
     locales: tuple[str, ...] = ()
     """Values of LANG and LC variables in the image's environment."""
+    packages: bool = True
+    """Whether scanners are told of Debian's packages."""
+    copyright: bool = False
+    """Whether the copyright files of these come along."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list that all `sources` together ask for; tell what it may lack."""
-        from . import filelist, lint, needs, presets
+        from . import filelist, lint, needs, packages, presets
         from .overlay import Overlay
 
         view = Overlay(root, self.top)
-        asked = self._asked(view, sources)
+        asked = self.asked(view, sources)
         entries = self._merged(view, asked)
         found = needs.find(view, entries, asked.covered(view), asked.named(view))
         asked.wants += found.wants
@@ -215,6 +225,10 @@ class ListStep(Step):
         image = presets.Image(entries, self.user, self.locales)
         asked.wants += presets.wants(view, image, self.presets)
         listed = self._merged(view, asked)
+        if self.packages:
+            asked.wants += packages.files(view, listed, with_copyright=self.copyright)
+            asked.wants += packages.status(view, self._merged(view, asked))
+            listed = self._merged(view, asked)
         write(targets[0], [filelist.write(listed)])
         user = presets.lacks_certificates(view, entries)
         mended = user and not presets.lacks_certificates(view.apart(), listed)
@@ -222,12 +236,50 @@ class ListStep(Step):
         findings = lint.find(view.apart(), listed, asked.records, found.findings)
         return "\n".join([told, *(f"lint: {finding}" for finding in findings)])
 
+    def findings(self, view: Overlay, asked: Asked, listed: Sequence[Entry]) -> tuple[str, ...]:
+        """Return what lint says of `listed`, the list of what was `asked`."""
+        from . import lint, needs
+
+        entries = self._merged(view, asked)
+        found = needs.find(view, entries, asked.covered(view), asked.named(view))
+        return lint.find(view, listed, asked.records, found.findings)
+
+    def why(
+        self, root: Root, target: bytes, sources: Sequence[bytes], path: bytes
+    ) -> Iterator[str]:
+        """Yield lines that tell why `path` is in the list `target` of `sources`, or is not."""
+        from . import filelist, why
+        from .overlay import Overlay
+
+        view = Overlay(root, self.top)
+        asked = self.asked(view, sources)
+        reasons = why.Reasons(filelist.read(_content(target), show(target)))
+        listed = reasons.place(path)
+        if listed in reasons.entries:
+            yield f"WHY    {self.name:18}  {show(listed)} is in the image"
+            lines = why.presence(reasons, listed, asked.lines(view))
+        else:
+            yield f"WHY    {self.name:18}  {show(path)} is not in the image"
+            lines = why.absence(self._absent(view, reasons, asked, path), asked.runs())
+        yield from (f"       {line}" for line in lines)
+
+    def _absent(self, view: Overlay, reasons: Reasons, asked: Asked, path: bytes) -> Absent:
+        from .presets import Image, that_bring
+        from .why import Absent
+
+        found = view.walk(path, follow=False)
+        exists = found.status is not None and found.status.kind is not Kind.OTHER
+        image = Image(tuple(reasons.entries.values()), self.user, self.locales)
+        names = tuple(that_bring(view, image, found.real)) if exists else ()
+        return Absent(found.real, exists, names, asked.left_out)
+
     def _merged(self, view: Overlay, asked: Asked) -> tuple[Entry, ...]:
         from . import filelist
 
         return filelist.merge(view, asked.wants, self.allow, asked.left_out)
 
-    def _asked(self, view: Overlay, sources: Sequence[bytes]) -> Asked:
+    def asked(self, view: Overlay, sources: Sequence[bytes]) -> Asked:
+        """Return what `sources` ask for; what extra lists make is placed in `view`."""
         from .filelist import Want
 
         asked = Asked([Want(path, "staged") for path in self.staged], self.listed)
@@ -245,6 +297,8 @@ class Asked:
     listed: tuple[bytes, ...]
     """As in the step."""
     records: list[Record] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    """Of the runs whose records these are."""
     rows: list[Row] = field(default_factory=list)
     """Of ldd texts."""
     left_out: list[re.Pattern[bytes]] = field(default_factory=list)
@@ -270,6 +324,7 @@ class Asked:
         from . import filelist
 
         self.records.append(record)
+        self.names.append(run)
         self.wants += filelist.of_record(record, run)
         self.wants += filelist.of_listed(view, record, run, self.listed)
 
@@ -283,6 +338,18 @@ class Asked:
     def covered(self, view: Overlay) -> frozenset[bytes]:
         """Return the files of ldd texts: what these need is among them."""
         return frozenset(view.walk(row.path).real for row in self.rows)
+
+    def runs(self) -> list[tuple[str, Record]]:
+        """Return the name and the record of each run."""
+        return list(zip(self.names, self.records, strict=True))
+
+    def lines(self, view: Overlay) -> dict[bytes, list[str]]:
+        """Return by path the lines of extra lists that ask for it."""
+        found: dict[bytes, set[str]] = {}
+        for want in self.wants:
+            if want.where:
+                found.setdefault(view.walk(want.path, follow=False).real, set()).add(want.where)
+        return {path: sorted(lines) for path, lines in found.items()}
 
     def named(self, view: Overlay) -> frozenset[bytes]:
         """Return the files that a line of an extra list names."""
@@ -324,18 +391,70 @@ class LayerStep(Step):
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the layer of the file list `sources[0]`."""
         from . import filelist, layer
-        from .overlay import Overlay
 
-        with open(sources[0], "rb") as stream:
-            entries = filelist.read(stream.read(), show(sources[0]))
-        view = Overlay(root, self.top)
-        for entry in entries:
-            if entry.source:
-                view.place_source(entry.path, entry.source)
+        entries = filelist.read(_content(sources[0]), show(sources[0]))
+        view = _laid_out(root, self.top, entries)
         suffix = layer.suffix(targets[0])
         with replacing(targets[0]) as sink, layer.compress(sink, suffix) as stream:
             written = layer.write(stream, entries, view)
         return f"{written.size / 1e6:.1f} MB"
+
+
+@dataclass(frozen=True)
+class StackStep(Step):
+    """Pack the files of a list by package; target: the list of layers, with blobs beside it."""
+
+    label = "TAR"
+    suffix: str
+    """How the blobs are compressed: a key of `layer.MEDIA_TYPES`."""
+    compressor: str
+    """As in `LayerStep`."""
+    top: bytes = field(repr=False)
+    """The project's directory, absolute."""
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Have the blobs of the file list `sources[0]`; those of other images are linked."""
+        from . import filelist, stack
+
+        entries = filelist.read(_content(sources[0]), show(sources[0]))
+        view = _laid_out(root, self.top, entries)
+        # What lies beside the project is no image of its tree.
+        is_tree = os.path.dirname(targets[0]) != self.top
+        for other in [targets[0], *(_beside(targets[0], stack.SUFFIX) if is_tree else ())]:
+            stack.recall(other)
+        packed = [
+            stack.pack(targets[0], group, view, self.suffix) for group in stack.plan(view, entries)
+        ]
+        blobs = [blob for blob, _ in packed]
+        write(targets[0], [stack.write(blobs, self.compressor)])
+        stack.keep(targets[0], blobs)
+        for blob in blobs:
+            # Should it go, or change, it is made again.
+            root.look(blob.path, Aspect.CONTENT)
+        sizes = [blob.layer.size for blob in blobs]
+        new = sum(blob.layer.size for blob, is_new in packed if is_new)
+        return f"{len(blobs)} layers, {sum(sizes) / 1e6:.1f} MB, {new / 1e6:.1f} MB of it new"
+
+
+def _beside(target: bytes, suffix: bytes) -> list[bytes]:
+    """Return the files with `suffix` of the images of the same tree as `target`, but for its own.
+
+    Each image of a tree has a directory of its own.
+    """
+    around = glob.escape(os.path.dirname(os.path.dirname(target)))
+    found = glob.glob(os.path.join(around, b"*", b"*" + suffix))
+    return sorted(path for path in found if path != target)
+
+
+def _laid_out(root: Root, top: bytes, entries: Iterable[Entry]) -> Overlay:
+    """Return `root` with the sources of listed files at their places."""
+    from .overlay import Overlay
+
+    view = Overlay(root, top)
+    for entry in entries:
+        if entry.source:
+            view.place_source(entry.path, entry.source)
+    return view
 
 
 @dataclass(frozen=True)
@@ -344,7 +463,7 @@ class ImageStep(Step):
 
     label = "IMAGE"
     layers: int
-    """How many of the sources are layers: the first ones, the lowest first.
+    """How many of the sources are layers or lists of such: the first ones, the lowest first.
 
     Next may come the ldd text of the image's program, whose architecture is the image's; without
     one that is this machine's.
@@ -355,15 +474,20 @@ class ImageStep(Step):
     """Of the engine that the image is for; it is only asked whether it is there."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
-        """Write the archive of the image."""
-        from . import archive, engine, layer
+        """Write the archive of the image; InputError when it could not start as it is set."""
+        from . import archive, engine, stack
+        from .contents import Contents
         from .image import Image, architecture
 
-        layers, texts = sources[: self.layers], sources[self.layers :]
+        texts = sources[self.layers :]
+        contents = Contents()
+        paths = sources[: self.layers]
+        blobs = [blob for path in paths for blob in stack.read(path, contents.add)]
         settings = replace(self.settings, architecture=architecture(_machine(texts)))
-        made = Image(settings, tuple(layer.read(path) for path in layers))
+        made = Image(settings, tuple(blob.layer for blob in blobs))
+        contents.require(settings)
         with replacing(targets[0]) as sink:
-            archive.write(sink, made, layers, self.references)
+            archive.write(sink, made, [blob.path for blob in blobs], self.references)
         told = f"{made.manifest.config.digest}"
         if engine.answers(self.address):
             return told
@@ -387,6 +511,7 @@ class IndexStep(Step):
     platforms: tuple[str, ...]
     """The architecture that each image has to have; empty where any will do."""
     references: tuple[Reference, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the index of the image archives `sources`, in their order."""
@@ -400,13 +525,65 @@ class IndexStep(Step):
                     f"{image.architecture}; give the platform's own program and base"
                 )
         with replacing(targets[0]) as sink:
-            digest = archive.write_index(sink, images, self.references)
+            digest = archive.write_index(sink, images, self.references, self.annotations)
         return f"{digest} for {', '.join(image.architecture for image in images)}"
 
 
 @dataclass(frozen=True)
+class SbomStep(Step):
+    """Tell what an image is made of; target: its bill of materials."""
+
+    label = "SBOM"
+    suffix: str
+    """A key of `sbom.FORMS`."""
+    top: bytes = field(repr=False)
+    """The project's directory, absolute."""
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Write the bill of the file list `sources[0]` and the image archive `sources[1]`."""
+        from . import archive, filelist, sbom
+
+        entries = filelist.read(_content(sources[0]), show(sources[0]))
+        view = _laid_out(root, self.top, entries)
+        bill = sbom.bill(view, entries, archive.read(sources[1]))
+        write(targets[0], [sbom.write(bill, self.suffix)])
+        form = sbom.FORMS[self.suffix]
+        return f"{form}, {len(bill.files)} files of {len(bill.packages)} packages"
+
+
+@dataclass(frozen=True)
+class ReportStep(Step):
+    """Tell of what is in an image; target: a page."""
+
+    label = "PAGE"
+    listing: ListStep
+    """The step that made the list."""
+    commands: tuple[tuple[str, str], ...]
+    """Names and command lines of runs."""
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Write the page of a list and its layer, `sources[:2]`; the list's own sources follow."""
+        from . import filelist, packages, report, stack
+
+        entries = filelist.read(_content(sources[0]), show(sources[0]))
+        view = _laid_out(root, self.listing.top, entries)
+        asked = self.listing.asked(view, sources[2:])
+        commands = dict(self.commands)
+        runs = [report.Run(name, commands.get(name, ""), record) for name, record in asked.runs()]
+        findings = self.listing.findings(view, asked, entries)
+        found = ((entry.path, packages.owner(view, entry)) for entry in entries)
+        owners = {path: owned.package.name for path, owned in found if owned}
+        contents = report.contents(blob.path for blob in stack.read(sources[1]))
+        made = report.Report(self.name, entries, contents, runs, findings, owners)
+        # What the last report told is part of this one; it decides over nothing that is built.
+        earlier = _content(targets[0]) if os.path.exists(targets[0]) else b""
+        write(targets[0], [report.page(made, earlier)])
+        return f"{len(entries)} paths, {len(findings)} findings"
+
+
+@dataclass(frozen=True)
 class LoadStep(Step):
-    """Give an image to an engine; target: the image ID that the engine reports."""
+    """Give an image to an engine; targets: the ID that it has there, and the layers with it."""
 
     label = "LOAD"
     references: tuple[Reference, ...]
@@ -416,11 +593,50 @@ class LoadStep(Step):
         """Load the archive `sources[0]`."""
         from . import engine
 
-        image_id = engine.load(self.address, sources[0])
+        # What this image was, and other images of the tree are, need not be sent again.
+        others = [targets[1], *_beside(targets[1], b".loaded")]
+        loaded = engine.load(self.address, sources[0], [*filter(None, map(_recalled, others))])
         for reference in self.references:
             root.look(f"{self.address} {reference.familiar}".encode(), Aspect.IMAGE)
-        write(targets[0], [image_id.encode() + b"\n"])
-        return f"{', '.join(each.familiar for each in self.references)} {image_id}"
+        write(targets[0], [loaded.id.encode() + b"\n"])
+        write(targets[1], [loaded.text()])
+        return f"{', '.join(each.familiar for each in self.references)} {loaded.id}"
+
+
+def _recalled(path: bytes) -> Loaded | None:
+    """Return what the text `path`, which may be gone, tells of an image in an engine."""
+    from .engine import Loaded
+
+    with suppress(OSError):
+        return Loaded.read(_content(path))
+    return None
+
+
+@dataclass(frozen=True)
+class PushStep(Step):
+    """Give an image to registries; target: a line for each tag, with the digest."""
+
+    label = "PUSH"
+    tags: tuple[Tag, ...]
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Push the archive `sources[0]`, of one image or an index."""
+        from . import push
+
+        # What other images of the tree have brought can be mounted.
+        for other in _beside(targets[0], b".pushed"):
+            push.recall(other)
+        if not self.tags:
+            raise InputError(
+                f"cannot push {self.name}: none of its tags names a registry; write HOST/NAME:TAG"
+            )
+        meter = push.Meter(f"{self.label:5}  {self.name}", sys.stderr)
+        digest = push.push(sources[0], self.tags, meter)
+        for tag in self.tags:
+            root.look(str(tag).encode(), Aspect.TAG)
+        write(targets[0], [f"{tag.shown}@{digest}\n".encode() for tag in self.tags])
+        shown = ", ".join(tag.shown for tag in self.tags)
+        return f"{shown} {digest}, sent {meter.sent / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)
@@ -440,7 +656,7 @@ class TestStep(Step):
 
     label = "TEST"
     layers: int
-    """How many of the sources are layers: the first ones."""
+    """How many of the sources are layers or lists of such: the first ones."""
     runs: tuple[Traced, ...]
     """Their records, outputs and inputs are the next sources, run by run."""
     strace: bytes
@@ -457,10 +673,11 @@ class TestStep(Step):
 
         ImageError when one does not go as it did when it was traced.
         """
-        from . import tester
+        from . import stack, tester
         from .overlay import Overlay
 
-        layers, rest = sources[: self.layers], iter(sources[self.layers :])
+        layers = [blob.path for path in sources[: self.layers] for blob in stack.read(path)]
+        rest = iter(sources[self.layers :])
         trials = [self._trial(each, rest) for each in self.runs]
         view = Overlay(root, self.top)
         lists = [_extras(view, name, _content(next(rest))) for name in self.lists]
@@ -489,32 +706,35 @@ class TestStep(Step):
         return Trial(self.name, run, traced.program, record, stdout)
 
 
+@dataclass(frozen=True)
+class SeccompStep(Step):
+    """Collect the system calls of runs in their image; target: a profile for engines."""
+
+    label = "CALLS"
+    layers: int
+    """How many of the sources are layers: the first ones."""
+    runs: tuple[Traced, ...]
+    """Their inputs are the next sources; the last ones are ldd texts, as for `ImageStep`."""
+    strace: bytes
+    """The strace program."""
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Carry out each run in a root of its own, which holds nothing but the layers."""
+        from . import seccomp, stack
+
+        if _refusal():
+            raise SandboxError(_refusal())
+        layers = [blob.path for path in sources[: self.layers] for blob in stack.read(path)]
+        rest = iter(sources[self.layers :])
+        trials = []
+        for each in self.runs:
+            command = replace(each.command, stdin=next(rest) if each.stdin else None)
+            trials.append(seccomp.Trial(command, each.program))
+        names = seccomp.calls(self.name, trials, layers, self.strace)
+        write(targets[0], [seccomp.profile(names, _machine(list(rest)))])
+        return f"{len(names)} system calls of {len(self.runs)} runs"
+
+
 def _content(path: bytes) -> bytes:
     with open(path, "rb") as stream:
         return stream.read()
-
-
-def write(path: bytes, chunks: Iterable[bytes]) -> None:
-    """Write the file `path` in one piece: it is whole, or as it was."""
-    with replacing(path) as sink:
-        sink.writelines(chunks)
-
-
-@contextmanager
-def replacing(path: bytes) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes the place of `path` when the block ends well."""
-    made = temporary(path)
-    try:
-        with open(made, "wb") as sink:
-            yield sink
-        os.replace(made, path)
-    except BaseException:
-        if os.path.lexists(made):
-            os.unlink(made)
-        raise
-
-
-def temporary(path: bytes) -> bytes:
-    """Return the name under which `path` is written."""
-    directory, name = os.path.split(path)
-    return os.path.join(directory, b".%s.new" % name)

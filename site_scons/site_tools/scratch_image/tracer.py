@@ -46,6 +46,9 @@ _CALLS = (
     "?sendto,?sendmsg,?sendmmsg,?recvmsg,?recvmmsg,?open_by_handle_at,?memfd_create,?pidfd_getfd,?io_uring_setup,?ptrace"
 )
 
+_SOME = ("-y", "-s", "4096", "-e", f"trace={_CALLS}", "-e", "inject=io_uring_setup:error=ENOSYS")
+_ALL = ("-s", "0", "-e", "trace=all", "-e", "verbose=none")
+
 
 @dataclass(frozen=True, slots=True)
 class Used:
@@ -74,8 +77,6 @@ class Trace:
     record: Record
     stdout: bytes
     """What the program printed; of very much output the middle is left out, which is marked."""
-    seconds: float
-    """How long the run took under strace."""
 
     @property
     def files(self) -> int:
@@ -106,7 +107,7 @@ def trace(
         directory = os.fsencode(name)
         started_ns = _clock(directory)
         if private:
-            with overlaid(root, target.real, run.network, target.emulator) as sandbox:
+            with overlaid(root, run, target.real, target.emulator) as sandbox:
                 inside = sandbox.inside(_environment(run), run.cwd)
                 performance, text = perform_in(
                     sandbox, run, target.path, tool, directory, Root(root.base), inside
@@ -123,7 +124,7 @@ def trace(
     settling = _Settling(log, root, started_ns, private=private)
     _check_inputs(run, settling, root, private or tool.strips_privileges(target))
     record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
-    return Trace(text, record, performance.result.stdout, performance.seconds)
+    return Trace(text, record, performance.result.stdout)
 
 
 _ENTERED = re.compile(rb'^chroot\("[^\n]*\) += 0\n', re.MULTILINE)
@@ -269,6 +270,12 @@ class Tool:
 
     path: bytes
     version: tuple[int, int]
+    every: bool = False
+    """Whether it tells of all calls, and of most of them no more than the name."""
+
+    def of_all_calls(self) -> Tool:
+        """Return the same strace, to tell of all calls."""
+        return replace(self, every=True)
 
     @classmethod
     def find(cls, run: Run, name: bytes) -> Tool:
@@ -317,9 +324,9 @@ class Tool:
         """
         return [
             *_pinned(),
-            *(self.path, "-ff", "-A", "-y", "-s", "4096", "-e", "signal=none"),
-            *(["--seccomp-bpf"] if filters else []),
-            *("-e", f"trace={_CALLS}", "-e", "inject=io_uring_setup:error=ENOSYS"),
+            *(self.path, "-ff", "-A", "-e", "signal=none"),
+            *(_ALL if self.every else _SOME),
+            *(["--seccomp-bpf"] if filters and not self.every else []),
             *("-o", join(directory, b"log"), "--"),
             *words,
         ]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from typing import Any
 
+import SCons.Action
 import SCons.Script
 
-from .builders import declared, refuse, tests
+from .builders import asked, declared, explain, refuse, unasked, why
+from .errors import ScratchImageError
+from .paths import show
+from .steps import ListStep, PushStep
 
 
 def image_tree(env: Any, directory: str) -> list[Any]:
@@ -15,16 +21,25 @@ def image_tree(env: Any, directory: str) -> list[Any]:
 
     Each ``DIRECTORY/NAME/SConscript`` is read with `env` exported, as variant directory
     ``build/DIRECTORY/NAME``, and the alias ``DIRECTORY/NAME`` builds what it declares. The alias
-    ``DIRECTORY`` builds all. ``test/DIRECTORY/NAME`` and ``test/DIRECTORY`` test the images.
+    ``DIRECTORY`` builds all. ``test/DIRECTORY/NAME`` and ``test/DIRECTORY`` test the images,
+    ``report/...`` make their reports, ``sbom/...`` write their bills of materials,
+    ``seccomp/...`` their profiles, and ``push/...`` push those that have a tag with a registry.
+    ``why/DIRECTORY/NAME`` tells why the path that ``WHY=PATH`` names is in an image, or is not.
+    ``help/DIRECTORY`` and ``scons --help`` tell of all these, and of variables.
     """
     top = str(env.Dir(directory).srcnode())
     if not os.path.isdir(env.Dir(directory).srcnode().get_abspath()):
         refuse(f"cannot read images: there is no directory {top}; make it")
     built: list[Any] = []
-    for name in _wanted(top, _names(env.Dir(directory).srcnode().get_abspath())):
+    names = _names(env.Dir(directory).srcnode().get_abspath())
+    unasked.update(asked.keys() - _words(top))
+    for name in _wanted(top, names):
         built += _read(env, top, name)
+    unasked.clear()
     env.Alias(top, built)
-    env.Alias(f"test/{top}", tests)
+    for word, nodes in asked.items():
+        env.Alias(f"{word}/{top}", [node for node in nodes if not _is_nothing(node)])
+    _add_help(env, top, names)
     # `scons images/`, with the slash of tab completion, means the directory, not the alias.
     env.Depends(env.Dir(f"#{top}"), built)
     return built
@@ -38,8 +53,15 @@ def _names(directory: str) -> list[str]:
     )
 
 
+def _is_nothing(node: Any) -> bool:
+    """Tell whether `node` pushes an image that has no tag with a registry."""
+    step = node.attributes.step
+    return isinstance(step, PushStep) and not step.tags
+
+
 def _read(env: Any, top: str, name: str) -> list[Any]:
-    before, tested = len(declared), len(tests)
+    before = len(declared)
+    known = {word: len(nodes) for word, nodes in asked.items()}
     env.SConscript(
         f"#{top}/{name}/SConscript",
         variant_dir=f"#build/{top}/{name}",
@@ -48,17 +70,71 @@ def _read(env: Any, top: str, name: str) -> list[Any]:
     )
     targets = [node for nodes in declared[before:] for node in nodes]
     env.Alias(f"{top}/{name}", targets)
-    env.Alias(f"test/{top}/{name}", tests[tested:])
+    for word, nodes in asked.items():
+        env.Alias(f"{word}/{top}/{name}", nodes[known[word] :])
+    _add_why(env, f"why/{top}/{name}", targets)
     return targets
+
+
+def _add_help(env: Any, top: str, names: list[str]) -> None:
+    """Add to ``scons --help``, and give a target to what tells of the images alone."""
+    explain(env, top, names)
+
+    def tell(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
+        from . import guide
+
+        sys.stdout.write(f"{guide.targets(top, names)}\n{guide.variables(env.get)}")
+
+    env.AlwaysBuild(env.Alias(f"help/{top}", [], SCons.Action.Action(tell, None)))
+
+
+def _add_why(env: Any, alias: str, targets: list[Any]) -> None:
+    lists = [node for node in targets if isinstance(node.attributes.step, ListStep)]
+    env.AlwaysBuild(env.Alias(alias, lists, SCons.Action.Action(_why, None)))
+
+
+def _why(target: list[Any], source: list[Any], env: Any) -> str | None:  # noqa: ARG001
+    """Tell why a path is in the images whose file lists are `source`."""
+    path = os.fsencode(SCons.Script.ARGUMENTS.get("WHY", ""))
+    if path[:1] != b"/":
+        return f"cannot tell why {show(path)!r} is there: it is no path; say WHY=/PATH"
+    try:
+        for node in source:
+            for line in why(node, path):
+                sys.stdout.write(f"{line}\n")
+    except ScratchImageError as error:
+        return str(error)
+    return None
+
+
+def _targets() -> list[str]:
+    """Return the command line's targets; none where they do not tell what will be built."""
+    if SCons.Script.GetOption("climb_up") or SCons.Script.GetOption("interactive"):
+        return []
+    return [_relative(str(target)) for target in SCons.Script.COMMAND_LINE_TARGETS]
+
+
+def _words(top: str) -> set[str]:
+    """Return the first words of aliases that the targets can mean; all where one is not known."""
+    words = "|".join([*asked, "why", "help"])
+    images = re.compile(rf"(?:({words})/)?{re.escape(top)}(?:/[^/]+)?")
+    found = [images.fullmatch(target) for target in _targets()]
+    if not found or not all(found):
+        return set(asked)
+    return {match[1] for match in found if match and match[1]}
 
 
 def _wanted(top: str, names: list[str]) -> list[str]:
     """Return the names that the command line's targets can mean; all where one is not known."""
-    asked = [_relative(str(target)) for target in SCons.Script.COMMAND_LINE_TARGETS]
-    if not asked or SCons.Script.GetOption("climb_up"):
-        return names
+    if SCons.Script.GetOption("help"):
+        return []
     wanted: set[str] = set()
-    for target in asked:
+    targets = _targets()
+    if not targets:
+        return names
+    for target in targets:
+        if target == f"help/{top}":
+            continue
         name = _image_name(target, top)
         if name is None:
             return names
@@ -67,9 +143,9 @@ def _wanted(top: str, names: list[str]) -> list[str]:
 
 
 def _image_name(target: str, top: str) -> str | None:
-    for prefix in (f"{top}/", f"build/{top}/", f"test/{top}/"):
-        if target.startswith(prefix):
-            return target[len(prefix) :].split("/")[0]
+    for place in ("", "build/", "why/", *(f"{word}/" for word in asked)):
+        if target.startswith(f"{place}{top}/"):
+            return target.removeprefix(f"{place}{top}/").split("/")[0]
     return None
 
 

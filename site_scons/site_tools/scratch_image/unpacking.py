@@ -67,7 +67,7 @@ class Unpacking:
         """
         import tarfile
 
-        source = _Chunks(chunks)
+        source = Chunks(chunks)
         with tarfile.open(
             fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
         ) as tar:
@@ -168,7 +168,7 @@ class Unpacking:
             yield b"%s\0%o %o %d:%d %s\n" % (path, *words)
 
 
-class _Chunks(io.RawIOBase):
+class Chunks(io.RawIOBase):
     """A file to be read once, of the bytes that an iterator yields."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Writes docs/reference.md to standard output, from what the package says of itself.
+
+Which variables a builder reads is taken from its code: all that it looks up in `env`, and what the
+functions look up that it calls.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
+
+from scratch_image import Run, builders, tree  # noqa: E402  # found by the line above
+from scratch_image.variables import VARIABLES  # noqa: E402
+
+METHODS = {
+    "env.ScratchImage": builders.scratch_image,
+    "env.ImageTree": tree.image_tree,
+    "env.Sysroot": builders.make_sysroot,
+    "Run": Run,
+}
+"""What SConscripts call that is no Builder."""
+
+HEAD = """\
+# Reference
+
+All methods, builders and variables, as the docstrings of the code have them; `docs/reference.py` writes this page.
+The [tutorial](tutorial.md) shows them at work. [Runs](runs.md) and [lists](lists.md) have pages of their own.
+
+`STEM` is the path that you name: a builder adds its suffix. Variables are set in an environment, or given to a single call.
+All builders read {common}.
+"""  # noqa: E501
+
+
+def reads() -> dict[str, set[str]]:
+    """Return the variables that each function of `builders` looks up, by itself or by others."""
+    code = ast.parse(inspect.getsource(builders))
+    functions = {node.name: node for node in code.body if isinstance(node, ast.FunctionDef)}
+    names = {key: {n.id for n in _nodes(each, ast.Name)} for key, each in functions.items()}
+    found = {key: set(_looked_up(each)) for key, each in functions.items()}
+    grown = True
+    while grown:
+        before = {key: len(each) for key, each in found.items()}
+        for key in found:
+            found[key] = found[key].union(*(found[name] for name in names[key] & found.keys()))
+        grown = before != {key: len(each) for key, each in found.items()}
+    return found
+
+
+def _nodes(tree: ast.AST, kind: type[Any]) -> Iterator[Any]:
+    return (node for node in ast.walk(tree) if isinstance(node, kind))
+
+
+def _looked_up(function: ast.AST) -> Iterator[str]:
+    """Yield NAME of each ``env.get("NAME")`` and ``env["NAME"]``."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name("env"), attr="get"),
+                args=[ast.Constant(str(name)), *_],
+            ):
+                yield name
+            case ast.Subscript(
+                value=ast.Name("env"), slice=ast.Constant(str(name)), ctx=ast.Load()
+            ) if name.isupper() and name != "BUILDERS":
+                yield name
+
+
+def _prose(documented: Callable[..., object]) -> str:
+    """Return a docstring as Markdown."""
+    return re.sub("``(.+?)``", r"`\1`", inspect.getdoc(documented) or "")
+
+
+def _method(name: str, method: Callable[..., object]) -> str:
+    given = list(inspect.signature(method).parameters.values())
+    if name.startswith("env."):
+        del given[0]
+    shown = [str(each.replace(annotation=each.empty)) for each in given]
+    call = f"{name}({', '.join(shown)})"
+    if len(call) > 80:
+        call = "\n    ".join([f"{name}(", *(f"{each}," for each in shown)]) + "\n)"
+    call = re.sub(r"<Signals\.(\w+): \d+>", r"signal.\1", call)
+    return f"### {name}\n\n```text\n{call}\n```\n\n{_prose(method)}\n"
+
+
+def _builder(name: str, builder: Any, read: dict[str, set[str]]) -> str:
+    plan, comstr = builder.emitter.args
+    own = sorted(read[plan.__name__] - read["_emit"])
+    told = f"Reads {_listed(own)}. " if own else ""
+    return f"### {name}\n\n{_prose(plan)}\n\n{told}`{comstr}` replaces its line.\n"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{each}`" for each in names)
+
+
+def reference() -> str:
+    """Return the page."""
+    read = reads()
+    rows = [f"| `{each.name}` | {each.default} | {each.meaning} |\n" for each in VARIABLES]
+    made = builders._builders().items()
+    return "\n".join(
+        [
+            HEAD.format(common=_listed(sorted(read["_emit"]))),
+            "## Methods\n",
+            *(_method(name, method) for name, method in METHODS.items()),
+            "`Sysroot` reads `DOCKER_HOST` and `SOURCE_DATE_EPOCH`; "
+            "`SYSROOTCOMSTR` replaces its line.\n",
+            "## Builders\n",
+            *(_builder(name, builder, read) for name, builder in made),
+            "## Variables\n",
+            "| variable | default | meaning |\n|---|---|---|\n" + "".join(rows),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,112 @@
+"""What a person sees: a line for each finished step and, on a terminal, one for those that run.
+
+Nothing but the finished lines goes into a pipe or a file. Colours are for terminals only, and not
+where NO_COLOR is set (https://no-color.org) or TERM is dumb.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TextIO
+
+_PATIENCE = 1.0
+"""Seconds that a step runs before it is shown."""
+_PAUSE = 0.25
+"""Seconds between two looks."""
+
+_ERASE = "\r\x1b[K"
+_LABEL, _LINT, _PLAIN = "\x1b[1m", "\x1b[33m", "\x1b[0m"
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A step that runs."""
+
+    title: str
+    file: bytes
+    """What it writes, as far as it is there: its size tells how far the step is."""
+    begun: float
+    """By the monotonic clock."""
+
+    def shown(self, now: float) -> str:
+        """Return how far it is at the time `now`."""
+        written = 0
+        with suppress(OSError):  # It comes late, and goes when it is whole.
+            written = os.stat(self.file).st_size
+        size = f", {written / 1e6:.1f} MB" if written else ""
+        return f"{self.title}  {now - self.begun:.0f} s{size}"
+
+
+class Terminal:
+    """Where lines go, which need be no terminal."""
+
+    def __init__(self, stream: TextIO, environment: Mapping[str, str]) -> None:
+        """Write to `stream`, as `environment` asks for."""
+        self._stream = stream
+        self._is_live = stream.isatty() and environment.get("TERM", "dumb") != "dumb"
+        self._is_coloured = self._is_live and not environment.get("NO_COLOR")
+        self._lock = threading.Lock()
+        self._running: list[_Running] = []
+        self._watch: threading.Thread | None = None
+        self._is_drawn = False
+
+    def tell(self, label: str, name: str, told: str, seconds: float) -> None:
+        """Write what a step has `told` when it ended; more lines of that follow its first."""
+        first, *more = told.split("\n")
+        lines = [f"{self._painted(_LABEL, f'{label:5}')}  {name:18}  {first}, {seconds:.2f} s"]
+        lines += [self._painted(_LINT, line) if line[:5] == "lint:" else line for line in more]
+        with self._lock:
+            self._erase()
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
+
+    def _painted(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_PLAIN}" if self._is_coloured else text
+
+    @contextmanager
+    def showing(self, title: str, file: bytes) -> Iterator[None]:
+        """While the block runs, show on a terminal how long, and how much of `file` there is."""
+        running = _Running(title, file, time.monotonic())
+        with self._lock:
+            self._running.append(running)
+            if self._is_live and self._watch is None:
+                self._watch = threading.Thread(target=self._watch_all, daemon=True)
+                self._watch.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.remove(running)
+                self._erase()
+
+    def _watch_all(self) -> None:
+        """Draw what runs until nothing does."""
+        while True:
+            time.sleep(_PAUSE)
+            with self._lock:
+                if not self._running:
+                    self._watch = None
+                    return
+                self._draw()
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        old = [each for each in self._running if now - each.begun >= _PATIENCE]
+        if old:
+            text = " | ".join(each.shown(now) for each in old)
+            width = os.get_terminal_size(self._stream.fileno()).columns or 80
+            # The cursor goes back: whatever else is printed starts where this line does.
+            self._stream.write(f"{_ERASE}{text[: width - 1]}\r")
+            self._stream.flush()
+            self._is_drawn = True
+
+    def _erase(self) -> None:
+        if self._is_drawn:
+            self._stream.write(_ERASE)
+            self._stream.flush()
+            self._is_drawn = False

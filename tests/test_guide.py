@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from scratch_image import guide
+
+
+def test_targets_are_told_with_the_images() -> None:
+    names = [f"image{number:02}" for number in range(20)]
+
+    told = guide.targets("images", names)
+
+    assert told.startswith("Targets of images:\n  images                     all images\n")
+    assert "  why/images/NAME WHY=/PATH  why a path is in an image, or is not\n" in told
+    assert told.endswith(
+        "  NAME is one of: image00 image01 image02 image03 image04 image05 image06 image07 image08 "
+        "image09\n                  image10 image11 image12 image13 image14 image15 image16 image17 "
+        "image18 image19\n"
+    )
+
+
+def test_variables_are_told_with_their_values() -> None:
+    values = {"IMAGE_TAG": ["a", "b:1"], "STRACE": "x" * 10 + " y" * 200, "IMAGE_USER": ""}
+
+    told = guide.variables(values.get)
+
+    assert told.startswith(guide.HEADING)
+    assert (
+        "  IMAGE_TAG          tag, or list of tags; one with a host can be pushed\n"
+        "                     = ['a', 'b:1']\n"
+    ) in told
+    assert (
+        "  IMAGE_USER         as in a Dockerfile; nonroot is 65532, with its account\n                     =\n"
+        in told
+    )
+    assert (
+        "  IMAGE_CMD          as in a Dockerfile; alone, it is the whole command; not set: none\n"
+        in told
+    )
+    assert "                     y y y y" in told
+    assert " y ...\n" in told
+    assert max(map(len, told.splitlines())) <= 100
