@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .errors import InputError
-from .layer import DIR, FILE, LINK
+from .layer import DIR, FILE, LINK, Chunks
 from .paths import parents, show
 from .root import Kind, Root, Status
 from .settings import Settings
@@ -49,14 +49,11 @@ class Contents(Root):
         """
         import tarfile
 
-        source = _Source(chunks)
+        source = Chunks(chunks)
         self._own = set()
         try:
             with tarfile.open(
-                fileobj=source,  # type: ignore[call-overload]  # read is all that it needs
-                mode="r|",
-                encoding="utf-8",
-                errors="surrogateescape",
+                fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
             ) as tar:
                 for member in tar:
                     self._add(member, tar)
@@ -132,28 +129,6 @@ class Contents(Root):
                     f"cannot run the image as {name!r}: its {show(path)} has no such one; "
                     "write a number, or add it there"
                 )
-
-
-class _Source:
-    """Chunks as tarfile reads them: for each member it copies all that a read gave too much."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = filter(None, chunks)
-        self._chunk = b""
-        self._at = 0
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes; none at the end."""
-        if self._at >= len(self._chunk):
-            self._chunk, self._at = next(self._chunks, b""), 0
-        found = self._chunk[self._at : self._at + size]
-        self._at += size
-        return found
-
-    def drain(self) -> None:
-        """Read what is left."""
-        for _ in self._chunks:
-            pass
 
 
 def _image_path(name: str) -> bytes:

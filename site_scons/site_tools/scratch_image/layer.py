@@ -9,6 +9,7 @@ https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import zlib
@@ -108,6 +109,34 @@ class Tally:
         self.size += len(data)
         self._hasher.update(data)
         return data
+
+
+class Chunks(io.RawIOBase):
+    """A file to be read once, of the bytes that an iterator yields, for tarfile.
+
+    No read gives more than it asked for: tarfile copies the rest of one that does.
+    """
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = filter(None, chunks)
+        self._chunk = self._last = b""
+        self._at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, what is at hand if it is negative; none at the end."""
+        if self._at >= len(self._chunk):
+            self._chunk, self._at = next(self._chunks, b""), 0
+            self._last = (self._last + self._chunk[-len(END) :])[-len(END) :]
+        end = len(self._chunk) if size < 0 else self._at + size
+        found, self._at = self._chunk[self._at : end], end
+        return found
+
+    def drain(self) -> bytes:
+        """Read what is left; return the last bytes of all, as many as `END` has."""
+        self._at = len(self._chunk)
+        while self.read():
+            pass
+        return self._last
 
 
 def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:

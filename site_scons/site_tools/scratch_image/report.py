@@ -21,7 +21,6 @@ from .filelist import Entry
 from .paths import show, unescape
 from .strace import Use
 from .tracer import Record
-from .unpacking import Chunks
 from .why import Reasons
 
 _DATA = re.compile(rb'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
@@ -90,7 +89,7 @@ def _contents(path: bytes) -> dict[bytes, Content]:
     found = {}
     try:
         with open(path, "rb") as stream:
-            source = Chunks(layer.decompress(stream, layer.suffix(path)))
+            source = layer.Chunks(layer.decompress(stream, layer.suffix(path)))
             with tarfile.open(fileobj=source, mode="r|", errors="surrogateescape") as tar:
                 for member in tar:
                     content = tar.extractfile(member) if member.isreg() else None

@@ -73,7 +73,7 @@ class Sandbox:
     plan: tuple[Step, ...]
     """What makes it, in new namespaces."""
     directory: bytes
-    """A private directory, for what `enter` is to do."""
+    """A private directory, for what `enter` is to do, and for what is told of it."""
     network: str = "loopback"
     """Whose network it has: ``loopback``, which is its own, or the ``host``'s."""
     emulator: bytes = b""

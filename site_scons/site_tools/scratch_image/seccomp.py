@@ -7,9 +7,7 @@ name fails with EPERM.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -90,12 +88,10 @@ def calls(
     found: set[str] = set()
     for trial in trials:
         tool = tracer.Tool.find(trial.run, strace)
-        with (
-            unpacked(layers, trial.run.cwd, trial.run.network) as sandbox,
-            tempfile.TemporaryDirectory(prefix="scratch_image-") as logs,
-        ):
-            words = (trial.program, tool.of_all_calls(), os.fsencode(logs), Root(sandbox.root))
-            performance, text = tracer.perform_in(sandbox, trial.run, *words)
+        with unpacked(layers, trial.run.cwd, trial.run.network) as sandbox:
+            performance, text = tracer.perform_in(
+                sandbox, trial.run, trial.program, tool.of_all_calls(), Root(sandbox.root)
+            )
         if performance.trouble:
             trouble = performance.trouble.rpartition("; ")[0]
             raise ImageError(

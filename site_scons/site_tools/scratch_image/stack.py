@@ -244,6 +244,14 @@ def read(path: bytes, take: Callable[[Iterator[bytes]], None] | None = None) -> 
     return found
 
 
+def files(path: bytes) -> tuple[bytes, ...]:
+    """Return where the layers of the file `path` lie: of a stack's text (hostile) all, else that.
+
+    InputError as by `read`; a single layer is not looked at.
+    """
+    return tuple(blob.path for blob in read(path)) if path.endswith(SUFFIX) else (path,)
+
+
 def recall(path: bytes) -> None:
     """Learn from the stack's text `path`, which may be gone, which blobs there are likely to be."""
     with suppress(OSError, InputError), open(path, "rb") as stream:

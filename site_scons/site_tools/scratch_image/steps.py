@@ -390,10 +390,9 @@ class LayerStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the layer of the file list `sources[0]`."""
-        from . import filelist, layer
+        from . import layer
 
-        entries = filelist.read(_content(sources[0]), show(sources[0]))
-        view = _laid_out(root, self.top, entries)
+        entries, view = _laid_out(root, self.top, sources[0])
         suffix = layer.suffix(targets[0])
         with replacing(targets[0]) as sink, layer.compress(sink, suffix) as stream:
             written = layer.write(stream, entries, view)
@@ -414,10 +413,9 @@ class StackStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Have the blobs of the file list `sources[0]`; those of other images are linked."""
-        from . import filelist, stack
+        from . import stack
 
-        entries = filelist.read(_content(sources[0]), show(sources[0]))
-        view = _laid_out(root, self.top, entries)
+        entries, view = _laid_out(root, self.top, sources[0])
         # What lies beside the project is no image of its tree.
         is_tree = os.path.dirname(targets[0]) != self.top
         for other in [targets[0], *(_beside(targets[0], stack.SUFFIX) if is_tree else ())]:
@@ -446,15 +444,16 @@ def _beside(target: bytes, suffix: bytes) -> list[bytes]:
     return sorted(path for path in found if path != target)
 
 
-def _laid_out(root: Root, top: bytes, entries: Iterable[Entry]) -> Overlay:
-    """Return `root` with the sources of listed files at their places."""
+def _laid_out(root: Root, top: bytes, listing: bytes) -> tuple[tuple[Entry, ...], Overlay]:
+    """Return what the file list `listing` has, and `root` with its sources at their places."""
+    from . import filelist
     from .overlay import Overlay
 
-    view = Overlay(root, top)
+    entries, view = filelist.read(_content(listing), show(listing)), Overlay(root, top)
     for entry in entries:
         if entry.source:
             view.place_source(entry.path, entry.source)
-    return view
+    return entries, view
 
 
 @dataclass(frozen=True)
@@ -541,10 +540,9 @@ class SbomStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the bill of the file list `sources[0]` and the image archive `sources[1]`."""
-        from . import archive, filelist, sbom
+        from . import archive, sbom
 
-        entries = filelist.read(_content(sources[0]), show(sources[0]))
-        view = _laid_out(root, self.top, entries)
+        entries, view = _laid_out(root, self.top, sources[0])
         bill = sbom.bill(view, entries, archive.read(sources[1]))
         write(targets[0], [sbom.write(bill, self.suffix)])
         form = sbom.FORMS[self.suffix]
@@ -563,17 +561,16 @@ class ReportStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the page of a list and its layer, `sources[:2]`; the list's own sources follow."""
-        from . import filelist, packages, report, stack
+        from . import packages, report, stack
 
-        entries = filelist.read(_content(sources[0]), show(sources[0]))
-        view = _laid_out(root, self.listing.top, entries)
+        entries, view = _laid_out(root, self.listing.top, sources[0])
         asked = self.listing.asked(view, sources[2:])
         commands = dict(self.commands)
         runs = [report.Run(name, commands.get(name, ""), record) for name, record in asked.runs()]
         findings = self.listing.findings(view, asked, entries)
         found = ((entry.path, packages.owner(view, entry)) for entry in entries)
         owners = {path: owned.package.name for path, owned in found if owned}
-        contents = report.contents(blob.path for blob in stack.read(sources[1]))
+        contents = report.contents(stack.files(sources[1]))
         made = report.Report(self.name, entries, contents, runs, findings, owners)
         # What the last report told is part of this one; it decides over nothing that is built.
         earlier = _content(targets[0]) if os.path.exists(targets[0]) else b""
@@ -676,7 +673,7 @@ class TestStep(Step):
         from . import stack, tester
         from .overlay import Overlay
 
-        layers = [blob.path for path in sources[: self.layers] for blob in stack.read(path)]
+        layers = [layer for path in sources[: self.layers] for layer in stack.files(path)]
         rest = iter(sources[self.layers :])
         trials = [self._trial(each, rest) for each in self.runs]
         view = Overlay(root, self.top)
@@ -724,7 +721,7 @@ class SeccompStep(Step):
 
         if _refusal():
             raise SandboxError(_refusal())
-        layers = [blob.path for path in sources[: self.layers] for blob in stack.read(path)]
+        layers = [layer for path in sources[: self.layers] for layer in stack.files(path)]
         rest = iter(sources[self.layers :])
         trials = []
         for each in self.runs:

@@ -6,9 +6,7 @@ ends, what it prints, and what it finds. In an engine's container only the first
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -83,11 +81,9 @@ def in_container(trial: Trial, address: str, image: str) -> None:
 
 def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
     tool = tracer.Tool.find(trial.run, strace)
-    with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
-        performance, text = tracer.perform_in(
-            sandbox, trial.run, trial.program, tool, os.fsencode(name), Root(sandbox.root)
-        )
-    record = tracer.settle(parse(text, b"/"), Root(sandbox.root), started_ns=0)
+    root = Root(sandbox.root)
+    performance, text = tracer.perform_in(sandbox, trial.run, trial.program, tool, root)
+    record = tracer.settle(parse(text, b"/"), root, started_ns=0)
     if missing := _missing(trial, record):
         raise _failed(trial, f"it did not find {_shown(missing)}, which the machine has")
     if performance.trouble:

@@ -102,20 +102,19 @@ def trace(
     """
     tool = Tool.find(run, strace)
     target = _Target.find(run, program, root, private=private)
-    filters = private or tool.filters(target)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
         directory = os.fsencode(name)
         started_ns = _clock(directory)
         if private:
             with overlaid(root, run, target.real, target.emulator) as sandbox:
-                inside = sandbox.inside(_environment(run), run.cwd)
                 performance, text = perform_in(
-                    sandbox, run, target.path, tool, directory, Root(root.base), inside
+                    sandbox, run, target.path, tool, Root(root.base), has_commands=True
                 )
         else:
             # The machine has staged files elsewhere: the program is told where.
             words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
-            performance = perform(run, tool.command(words, directory, filters=filters))
+            command = tool.command(words, directory, filters=tool.filters(target))
+            performance = perform(run, command)
             text = join_logs(_logs(directory))
     log = _with_start(parse(text, run.cwd), run.cwd)
     _check_end(run, performance, log, target)
@@ -137,21 +136,23 @@ def perform_in(
     run: Run,
     program: bytes,
     tool: Tool,
-    directory: bytes,
     root: Root,
-    asked: Sequence[bytes] = (),
+    *,
+    has_commands: bool = False,
 ) -> tuple[Performance, bytes]:
-    """Carry out `run` in `sandbox`, of `root`, under strace, which leaves its logs in `directory`.
+    """Carry out `run` in `sandbox`, of `root`, under strace.
 
-    What a server is asked by commands is started by the words `asked`, in the sandbox's namespaces.
-    Return how it went, and strace's text by the names that paths have in the sandbox, without the
-    way in.
+    With `has_commands` the root has the commands that a server is asked by; else they are the
+    machine's, in the sandbox's namespaces. Return how it went, and strace's text by the names that
+    paths have in the sandbox, without the way in.
     """
-    words = [*sandbox.inside(_environment(run), run.cwd), program, *run.argv[1:]]
-    command = [*sandbox.outside(), *tool.command(words, directory)]
+    inside = sandbox.inside(_environment(run), run.cwd)
+    words = [*inside, program, *run.argv[1:]]
+    command = [*sandbox.outside(), *tool.command(words, sandbox.directory)]
     outside = _seen_from_outside(run, sandbox.root, root)
-    performance = perform(outside, command, Way(sandbox.beside, asked))
-    logs = _logs(directory)
+    way = Way(sandbox.beside, inside if has_commands else ())
+    performance = perform(outside, command, way)
+    logs = _logs(sandbox.directory)
     if logs:
         entered = _EMULATED if sandbox.emulator else _ENTERED
         logs[min(logs)] = entered.split(logs[min(logs)], 1)[-1]

@@ -7,7 +7,6 @@ astray, and nothing is ever written through a link.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import stat
@@ -67,13 +66,15 @@ class Unpacking:
         """
         import tarfile
 
-        source = Chunks(chunks)
+        source = layer.Chunks(chunks)
         with tarfile.open(
             fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
         ) as tar:
             for member in tar:
                 self._add(member, tar)
-        source.check_end()
+        if source.drain() != layer.END:
+            # Between two members tarfile takes the end of a file for that of the tar.
+            raise ValueError("the end of the tar is missing")
 
     def _add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         path = _plain(member.name)
@@ -166,28 +167,6 @@ class Unpacking:
         for path, kind in sorted(self._kinds.items()):
             words = (kind, *self.wanted.get(path, (0o755, 0, 0)), self._contents.get(path, b""))
             yield b"%s\0%o %o %d:%d %s\n" % (path, *words)
-
-
-class Chunks(io.RawIOBase):
-    """A file to be read once, of the bytes that an iterator yields."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = filter(None, chunks)
-        self._last = b""
-
-    def read(self, _: int = -1) -> bytes:
-        """Return some bytes, as many as come; none at the end."""
-        chunk = next(self._chunks, b"")
-        self._last = (self._last + chunk)[-len(layer.END) :]
-        return chunk
-
-    def check_end(self) -> None:
-        """Read what is left; ValueError when it does not end as a tar does."""
-        while self.read():
-            pass
-        if self._last != layer.END:
-            # Between two members tarfile takes the end of a file for that of the tar.
-            raise ValueError("the end of the tar is missing")
 
 
 def remove(directory: bytes) -> None:
