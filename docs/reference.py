@@ -13,16 +13,17 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
 
-from scratch_image import Run, builders, tree  # noqa: E402  # found by the line above
+from scratch_image import Run, builders, chain, plans, tree  # noqa: E402  # found by the line above
 from scratch_image.variables import VARIABLES  # noqa: E402
 
 METHODS = {
-    "env.ScratchImage": builders.scratch_image,
+    "env.ScratchImage": chain.scratch_image,
     "env.ImageTree": tree.image_tree,
     "env.Sysroot": builders.make_sysroot,
     "Run": Run,
@@ -41,9 +42,9 @@ All builders read {common}.
 
 
 def reads() -> dict[str, set[str]]:
-    """Return the variables that each function of `builders` looks up, by itself or by others."""
-    code = ast.parse(inspect.getsource(builders))
-    functions = {node.name: node for node in code.body if isinstance(node, ast.FunctionDef)}
+    """Return the variables that functions look up, by themselves or by others: plans and emitter."""
+    code = [*_body(builders), *_body(plans)]
+    functions = {node.name: node for node in code if isinstance(node, ast.FunctionDef)}
     names = {key: {n.id for n in _nodes(each, ast.Name)} for key, each in functions.items()}
     found = {key: set(_looked_up(each)) for key, each in functions.items()}
     grown = True
@@ -53,6 +54,10 @@ def reads() -> dict[str, set[str]]:
             found[key] = found[key].union(*(found[name] for name in names[key] & found.keys()))
         grown = before != {key: len(each) for key, each in found.items()}
     return found
+
+
+def _body(module: ModuleType) -> list[ast.stmt]:
+    return ast.parse(inspect.getsource(module)).body
 
 
 def _nodes(tree: ast.AST, kind: type[Any]) -> Iterator[Any]:

@@ -54,11 +54,12 @@ ORDER = [
         "state",
     ),
     *("unpacking", "tester", "seccomp", "report", "sysroot"),
-    *("steps", "guide", "terminal", "footprint", "builders", "tree", "__init__"),
+    *("steps", "guide", "terminal", "sconscript", "plans"),
+    *("footprint", "builders", "chain", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""
 
-SCONS = {"footprint", "builders", "tree", "__init__"}
+SCONS = {*ORDER[ORDER.index("sconscript") :]}
 """The modules that may know SCons."""
 
 

@@ -151,9 +151,7 @@ def test_what_is_made_on_request_is_declared_where_it_may_be_asked_for(
     tree: Path, newest: Scons, arguments: list[str], words: set[str]
 ) -> None:
     with (tree / "SConstruct").open("a") as sconstruct:
-        sconstruct.write(
-            'env.Alias("release", "images")\nfrom scratch_image.builders import asked\n'
-        )
+        sconstruct.write('env.Alias("release", "images")\nfrom scratch_image.chain import asked\n')
         sconstruct.write('print("declared", *sorted(word for word in asked if asked[word]))\n')
 
     ran = newest.run(tree, "-n", *arguments)

@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Z][A-Z_]+")
 
 def _looked_up() -> Iterator[str]:
     """Yield the variables that the modules that know SCons look up or set."""
-    for module in ("builders", "tree"):
+    for module in ("plans", "builders", "chain", "tree"):
         for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
             match node:
                 case (

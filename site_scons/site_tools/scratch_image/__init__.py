@@ -16,9 +16,10 @@ __all__ = ["HealthCheck", "Run", "exists", "generate"]
 
 def generate(env: Any, **_: Any) -> None:
     """Add builders, methods and defaults to `env`; what the user has set stays."""
-    from . import builders, tree
+    from . import builders, chain, tree
 
     builders.add_to(env)
+    env.AddMethod(chain.scratch_image, "ScratchImage")
     env.AddMethod(tree.image_tree, "ImageTree")
 
 
@@ -34,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
         return HealthCheck
     if name == "Run":
-        from .builders import Run
+        from .plans import Run
 
         return Run
     raise AttributeError(name)

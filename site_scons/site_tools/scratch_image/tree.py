@@ -10,9 +10,10 @@ from typing import Any
 import SCons.Action
 import SCons.Script
 
-from .builders import asked, declared, explain, refuse, unasked, why
+from .chain import asked, declared, explain, unasked, why
 from .errors import ScratchImageError
 from .paths import show
+from .sconscript import refuse
 from .steps import ListStep, PushStep
 
 

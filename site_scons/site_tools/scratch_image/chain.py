@@ -1,0 +1,217 @@
+"""`ScratchImage`: the builders, chained from a program to an image in an engine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import SCons.Node.FS
+import SCons.Script
+
+from . import engine, run, sbom
+from .errors import InputError
+from .plans import image_path, machine_path, platforms_of, references_of, run_of, step_of
+from .sconscript import refuse
+from .steps import ImageStep, IndexStep
+
+declared: list[list[Any]] = []
+"""What builds each image that `ScratchImage` has declared so far: a list of nodes an image."""
+
+
+asked: dict[str, list[Any]] = {"test": [], "report": [], "sbom": [], "push": [], "seccomp": []}
+"""What else these images have, made only when asked for, by the first word of its alias."""
+
+
+unasked: set[str] = set()
+"""Those of these words that the command line cannot mean: nodes that nobody needs take time."""
+
+
+_PLAIN = re.compile(rb"/[^/\0][^\0]*")
+
+
+def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list[Any]:
+    """Declare all steps from `program` to an image in an engine; return their targets.
+
+    `target` is the path stem of the step files. `program` is the program's path on the machine,
+    or a dictionary of the project's own files by the paths that they will have in the image, the
+    program first. `variables` are construction variables for this image.
+
+    With `IMAGE_PLATFORMS`, a dictionary from platforms to what is their `ROOT`, there is an image
+    for each and an index of them; a project's file may be a dictionary by platform.
+    """
+    explain(env)
+    bases = variables.get("IMAGE_PLATFORMS", env.get("IMAGE_PLATFORMS"))
+    if bases:
+        nodes = _multi_platform(env, target, program, bases, variables)
+    else:
+        nodes = _one_platform(env, target, program, variables)
+    # Of several platforms the index, which is declared last, takes the images along.
+    archives = [node for node in nodes if isinstance(step_of(node), (ImageStep, IndexStep))]
+    push = functools.partial(env.RegistryPush, target, archives[-1], **variables)
+    _on_request(env, "push", push)
+    return nodes
+
+
+def _on_request(env: Any, word: str, declare: Callable[[], Sequence[Any]]) -> None:
+    """Have what `declare` returns made when it is asked for, and not by a plain `scons`."""
+    for node in () if word in unasked else declare():
+        env.Ignore(node.dir, node)
+        asked[word].append(node)
+
+
+def explain(env: Any, directory: str = "", names: Sequence[str] = ()) -> None:
+    """Add the images `names` in `directory`, and what `env` has set, to ``scons --help``."""
+    if not SCons.Script.GetOption("help"):
+        return
+    from . import guide
+
+    if guide.HEADING not in (SCons.Script.help_text or ""):
+        targets = guide.targets(directory, names) if directory else ""
+        text = f"\n{targets}\n{guide.variables(env.get)}"
+        env.Help(text.replace("$", "$$"), append=True)
+
+
+def _multi_platform(
+    env: Any, target: str, program: Any, bases: Mapping[str, Any], variables: Mapping[str, Any]
+) -> list[Any]:
+    try:
+        platforms = platforms_of(bases)
+        tags = references_of(target, env.Override(variables))
+        programs = {name: _of_platform(program, name) for name in platforms}
+    except InputError as error:
+        refuse(str(error))
+    nodes, archives = [], []
+    for name, architecture in platforms.items():
+        own = {
+            **variables,
+            "ROOT": bases[name],
+            "IMAGE_TAG": [f"{tag.familiar}-{architecture}" for tag in tags],
+        }
+        made = _one_platform(env, f"{target}.{architecture}", programs[name], own)
+        archives += [node for node in made if isinstance(step_of(node), ImageStep)]
+        nodes += made
+    index = env.ImageIndex(target, archives, **{**variables, "IMAGE_PLATFORMS": bases})
+    declared.append(index)
+    return [*nodes, *index]
+
+
+def _of_platform(program: Any, name: str) -> Any:
+    """Return what `program` is on the platform `name`."""
+    if not isinstance(program, Mapping):
+        return program
+    found = {}
+    for path, node in program.items():
+        if isinstance(node, Mapping) and name not in node:
+            raise InputError(
+                f"cannot stage {path!r} for {name}: there is none for that platform; name one"
+            )
+        found[path] = node[name] if isinstance(node, Mapping) else node
+    return found
+
+
+def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, Any]) -> list[Any]:
+    try:
+        staged, programs = _programs(env, program)
+        runs = _runs(env.Override(variables))
+        pack = _packer(env.Override(variables))
+    except InputError as error:
+        refuse(str(error))
+    given = {**variables, "IMAGE_STAGED": staged}
+    if not ({"IMAGE_CMD", "IMAGE_ENTRYPOINT"} & {*env.Dictionary(), *variables}):
+        given["IMAGE_ENTRYPOINT"] = [os.fsdecode(image_path(programs[0], given))]
+    traces = [
+        env.Strace(_trace_stem(target, each, runs), programs[0], RUN=each, **given) for each in runs
+    ]
+    ldd = env.Ldd(target, programs, **given)
+    extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
+    files = env.FileList(target, [*traces, ldd, *extra], **given)
+    tar = pack(target, files, **given)
+    archive = env.OciImage(target, [tar, ldd], **given)
+    load = env.DockerLoad(target, archive, **given)
+    nodes = env.Flatten([traces, ldd, files, tar, archive])
+    if _engine_answers(load[0].attributes.step.address):
+        nodes += load
+    else:
+        # Without an engine a plain `scons` builds all that can be built; asking for the .iid by
+        # its name still says what is wrong.
+        env.Ignore(load[0].dir, load)
+    declared.append(nodes)
+    report = functools.partial(env.ImageReport, target, [files, tar], **given)
+    _on_request(env, "report", report)
+    for suffix in sbom.FORMS:
+        bill = functools.partial(env.Sbom, f"{target}{suffix}", [files, archive], **given)
+        _on_request(env, "sbom", bill)
+    if traces:
+        tested = [tar, traces, extra, load if load[0] in nodes else []]
+        _on_request(env, "test", functools.partial(env.ImageTest, target, tested, **given))
+        profiled = functools.partial(env.SeccompProfile, target, [tar, traces, ldd], **given)
+        _on_request(env, "seccomp", profiled)
+    return list(nodes)
+
+
+def _packer(env: Any) -> Any:
+    """Return the builder that packs files as IMAGE_LAYERS says."""
+    packers = {"single": env.LayerTar, "packages": env.LayerStack}
+    wanted = str(env["IMAGE_LAYERS"])
+    if wanted not in packers:
+        raise InputError(
+            f"cannot use IMAGE_LAYERS {wanted!r}: it is none of {' and '.join(packers)}; "
+            "write one of these"
+        )
+    return packers[wanted]
+
+
+_engine_answers = functools.cache(engine.answers)
+"""Asked once for each engine and run of SCons."""
+
+
+def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
+    """Return the staged files and the program nodes that `program` means."""
+    if not isinstance(program, Mapping):
+        return {}, [env.arg2nodes(program, env.File)[0]]
+    for path, node in program.items():
+        if isinstance(node, Mapping):
+            raise InputError(
+                f"cannot stage {path!r} by platform: there is no IMAGE_PLATFORMS; name one file, "
+                "or set it"
+            )
+    staged = {os.fsencode(path): env.arg2nodes(node, env.File)[0] for path, node in program.items()}
+    for path, node in staged.items():
+        if not _PLAIN.fullmatch(path) or os.path.normpath(path) != path:
+            raise InputError(
+                f"cannot stage {os.fsdecode(path)!r}: it is not a plain absolute path; "
+                "write the path that the file will have in the image"
+            )
+        if isinstance(node, SCons.Node.FS.Dir):
+            raise InputError(
+                f"cannot stage {os.fsdecode(path)!r}: {node} is a directory; stage its files"
+            )
+    if not staged:
+        raise InputError("cannot make an image of nothing: no file is staged; stage the program")
+    return staged, [next(iter(staged.values()))]
+
+
+def _runs(env: Any) -> list[run.Run]:
+    given = env.get("RUNS", [()])
+    runs = [run_of(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+    if len(runs) == 1:
+        return runs
+    named = [replace(each, name=each.name or str(at)) for at, each in enumerate(runs, start=1)]
+    if len({each.name for each in named}) < len(named):
+        raise InputError("cannot tell runs apart: two have one name; name each by itself")
+    return named
+
+
+def _trace_stem(target: str, command: run.Run, runs: Sequence[run.Run]) -> str:
+    return target if len(runs) == 1 else f"{target}.{command.name}"
+
+
+def why(node: Any, path: bytes) -> Iterator[str]:
+    """Yield lines that tell why `path` is in the file list `node`, or is not."""
+    root = node.attributes.footprint.root()
+    sources = [machine_path(each) for each in node.sources]
+    return iter(step_of(node).why(root, machine_path(node), sources, path))

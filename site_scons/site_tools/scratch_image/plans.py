@@ -1,0 +1,624 @@
+"""What a builder call means: its arguments and construction variables, made into a step.
+
+One planner for each builder, called while SConscripts are read. None asks a node for its state:
+SCons would open its database too early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shlex
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import image, layer, process, registry, run, sbom, stack, sysroot
+from .errors import InputError
+from .root import LATEST
+from .sconscript import refuse, where
+from .settings import HealthCheck, Reference, Settings, annotated
+from .steps import (
+    ImageStep,
+    IndexStep,
+    LayerStep,
+    LddStep,
+    ListSource,
+    ListStep,
+    LoadStep,
+    PushStep,
+    ReportStep,
+    SbomStep,
+    SeccompStep,
+    StackStep,
+    Step,
+    SysrootStep,
+    TestStep,
+    Traced,
+    TraceStep,
+)
+from .sysroot import Origin
+
+EPOCH = 1793491200
+"""Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
+
+It is the date of this release. What a distribution had shipped by then keeps its time, so that
+.pyc files, which name the time of their source, stay valid. What a build makes is newer: its time
+says nothing, and two builds of the same files give the same bytes.
+"""
+
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What engines set where an image does not; images say it, so that a trace is told the same."""
+
+
+def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder(), Action()
+    command: str | Sequence[str] = (),
+    name: str = "",
+    env: Mapping[str, str] | None = None,
+    stdin: Any = None,
+    cwd: str = "",
+    status: int = 0,
+    timeout: float = 60.0,
+    stdout: str | bytes | None = None,
+    ready: str = "",
+    probes: Sequence[str] = (),
+    stop: int = signal.SIGTERM,
+    network: str = "loopback",
+    read_only: bool = True,
+    cap_drop: bool = True,
+) -> run.Run:
+    """Return one command under which the program is traced, for `RUN` and `RUNS`.
+
+    `command` is a command line (words, quotes, one ``< FILE``) or a list of words; without one the
+    program runs alone. `name` becomes part of the target's name where there are several runs; the
+    default is 1, 2, ... `env` has variables besides those of the image. `stdin` is a file (name or
+    node) instead of /dev/null. The run starts in `cwd`, or else in the image's working directory.
+    `status` is the exit status that is expected. After `timeout` seconds the run has failed, and is
+    ended. `stdout` is a regular expression that all of its output has to match; without one an
+    image has to print what was printed when it was traced.
+
+    A run with `ready` (``tcp:PORT``, ``unix:/PATH``, ``exec:COMMAND LINE``) is a server: when it
+    can be asked, it is asked `probes` (command lines, ``http://127.0.0.1:PORT/...``), gets the
+    signal `stop`, and has to end. Its `network` is a loopback device of its own, or the ``host``'s.
+    `read_only` and `cap_drop` are false for a run that, in a
+    container, has to write outside of volumes, or needs capabilities.
+
+    What cannot be read, as a command line that needs a shell, ends SCons.
+    """
+    variables = {os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()}
+    try:
+        made = _command(command, name)
+        return replace(
+            made,
+            environment=variables,
+            stdin=made.stdin if stdin is None else os.fsencode(str(stdin)),
+            cwd=os.fsencode(cwd),
+            status=status,
+            timeout=float(timeout),
+            stdout=None if stdout is None else os.fsencode(stdout),
+            ready=ready,
+            probes=tuple(probes),
+            stop=stop,
+            network=network,
+            read_only=read_only,
+            cap_drop=cap_drop,
+        )
+    except InputError as error:
+        refuse(str(error))
+
+
+def _command(command: str | Sequence[str], name: str) -> run.Run:
+    if isinstance(command, str):
+        return run.Run.parse(name, command)
+    return run.Run(name, tuple(os.fsencode(word) for word in command))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an emitter makes of a builder call."""
+
+    step: Step
+    targets: Sequence[Any]
+    sources: Sequence[Any]
+    before: Sequence[Any] = ()
+    """Nodes that are to be built first, but whose content alone does not make the target old."""
+    mentions: Callable[[], Iterable[str]] = tuple
+    """Names more of these by absolute path, once the sources are there."""
+    beside: Sequence[bytes] = ()
+    """What else the step makes: absolute paths, removed with the targets."""
+
+
+_SUFFIXES = (
+    ".strace",
+    ".trace",
+    ".stdout",
+    ".ldd",
+    ".files",
+    ".index.oci.tar",
+    ".oci.tar",
+    ".tar",
+    ".tar.gz",
+    ".tar.zst",
+    ".layers",
+    ".iid",
+    ".tested",
+    ".pushed",
+    ".report.html",
+    ".seccomp.json",
+    ".sysroot",
+    *sbom.FORMS,
+)
+
+
+_tags: dict[str, tuple[str, str]] = {}
+"""The target that gives each tag to its image, and the place that declares it."""
+
+
+def machine_path(node: Any) -> bytes:
+    """Return where the File `node` lies: for a source that may be its source directory."""
+    return os.fsencode(os.path.join(node.fs.Top.get_abspath(), str(node.rfile())))
+
+
+def base_tree(
+    make: Callable[[list[Any]], Origin],
+    directory: str,
+    target: list[Any],
+    source: list[Any],
+    env: Any,
+) -> Plan:
+    """Make a base that is not the machine's root: ``STEM.sysroot``, which vouches for a tree."""
+    name = _stem(target[0])
+    if directory:
+        tree = os.fsencode(env.Dir(directory).srcnode().get_abspath())
+        return Plan(SysrootStep(name, None, tree, directory), target, [])
+    tree = os.fsencode(os.path.join(target[0].dir.get_abspath(), f"{name}.root"))
+    step = SysrootStep(name, make(source), tree)
+    beside = [tree, sysroot.owners_file(tree), sysroot.temporary(tree)]
+    return Plan(step, target, source, beside=beside)
+
+
+def origin(
+    env: Any,
+    packages: Sequence[str],
+    suite: str,
+    mirror: str,
+    lock: str,
+    image: str,
+    source: list[Any],
+) -> Origin:
+    """Return what a base is made of."""
+    if source:
+        layer.suffix(os.fsencode(str(source[0])))
+        return sysroot.Archive(str(source[0]))
+    if image:
+        return sysroot.EngineImage(env["DOCKER_HOST"], image)
+    file = os.fsencode(env.File(lock).srcnode().get_internal_path()) if lock else b""
+    names = tuple(sorted(_words(packages)))
+    return sysroot.Packages(suite, names, mirror, file, top_of(env.Dir(".")), epoch_of(env))
+
+
+def trace(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Trace one run of a program: strace's own text, the record of what it means, the output.
+
+    The targets are ``STEM.strace``, ``STEM.trace`` and ``STEM.stdout``; the source is the program.
+    """
+    if len(source) != 1:
+        raise InputError(f"cannot trace {target[0]}: it has not one program; name just one")
+    command = run_of(env.get("RUN", ()))
+    variables = {os.fsencode(key): os.fsencode(value) for key, value in _image_env(env).items()}
+    full = replace(
+        command,
+        name=command.name or "default",
+        environment=dict(sorted({**variables, **command.environment}.items())),
+        stdin=None,  # A node instead: the source.
+        cwd=command.cwd or os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
+    )
+    name = f"{_stem(target[0])} ({full.name})"
+    step = TraceStep(name, image_path(source[0], env), full, env["STRACE"].encode(), _view(env))
+    record, stdout = (_beside(target[0], suffix) for suffix in (".trace", ".stdout"))
+    stdin = [] if command.stdin is None else [env.File(os.fsdecode(command.stdin))]
+    return Plan(step, [target[0], record, stdout], stdin, source)
+
+
+def _view(env: Any) -> str:
+    view = str(env["TRACE_ROOT"])
+    if view not in ("auto", "private", "plain"):
+        raise InputError(
+            f"cannot use TRACE_ROOT {view!r}: there is no such root; use auto, private or plain"
+        )
+    return view
+
+
+def _beside(node: Any, suffix: str) -> Any:
+    """Return the file beside `node`, whose name has one suffix, that has `suffix` instead."""
+    return node.dir.File(os.path.splitext(node.name)[0] + suffix)
+
+
+def run_of(given: Any) -> run.Run:
+    """Return what the user means by `given`: a run, a command line or a list of words."""
+    return given if isinstance(given, run.Run) else Run(given)
+
+
+def ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Find the libraries of ELF files and scripts without running them: ``STEM.ldd``.
+
+    The sources are programs, that of the image first. The target is text in ldd's form.
+    """
+    programs = [image_path(node, env) for node in source]
+    others = [path for path in env.get("IMAGE_STAGED", {}) if path not in programs]
+    step = LddStep(_stem(target[0]), tuple(programs), tuple(sorted(others)))
+    return Plan(step, target, [], source)
+
+
+def file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Join what is wanted in the image: ``STEM.files``.
+
+    The sources are traces, ldd texts and extra lists, in any order, also texts captured elsewhere
+    by ``strace -f -o FILE.strace`` and ``ldd PROGRAM > FILE.ldd``. The target has a sorted line for
+    each path, with the reasons why it is there.
+    """
+    # Of our own traces the record is taken: it holds no pids, no times and no output.
+    sources = [node for node in source if not _is_traced(node) or _suffix(node) == ".trace"]
+    forms = tuple(_form(node) for node in sources)
+    wanted = _words(env.get("IMAGE_PRESETS"))
+    step = ListStep(
+        _stem(target[0]),
+        forms,
+        tuple(sorted(env.get("IMAGE_STAGED", {}))),
+        top=top_of(target[0]),
+        allow=_sorted_paths(env.get("IMAGE_ALLOW", ())),
+        presets=tuple(sorted(wanted)),
+        listed=_sorted_paths(env.get("IMAGE_LISTED", ())),
+        user=_listed_user(str(env.get("IMAGE_USER", "")), wanted),
+        locales=tuple(sorted(_locales(_image_env(env)))) if "locale" in wanted else (),
+        packages=_told_packages(env) is not False,
+        copyright=_told_packages(env) == "copyright",
+    )
+    lists = [node for node in sources if _is_extra(node)]
+    return Plan(step, target, sources, mentions=functools.partial(_mentioned, lists))
+
+
+def _told_packages(env: Any) -> bool | str:
+    """Return what the image is to tell of Debian's packages."""
+    given: bool | str = env.get("IMAGE_PACKAGES", True)
+    if given not in (True, False, "copyright"):
+        raise InputError(
+            f"cannot use IMAGE_PACKAGES {given!r}: it is none of True, False and 'copyright'; "
+            "write one of these"
+        )
+    return given
+
+
+def _mentioned(lists: Sequence[Any]) -> Iterator[str]:
+    """Yield the project's files that extra lists name, as far as the lists can be read now."""
+    from . import extras
+
+    for node in lists:
+        top = node.fs.Top.get_abspath()
+
+        def read(name: str, top: str = top) -> bytes:
+            with open(os.path.join(top, name), "rb") as stream:
+                return stream.read()
+
+        with contextlib.suppress(OSError):
+            name = _form(node).name
+            named = extras.mentions(read(os.fsdecode(machine_path(node))), name, read)
+            yield from (os.path.join(top, path) for path in named)
+
+
+def _listed_user(user: str, presets: Sequence[str]) -> str:
+    """Return `user` where the file list depends on it: a number alone needs no account."""
+    return user if "passwd" in presets or user.strip("0123456789:") else ""
+
+
+def _sorted_paths(given: Any) -> tuple[bytes, ...]:
+    paths = [given] if isinstance(given, str) else given
+    return tuple(sorted(os.fsencode(path) for path in paths))
+
+
+def _locales(variables: Mapping[str, str]) -> set[str]:
+    return {value for key, value in variables.items() if key == "LANG" or key[:3] == "LC_"}
+
+
+def _form(node: Any) -> ListSource:
+    known = {".strace": "strace", ".ldd": "ldd", ".trace": "record"}
+    form = known.get(_suffix(node), "extra")
+    if form == "record" and _is_traced(node):
+        return ListSource(form, step_of(node).command.name)
+    return ListSource(form, node.srcnode().get_internal_path() if form == "extra" else _stem(node))
+
+
+def _is_extra(node: Any) -> bool:
+    return _form(node).form == "extra"
+
+
+def _is_traced(node: Any) -> bool:
+    return isinstance(step_of(node), TraceStep)
+
+
+def step_of(node: Any) -> Any:
+    """Return the step that makes `node`; None when none of ours does."""
+    return getattr(node.attributes, "step", None)
+
+
+def layer_tar(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    """Pack the files of a file list as one deterministic tar: ``STEM.tar``.
+
+    The target may as well end in ``.tar.gz`` or ``.tar.zst``.
+    """
+    suffix = layer.suffix(os.fsencode(str(target[0])))
+    step = LayerStep(_stem(target[0]), layer.compressor(suffix), top_of(target[0]))
+    return Plan(step, target, source)
+
+
+def layer_stack(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Pack the files of a list, a layer for each Debian package: ``STEM.layers``.
+
+    The target has a line for each layer; the blobs lie in ``STEM.blobs``. What another image of the
+    tree has packed is not packed again.
+    """
+    suffix = layer.suffix(os.fsencode(f"{target[0]}{env['LAYERTARSUFFIX']}"))
+    step = StackStep(_stem(target[0]), suffix, layer.compressor(suffix), top_of(target[0]))
+    blobs = stack.blobs(os.fsencode(target[0].get_abspath()))
+    return Plan(step, target, source, beside=[blobs])
+
+
+def top_of(node: Any) -> bytes:
+    """Return the project's directory."""
+    return os.fsencode(node.fs.Top.get_abspath())
+
+
+def oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Make an image of layers: ``STEM.oci.tar``.
+
+    The sources are layers, the lowest first, and the program's ldd text, which tells the
+    architecture. The target is an OCI layout, and what ``docker load`` takes.
+    """
+    references = references_of(target[0], env)
+    for reference in references:
+        _claim(reference, target[0])
+    texts = [node for node in source if _suffix(node) == ".ldd"]
+    layers = [node for node in source if node not in texts]
+    step = ImageStep(_stem(target[0]), len(layers), _settings(env), references, env["DOCKER_HOST"])
+    return Plan(step, target, [*layers, *texts])
+
+
+def image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Join image archives, one for each platform: ``STEM.index.oci.tar``.
+
+    The target is an OCI layout with an image index.
+    """
+    platforms = platforms_of(env.get("IMAGE_PLATFORMS"))
+    if platforms and len(platforms) != len(source):
+        raise InputError(
+            f"cannot index {target[0]}: it has {len(source)} images for {len(platforms)} "
+            "platforms; give one for each, in their order"
+        )
+    references = references_of(target[0], env)
+    for reference in references:
+        _claim(reference, target[0])
+    annotations = annotated(_texts(env.get("IMAGE_ANNOTATIONS")))
+    step = IndexStep(_stem(target[0]), tuple(platforms.values()), references, annotations)
+    return Plan(step, target, source)
+
+
+def platforms_of(names: Iterable[str] | None) -> dict[str, str]:
+    """Return the architectures of the platforms `names`; InputError when one is there twice."""
+    found = {name: image.architecture_of(name) for name in names or ()}
+    for name, architecture in found.items():
+        if list(found.values()).count(architecture) > 1:
+            raise InputError(
+                f"cannot build for platform {name!r}: another one is for {architecture}, too; "
+                "name each once"
+            )
+    return found
+
+
+def docker_load(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Give an image archive to the engine: ``STEM.iid``.
+
+    The target holds the image ID as the engine reports it.
+    """
+    made = step_of(source[0])
+    references = made.references if made else references_of(target[0], env)
+    step = LoadStep(_stem(target[0]), references, env["DOCKER_HOST"])
+    return Plan(step, [target[0], _beside(target[0], ".loaded")], source)
+
+
+def bill(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    """Write a bill of materials: ``STEM.spdx.json`` in SPDX, ``STEM.cdx.json`` in CycloneDX.
+
+    The sources are a file list and its image archive.
+    """
+    suffix = sbom.suffix(str(target[0]))
+    if [_suffix(node) for node in source] != [".files", ".tar"]:
+        raise InputError(
+            f"cannot make bill of materials {target[0]}: it is made of a file list and an image "
+            "archive; name just these, in this order"
+        )
+    return Plan(SbomStep(_stem(target[0]), suffix, top_of(target[0])), target, source)
+
+
+def registry_push(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Give an image archive, or an index, to the registries that its tags name: ``STEM.pushed``.
+
+    The target has a line for each such tag: what the registry has there, by digest.
+    """
+    made = step_of(source[0])
+    references = made.references if made else references_of(target[0], env)
+    insecure = _words(env.get("REGISTRY_INSECURE"))
+    tags = tuple(registry.Tag.of(each, insecure) for each in references if each.hosted)
+    return Plan(PushStep(_stem(target[0]), tags), target, source[:1])
+
+
+def image_test(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Repeat the runs with nothing but what the image holds: ``STEM.tested``.
+
+    The sources are the layers, what `Strace` made, the extra lists, and the ``.iid`` if the test is
+    to go through the engine as well. The target has a line for each run.
+    """
+    loads = [node for node in source if isinstance(step_of(node), LoadStep)]
+    layers, records = _layers_and_records("test", target, source)
+    others = [node for node in source if not _is_traced(node)]
+    lists = [node for node in others if node not in (*layers, *loads)]
+    step = TestStep(
+        _stem(target[0]),
+        len(layers),
+        tuple(_traced(node) for node in records),
+        env["STRACE"].encode(),
+        tuple(_form(node).name for node in lists),
+        step_of(loads[0]).address if loads else "",
+        top=top_of(target[0]),
+    )
+    runs = [[node, _beside(node, ".stdout"), *node.sources] for node in records]
+    return Plan(step, target, [*layers, *env.Flatten(runs), *lists, *loads[:1]])
+
+
+def seccomp_profile(target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Collect the system calls that runs make in the image: ``STEM.seccomp.json``.
+
+    The sources are the layers, what `Strace` made, and the ``.ldd``, which tells the architecture.
+    The target is a profile in Docker's format, which forbids all other calls.
+    """
+    layers, records = _layers_and_records("profile", target, source)
+    texts = [node for node in source if _suffix(node) == ".ldd"]
+    runs = tuple(_traced(node) for node in records)
+    step = SeccompStep(_stem(target[0]), len(layers), runs, env["STRACE"].encode())
+    return Plan(step, target, [*layers, *env.Flatten([node.sources for node in records]), *texts])
+
+
+def _layers_and_records(
+    verb: str, target: list[Any], source: list[Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return which of `source` are layers, and which the records of runs; there have to be both."""
+    layers = [node for node in source if str(node).endswith((".layers", *layer.MEDIA_TYPES))]
+    records = [node for node in source if _is_traced(node) and _suffix(node) == ".trace"]
+    if not records or not layers:
+        raise InputError(
+            f"cannot {verb} {target[0]}: it has no layer or no trace; name what LayerTar and "
+            "Strace made"
+        )
+    return layers, records
+
+
+def image_report(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    """Tell of what is in the image, and why: ``STEM.report.html``.
+
+    The sources are what `FileList` and `LayerTar` made. The target is one page, which needs no
+    network.
+    """
+    listing = step_of(source[0])
+    if len(source) != 2 or not isinstance(listing, ListStep):
+        raise InputError(
+            f"cannot report on {target[0]}: it is made of a file list and its layer; name what "
+            "FileList and LayerTar made"
+        )
+    lists = source[0].sources
+    commands = {
+        step_of(node).command.name: process.command_line(step_of(node).command.argv)
+        for node in lists
+        if _is_traced(node)
+    }
+    step = ReportStep(_stem(target[0]), listing, tuple(sorted(commands.items())))
+    mentions = functools.partial(_mentioned, [node for node in lists if _is_extra(node)])
+    return Plan(step, target, [*source, *lists], mentions=mentions)
+
+
+def _traced(record: Any) -> Traced:
+    return Traced(step_of(record).program, step_of(record).command, bool(record.sources))
+
+
+def references_of(target: Any, env: Any) -> tuple[Reference, ...]:
+    """Return the tags of the image `target`; InputError when one is none."""
+    given = env.get("IMAGE_TAG") or _stem(target)
+    return tuple(Reference.parse(tag) for tag in ([given] if isinstance(given, str) else given))
+
+
+def _claim(reference: Reference, target: Any) -> None:
+    """Note that `target` bears the tag `reference`; InputError when another image does."""
+    owner, place = _tags.setdefault(reference.canonical, (target.get_internal_path(), where()))
+    if owner != target.get_internal_path():
+        raise InputError(
+            f"cannot tag image {reference.familiar}: {owner} ({place}) has that tag; "
+            "give each image its own"
+        )
+
+
+def _settings(env: Any) -> Settings:
+    settings = Settings(
+        created=epoch_of(env),
+        entrypoint=_words(env.get("IMAGE_ENTRYPOINT")),
+        cmd=_words(env.get("IMAGE_CMD")),
+        env=dict(sorted(_image_env(env).items())),
+        user=str(env.get("IMAGE_USER", "")),
+        workdir=env.get("IMAGE_WORKDIR", ""),
+        labels=_texts(env.get("IMAGE_LABELS")),
+        ports=_sorted_texts(env.get("IMAGE_PORTS")),
+        volumes=_sorted_texts(env.get("IMAGE_VOLUMES")),
+        stop_signal=str(env.get("IMAGE_STOP_SIGNAL", "")),
+        health_check=_health_check(env.get("IMAGE_HEALTHCHECK")),
+        annotations=_texts(env.get("IMAGE_ANNOTATIONS")),
+    )
+    settings.check()
+    return settings
+
+
+def _texts(given: Mapping[str, Any] | None) -> dict[str, str]:
+    return {str(key): str(value) for key, value in sorted((given or {}).items())}
+
+
+def _sorted_texts(given: Any) -> tuple[str, ...]:
+    values = [given] if isinstance(given, (str, int)) else given or ()
+    return tuple(sorted(map(str, values)))
+
+
+def _health_check(given: Any) -> HealthCheck | None:
+    check = given if isinstance(given, HealthCheck) else HealthCheck(given)
+    return replace(check, command=_words(check.command)) if given else None
+
+
+def _words(given: Any) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(given) if isinstance(given, str) else given or ())
+    except ValueError as error:
+        raise InputError(
+            f"cannot read words {given!r}: {error}; write them as a shell would take them, or as a "
+            "list"
+        ) from error
+
+
+def _image_env(env: Any) -> dict[str, str]:
+    return {"PATH": PATH, **env.get("IMAGE_ENV", {})}
+
+
+def epoch_of(env: Any) -> int:
+    """Return SOURCE_DATE_EPOCH, in seconds since 1970; InputError when it is no such number."""
+    given = env["SOURCE_DATE_EPOCH"]
+    if not re.fullmatch("[0-9]+", str(given)) or int(given) > LATEST:
+        raise InputError(
+            f"cannot use SOURCE_DATE_EPOCH {given!r}: it is not a whole number from 0 to {LATEST}; "
+            "give seconds since 1970"
+        )
+    return int(given)
+
+
+def image_path(node: Any, env: Any) -> bytes:
+    """Return where the program `node` lies in the image: where it is staged, or where it is."""
+    for path, staged in env.get("IMAGE_STAGED", {}).items():
+        if staged is node:
+            return bytes(path)
+    return machine_path(node)
+
+
+def _suffix(node: Any) -> str:
+    return str(node.get_suffix())
+
+
+def _stem(node: Any) -> str:
+    """Return the name of an image's file without the suffix of the step."""
+    name = os.path.basename(str(node))
+    return next((name.removesuffix(each) for each in _SUFFIXES if name.endswith(each)), name)
