@@ -42,7 +42,7 @@ All builders read {common}.
 
 
 def reads() -> dict[str, set[str]]:
-    """Return the variables that functions look up, by themselves or by others: plans and emitter."""
+    """Return the variables that functions of plans and emitter look up, themselves or by others."""
     code = [*_body(builders), *_body(plans)]
     functions = {node.name: node for node in code if isinstance(node, ast.FunctionDef)}
     names = {key: {n.id for n in _nodes(each, ast.Name)} for key, each in functions.items()}
