@@ -52,10 +52,11 @@ ORDER = [
         "audit",
         "engine",
         "state",
+        "seal",
     ),
     *("unpacking", "tester", "seccomp", "report", "sysroot"),
     *("steps", "guide", "terminal", "sconscript", "plans"),
-    *("footprint", "builders", "chain", "tree", "__init__"),
+    *("footprint", "builders", "chain", "alias", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""
 

@@ -56,7 +56,7 @@ class Staged:
         self.jobs = jobs
         shutil.copytree(PROJECT, self.directory)
 
-    def build(self, *targets: str) -> list[str]:
+    def build(self, *targets: str, later: bool = False) -> list[str]:
         """Build; return the sorted steps, those that compile and link with what they make."""
         ran = self.scons.run(
             self.directory,
@@ -65,6 +65,7 @@ class Staged:
             f"root={self.mode}",
             *targets,
             env={"DOCKER_HOST": NO_ENGINE},
+            later=later,
         )
         assert ran.returncode == 0, ran.stdout
         return sorted(f"{label} {name}" for label, name in _STEP.findall(ran.stdout))
@@ -91,7 +92,7 @@ def staged(mode: str, scons: Scons, jobs: int, tmp_path_factory: pytest.TempPath
     steps = staged.build("images")
     ours = [f"{label} {image}" for label in (*ALL.split(), "LIST") for image in PRINTED]
     assert set(ours) <= set(steps)
-    assert staged.build("images") == []
+    assert staged.build("images", later=True) == []
     return staged
 
 
@@ -168,7 +169,8 @@ def test_edit_rebuilds_the_least(
     built = staged.build("images")
 
     assert built == sorted([*made, *(f"{step} {image}" for step in steps.split())])
-    assert staged.build("images") == []
+    # The next edit meets seals.
+    assert staged.build("images", later=True) == []
 
 
 def test_edited_images_pass_their_tests(staged: Staged) -> None:

@@ -39,7 +39,7 @@ def add_to(env: Any) -> None:
     """Add the builders and the defaults of all variables to `env`."""
     env["BUILDERS"].update(_builders())
     env.AddMethod(make_sysroot, "Sysroot")
-    env["_SCRATCH_IMAGE_STEP"] = _signature
+    env["_SCRATCH_IMAGE_STEP"] = signature
     env.SetDefault(
         STRACE="strace",
         TRACE_ROOT="auto",
@@ -151,7 +151,7 @@ def _users_line(target: list[Any], source: list[Any], env: Any) -> str:
     return str(env.subst(f"${target[0].attributes.comstr}", target=target, source=source))
 
 
-def _signature(target: list[Any], source: list[Any], env: Any, for_signature: bool) -> str:  # noqa: ARG001
+def signature(target: list[Any], source: list[Any], env: Any, for_signature: bool) -> str:  # noqa: ARG001
     """Return what, besides the sources and the footprint, decides over a target's bytes."""
     return Digest.of(f"{_own_code()} {target[0].attributes.step!r}".encode()).hex
 
@@ -229,17 +229,20 @@ def _first(plan: Plan, base: Any) -> Iterator[str]:
 
 
 def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
+    tree = step_of(base).tree if base else b"/"
+    record = sysroot.owners_file(tree) if base and step_of(base).origin else b""
+
     def root() -> Root:
         files = {path: machine_path(node) for path, node in staged.items()}
-        if base is None:
-            return Root(b"/", files, epoch, own=top_of(owner))
-        tree = step_of(base).tree
-        kept = owners.read(sysroot.owners_file(tree)) if step_of(base).origin else owners.Owners()
+        kept = owners.read(record) if record else owners.Owners()
         return Root(tree, files, epoch, kept, top_of(owner))
 
     # One for each target for ever: two builder calls may name the same one.
     footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)
     footprint.root = root
+    placed = sorted((path, str(node)) for path, node in staged.items())
+    footprint.view = f"{tree!r} {placed} {epoch}"
+    footprint.files = [footprint.file, *filter(None, [os.fsdecode(record)])]
     return footprint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,14 +51,13 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
         nodes = _one_platform(env, target, program, variables)
     # Of several platforms the index, which is declared last, takes the images along.
     archives = [node for node in nodes if isinstance(step_of(node), (ImageStep, IndexStep))]
-    push = functools.partial(env.RegistryPush, target, archives[-1], **variables)
-    _on_request(env, "push", push)
+    _on_request(env.Override(variables), "push", "RegistryPush", target, archives[-1])
     return nodes
 
 
-def _on_request(env: Any, word: str, declare: Callable[[], Sequence[Any]]) -> None:
-    """Have what `declare` returns made when it is asked for, and not by a plain `scons`."""
-    for node in () if word in unasked else declare():
+def _on_request(env: Any, word: str, builder: str, target: str, source: Any) -> None:
+    """Have `target` made by `builder` when it is asked for, and not by a plain `scons`."""
+    for node in () if word in unasked else getattr(env, builder)(target, source):
         env.Ignore(node.dir, node)
         asked[word].append(node)
 
@@ -116,41 +115,44 @@ def _of_platform(program: Any, name: str) -> Any:
 def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, Any]) -> list[Any]:
     try:
         staged, programs = _programs(env, program)
-        runs = _runs(env.Override(variables))
-        pack = _packer(env.Override(variables))
+        given = {**variables, "IMAGE_STAGED": staged}
+        if not any(name in env or name in given for name in ("IMAGE_CMD", "IMAGE_ENTRYPOINT")):
+            given["IMAGE_ENTRYPOINT"] = [os.fsdecode(image_path(programs[0], given))]
+        # One for all steps of the image: making one takes time.
+        own = env.Override(given)
+        runs, pack = _runs(own), _packer(own)
     except InputError as error:
         refuse(str(error))
-    given = {**variables, "IMAGE_STAGED": staged}
-    if not ({"IMAGE_CMD", "IMAGE_ENTRYPOINT"} & {*env.Dictionary(), *variables}):
-        given["IMAGE_ENTRYPOINT"] = [os.fsdecode(image_path(programs[0], given))]
     traces = [
         env.Strace(_trace_stem(target, each, runs), programs[0], RUN=each, **given) for each in runs
     ]
-    ldd = env.Ldd(target, programs, **given)
-    extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
-    files = env.FileList(target, [*traces, ldd, *extra], **given)
-    tar = pack(target, files, **given)
-    archive = env.OciImage(target, [tar, ldd], **given)
-    load = env.DockerLoad(target, archive, **given)
-    nodes = env.Flatten([traces, ldd, files, tar, archive])
-    if _engine_answers(load[0].attributes.step.address):
-        nodes += load
-    else:
-        # Without an engine a plain `scons` builds all that can be built; asking for the .iid by
-        # its name still says what is wrong.
-        env.Ignore(load[0].dir, load)
+    ldd = own.Ldd(target, programs)
+    extra = env.Flatten([own.get("EXTRA_FILES", [])])
+    files = own.FileList(target, [*traces, ldd, *extra])
+    tar = pack(target, files)
+    archive = own.OciImage(target, [tar, ldd])
+    load = _load(own, target, archive)
+    nodes = env.Flatten([traces, ldd, files, tar, archive, load])
     declared.append(nodes)
-    report = functools.partial(env.ImageReport, target, [files, tar], **given)
-    _on_request(env, "report", report)
+    _on_request(own, "report", "ImageReport", target, [files, tar])
     for suffix in sbom.FORMS:
-        bill = functools.partial(env.Sbom, f"{target}{suffix}", [files, archive], **given)
-        _on_request(env, "sbom", bill)
+        _on_request(own, "sbom", "Sbom", f"{target}{suffix}", [files, archive])
     if traces:
-        tested = [tar, traces, extra, load if load[0] in nodes else []]
-        _on_request(env, "test", functools.partial(env.ImageTest, target, tested, **given))
-        profiled = functools.partial(env.SeccompProfile, target, [tar, traces, ldd], **given)
-        _on_request(env, "seccomp", profiled)
+        _on_request(own, "test", "ImageTest", target, [tar, traces, extra, load])
+        _on_request(own, "seccomp", "SeccompProfile", target, [tar, traces, ldd])
     return list(nodes)
+
+
+def _load(env: Any, target: str, archive: Any) -> list[Any]:
+    """Have the image given to an engine; return the targets of that, if an engine answers."""
+    if _engine_answers(env["DOCKER_HOST"]):
+        return list(env.DockerLoad(target, archive))
+    if not unasked:
+        # A plain `scons` builds all that can be built without an engine; asking for the .iid by
+        # its name still says what is wrong.
+        loaded = env.DockerLoad(target, archive)
+        env.Ignore(loaded[0].dir, loaded)
+    return []
 
 
 def _packer(env: Any) -> Any:

@@ -19,6 +19,9 @@ from .root import Aspect, Kind, Root
 
 HOME = b"/var/lib/dpkg"
 
+FILES = (HOME + b"/info", HOME + b"/status", HOME + b"/diversions")
+"""What of its database dpkg writes anew and renames whenever it changes any of it."""
+
 _LARGEST = 64 << 20
 """Bytes of any file of the database."""
 
@@ -184,13 +187,10 @@ def _database(root: Root) -> Database:
 
 
 def stamp(root: Root) -> bytes:
-    """Return a word that is another one whenever dpkg has changed its database in `root`.
-
-    dpkg writes files anew and renames them, so its directory and these two files tell.
-    """
+    """Return a word that is another one whenever dpkg has changed its database in `root`."""
     words = []
-    for name in (b"info", b"status", b"diversions"):
-        found = root.peek(join(HOME, name))
+    for path in FILES:
+        found = root.peek(path)
         words.append(b"%d-%d" % (found.inode[1], found.ctime_ns) if found else b"none")
     return b"/".join(words)
 

@@ -39,10 +39,14 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         name = f"footprint of {owner.get_internal_path()}"
         super().__init__(name, name=name)
         self.owner = owner
+        self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
         self.root = root
+        self.view = ""
+        """What `root` makes its root of, as text."""
+        self.files = [self.file]
+        """What of its own it depends on: where it lies, and what `root` reads."""
         self.mentions: Callable[[], Iterable[str]] = tuple
         """Names the project's files that the step's sources name, absolute."""
-        self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
         self._stored: state.Footprint | None = None
         self._read = False
         self._fresh: str | None = None
@@ -92,10 +96,8 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
             self._add_child(self.implicit, self.implicit_set, self._derived())
 
     def _derived(self) -> list[Any]:
-        nodes = [self._node(path) for path in sorted(self._looked())]
-        for path in sorted(self.mentions()):
-            nodes += _below(self._node(path))
-        return [node for node in dict.fromkeys(nodes) if _is_derived(node) and node != self.owner]
+        found = derived(self.owner.fs, self._looked(), self.mentions())
+        return [node for node in found if node != self.owner]
 
     def _looked(self) -> set[str]:
         """Return where the paths in the project lie that the last build looked at."""
@@ -110,12 +112,6 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         machine = map(root.machine, dict.fromkeys(path for path, _ in stored.states))
         return {os.fsdecode(path) for path in machine if path.startswith(top)}
 
-    def _node(self, path: str) -> Any:
-        try:
-            return self.owner.fs.Entry(path, create=False)
-        except SCons.Errors.UserError:
-            return None
-
     def get_ninfo(self) -> Any:
         """Return the node information with the signature that is true now."""
         if self.ninfo is None:
@@ -128,7 +124,8 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         if stored is not None:
             return stored.signature()
         if self._fresh is None:
-            self._trust_times()
+            for node in self.owner.get_executor().get_all_targets():
+                trust_time(node)
             fresh = self.fresh()
             self._fresh = _NONE if fresh is None else fresh.signature()
             self._note_stamp(fresh)
@@ -146,19 +143,6 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         if self._fresh == stored.signature() and not reads_only:
             with contextlib.suppress(OSError):
                 target.write(os.fsencode(self.file), [fresh.text()])
-
-    def _trust_times(self) -> None:
-        """Let SCons take the targets for what they were if their times and sizes are the same.
-
-        They are always written anew. SCons alone would read a large layer on every null build.
-        """
-        for node in self.owner.get_executor().get_all_targets():
-            was = node.get_stored_info().ninfo
-            # A stored node may lack any of these, and nothing may be raised here.
-            csig = getattr(was, "csig", None)
-            now = (node.get_timestamp(), node.get_size() if node.exists() else None)
-            if csig and now == (getattr(was, "timestamp", None), getattr(was, "size", None)):
-                node.get_ninfo().csig = csig
 
     def get_csig(self) -> str:
         """Return the signature that is true now."""
@@ -183,7 +167,36 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
             print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
 
 
-def _is_derived(node: Any) -> bool:
+def trust_time(node: Any) -> None:
+    """Let SCons take the target `node` for what it was if its time and size are the same.
+
+    Targets are always written anew. SCons alone would read a large layer on every null build.
+    """
+    was = node.get_stored_info().ninfo
+    # A stored node may lack any of these, and nothing may be raised here.
+    csig = getattr(was, "csig", None)
+    now = (node.get_timestamp(), node.get_size() if node.exists() else None)
+    if csig and now == (getattr(was, "timestamp", None), getattr(was, "size", None)):
+        node.get_ninfo().csig = csig
+
+
+def derived(fs: Any, looked: Iterable[str], mentioned: Iterable[str]) -> list[Any]:
+    """Return the nodes that something builds at the paths `looked`, and at or below `mentioned`."""
+    nodes = [_node(fs, path) for path in sorted(looked)]
+    for path in sorted(mentioned):
+        nodes += _below(_node(fs, path))
+    return [node for node in dict.fromkeys(nodes) if is_derived(node)]
+
+
+def _node(fs: Any, path: str) -> Any:
+    try:
+        return fs.Entry(path, create=False)
+    except SCons.Errors.UserError:
+        return None
+
+
+def is_derived(node: Any) -> bool:
+    """Tell whether `node` is a file that something builds."""
     if node is None or isinstance(node, SCons.Node.FS.Dir):
         return False
     return bool(node.has_builder() or node.side_effect)

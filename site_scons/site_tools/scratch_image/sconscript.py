@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import NoReturn
@@ -11,14 +12,17 @@ import SCons
 
 def where() -> str:
     """Return ``FILE:LINE`` of the SConscript that is calling us."""
-    ours = os.path.dirname(os.path.abspath(__file__))
-    scons = os.path.dirname(os.path.abspath(SCons.__file__))
     frame = sys._getframe()
-    while frame.f_back and os.path.dirname(os.path.abspath(frame.f_code.co_filename)).startswith(
-        (ours, scons)
-    ):
+    while frame.f_back and not _is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+@functools.cache
+def _is_users(file: str) -> bool:
+    """Tell whether a user wrote `file`: it is neither ours nor SCons's."""
+    places = (os.path.dirname(os.path.abspath(each)) for each in (__file__, SCons.__file__))
+    return not os.path.dirname(os.path.abspath(file)).startswith(tuple(places))
 
 
 def refuse(text: str) -> NoReturn:

@@ -18,16 +18,19 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from . import layer, packages
+from . import layer
 from .digest import Digest
 from .errors import InputError
-from .filelist import Entry
 from .layer import MEDIA_TYPES, Layer, Tally
-from .overlay import Overlay
 from .paths import parents, show
 from .root import Aspect
 from .target import replacing
+
+if TYPE_CHECKING:
+    from .filelist import Entry
+    from .overlay import Overlay
 
 SUFFIX = b".layers"
 """Of the text's name."""
@@ -109,6 +112,8 @@ def plan(view: Overlay, entries: Sequence[Entry]) -> tuple[Group, ...]:
 
 def _keys(view: Overlay, entries: Iterable[Entry]) -> dict[bytes, str]:
     """Return the package of each path; of one more name of a file that of the file."""
+    from . import packages
+
     keys: dict[bytes, str] = {}
     for entry in entries:
         keys[entry.path] = (

@@ -23,6 +23,9 @@ _HEADER = b"# scratch_image footprint 1\n"
 _WORDS = {aspect: aspect.value.encode() for aspect in Aspect}
 _ASPECTS = {word: aspect for aspect, word in _WORDS.items()}
 
+REMOTE = (Aspect.IMAGE, Aspect.TAG)
+"""What is on no file system: an engine or a registry has it."""
+
 _CHANGES = {
     Aspect.CONTENT: "content",
     Aspect.SIZE: "size",
@@ -155,17 +158,31 @@ def _state(
             return str(Digest.of(ldso.answer(root, path))).encode()
         if aspect is Aspect.OWNER:
             return str(Digest.of(dpkg.answer(root, path))).encode()
-        if aspect is Aspect.IMAGE:
-            address, _, tag = path.decode().partition(" ")
-            return (engine.image_id(address, tag) or "absent").encode()
-        if aspect is Aspect.TAG:
-            return str(registry.tagged(registry.Tag.parse(path.decode())) or "absent").encode()
+        if aspect in REMOTE:
+            return remote(path, aspect)
         status = peek(path)
         return b"absent" if status is None else _words(root, path, aspect, status)
     except ScratchImageError as error:
-        # An engine or registry that is down, or a file that may not be read: a state like any
-        # other. The step that runs because of it will say what is wrong.
-        return b"unknown " + escape(str(error).encode())
+        return _unknown(error)
+
+
+def remote(path: bytes, aspect: Aspect) -> bytes:
+    """Return the state of what an engine (IMAGE) or a registry (TAG) has; never raises."""
+    try:
+        if aspect is Aspect.TAG:
+            return str(registry.tagged(registry.Tag.parse(path.decode())) or "absent").encode()
+        address, _, tag = path.decode().partition(" ")
+        return (engine.image_id(address, tag) or "absent").encode()
+    except ScratchImageError as error:
+        return _unknown(error)
+
+
+def _unknown(error: ScratchImageError) -> bytes:
+    """Return the state of a file that may not be read, or of an engine that is down.
+
+    A state like any other: the step that runs because of it will say what is wrong.
+    """
+    return b"unknown " + escape(str(error).encode())
 
 
 def _words(root: Root, path: bytes, aspect: Aspect, status: Status) -> bytes:

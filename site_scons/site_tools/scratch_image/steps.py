@@ -469,7 +469,7 @@ class ImageStep(Step):
     """
     settings: Settings
     references: tuple[Reference, ...]
-    address: str
+    address: str = field(repr=False)
     """Of the engine that the image is for; it is only asked whether it is there."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:

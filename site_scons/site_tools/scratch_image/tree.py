@@ -10,6 +10,7 @@ from typing import Any
 import SCons.Action
 import SCons.Script
 
+from .alias import image_alias
 from .chain import asked, declared, explain, unasked, why
 from .errors import ScratchImageError
 from .paths import show
@@ -31,19 +32,18 @@ def image_tree(env: Any, directory: str) -> list[Any]:
     top = str(env.Dir(directory).srcnode())
     if not os.path.isdir(env.Dir(directory).srcnode().get_abspath()):
         refuse(f"cannot read images: there is no directory {top}; make it")
-    built: list[Any] = []
     names = _names(env.Dir(directory).srcnode().get_abspath())
-    unasked.update(asked.keys() - _words(top))
-    for name in _wanted(top, names):
-        built += _read(env, top, name)
+    unasked.update({*asked, "why"} - _words(top))
+    first = len(declared)
+    aliases = [_read(env, top, name) for name in _wanted(top, names)]
     unasked.clear()
-    env.Alias(top, built)
+    image_alias(env, top, aliases)
     for word, nodes in asked.items():
         env.Alias(f"{word}/{top}", [node for node in nodes if not _is_nothing(node)])
     _add_help(env, top, names)
     # `scons images/`, with the slash of tab completion, means the directory, not the alias.
-    env.Depends(env.Dir(f"#{top}"), built)
-    return built
+    env.Depends(env.Dir(f"#{top}"), aliases)
+    return [node for nodes in declared[first:] for node in nodes]
 
 
 def _names(directory: str) -> list[str]:
@@ -60,7 +60,7 @@ def _is_nothing(node: Any) -> bool:
     return isinstance(step, PushStep) and not step.tags
 
 
-def _read(env: Any, top: str, name: str) -> list[Any]:
+def _read(env: Any, top: str, name: str) -> Any:
     before = len(declared)
     known = {word: len(nodes) for word, nodes in asked.items()}
     env.SConscript(
@@ -70,11 +70,15 @@ def _read(env: Any, top: str, name: str) -> list[Any]:
         exports={"env": env},
     )
     targets = [node for nodes in declared[before:] for node in nodes]
-    env.Alias(f"{top}/{name}", targets)
-    for word, nodes in asked.items():
-        env.Alias(f"{word}/{top}/{name}", nodes[known[word] :])
-    _add_why(env, f"why/{top}/{name}", targets)
-    return targets
+    seal = os.path.join(env.Dir(f"#build/{top}/{name}").get_abspath(), ".seal")
+    alias = image_alias(env, f"{top}/{name}", targets, seal)
+    if targets and SCons.Script.GetOption("clean"):
+        env.Clean(targets[0], [seal])
+    for word in asked.keys() - unasked:
+        env.Alias(f"{word}/{top}/{name}", asked[word][known[word] :])
+    if "why" not in unasked:
+        _add_why(env, f"why/{top}/{name}", targets)
+    return alias
 
 
 def _add_help(env: Any, top: str, names: list[str]) -> None:
@@ -121,7 +125,7 @@ def _words(top: str) -> set[str]:
     images = re.compile(rf"(?:({words})/)?{re.escape(top)}(?:/[^/]+)?")
     found = [images.fullmatch(target) for target in _targets()]
     if not found or not all(found):
-        return set(asked)
+        return {*asked, "why"}
     return {match[1] for match in found if match and match[1]}
 
 
