@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .digest import CHUNK, Digest
 from .errors import InputError, ListError
-from .paths import show
+from .paths import is_plain, show
 from .root import Aspect, Kind, Root
 
 if TYPE_CHECKING:
@@ -44,8 +44,16 @@ FILE, HARD, LINK, DIR, PAX = b"0", b"1", b"2", b"5", b"x"
 
 _TYPES = {"file": FILE, "hard": HARD, "link": LINK, "dir": DIR}
 
-_USTAR = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+_USTAR = struct.Struct("100s48s8sc100s88s155s12x")
+"""Name, numbers, checksum, type flag, link, what all headers have alike, and prefix."""
 
+_ALIKE = b"ustar\x0000".ljust(72, b"\0") + b"0000000\x000000000\0"
+"""Magic, version, no names of user and group, and zeros as device numbers."""
+
+_SUM = sum(b" " * 8 + _ALIKE)
+"""What these add to a checksum, which counts for spaces in it."""
+
+_IDS, _LONGS = 1<<21, 1<<33
 _LIMITS = {"uid": 1 << 21, "gid": 1 << 21, "size": 1 << 33, "mtime": 1 << 33}
 """The first number that the octal digits of a ustar field cannot hold."""
 
@@ -301,9 +309,11 @@ def header(
     `size` is in bytes, `mtime` in seconds since 1970; `link` is a link's text, or the name of
     the member that a hard link is another name of. Content must follow, padded by `padding`.
     """
+    prefix, base = _split(name)
+    if max(uid, gid) < _IDS and max(size, mtime) < _LONGS and max(len(base), len(link)) <= 100:
+        return _ustar(prefix, base, kind, mode, link, uid, gid, size, mtime)
     numbers = {"uid": uid, "gid": gid, "size": size, "mtime": mtime}
     records = {key: b"%d" % number for key, number in numbers.items() if number >= _LIMITS[key]}
-    prefix, base = _split(name)
     if len(base) > 100:
         records["path"] = name
     if len(link) > 100:
@@ -361,24 +371,11 @@ def _ustar(
     mtime: int = 0,
 ) -> bytes:
     """Return one ustar header block; texts that are too long are cut, numbers must fit."""
-    block = _USTAR.pack(
-        name,
-        b"%07o" % mode,
-        b"%07o" % uid,
-        b"%07o" % gid,
-        b"%011o" % size,
-        b"%011o" % mtime,
-        b" " * 8,
-        kind,
-        link,
-        b"ustar\x0000",
-        b"",
-        b"",
-        b"0000000",
-        b"0000000",
-        prefix,
-    )
-    return b"%s%06o\0 %s" % (block[:148], sum(block), block[156:])
+    name, link = name[:100], link[:100]
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, mtime)
+    # Zeros count for nothing: most of a header need not be added up.
+    checksum = b"%06o\0 " % (_SUM + sum(b"".join((name, numbers, kind, link, prefix))))
+    return _USTAR.pack(name, numbers, checksum, kind, link, _ALIKE, prefix)
 
 
 def _member(entry: Entry, size: int, mtime: int) -> bytes:
@@ -401,17 +398,20 @@ def _write_file(tally: Tally, entry: Entry, root: Root) -> None:
         raise _unpackable(entry, "it has gone", "build again to list anew")
     if status.kind is not Kind.FILE:
         raise _unpackable(entry, "it is no longer a regular file", "build again to list anew")
-    tally.write(_member(entry, status.size, status.mtime))
-    left = status.size
+    # What is small is written in one piece: each write and each hashing has its price.
+    left, parts = status.size, [_member(entry, status.size, status.mtime)]
     with root.open(entry.path) as stream:
         while left and (chunk := stream.read(min(left, CHUNK))):
-            tally.write(chunk)
             left -= len(chunk)
+            parts.append(chunk)
+            if left:
+                tally.write(b"".join(parts))
+                parts.clear()
         # Whatever touches the file sets its ctime, growth and a change back included.
         changed = os.fstat(stream.fileno()).st_ctime_ns != status.ctime_ns
     if left or changed:
         raise _unpackable(entry, "it changed while it was read", "build again when it is at rest")
-    tally.write(padding(status.size))
+    tally.write(b"".join([*parts, padding(status.size)]))
 
 
 def _ordered(entries: Iterable[Entry]) -> list[Entry]:
@@ -426,28 +426,21 @@ def _ordered(entries: Iterable[Entry]) -> list[Entry]:
 
 def _check(entry: Entry, packed: dict[bytes, Entry]) -> None:
     """Raise ListError when `entry` cannot follow those already `packed`."""
-    if not _is_plain(entry.path):
+    if not is_plain(entry.path):
         raise _unpackable(entry, "it is not a plain absolute path", "write it without . .. and //")
-    if os.path.basename(entry.path).startswith(b".wh."):
+    above, _, name = entry.path.rpartition(b"/")
+    if name.startswith(b".wh."):
         raise _unpackable(
             entry, "names with .wh. in front mean deleted files in layers", "leave it out"
         )
     if entry.path in packed:
         raise _unpackable(entry, "it is listed twice", "list it once")
-    above = os.path.dirname(entry.path)
-    if above != b"/" and getattr(packed.get(above), "kind", "") != "dir":
+    if above and getattr(packed.get(above), "kind", "") != "dir":
         raise _unpackable(
             entry, f"{show(above)} is not listed as a directory", "list that, as well"
         )
     if entry.kind == "hard":
         _check_hard(entry, packed.get(entry.target))
-
-
-def _is_plain(path: bytes) -> bool:
-    names = path[1:].split(b"/")
-    return path == b"/" or (
-        path[:1] == b"/" and b"\0" not in path and not {b"", b".", b".."}.intersection(names)
-    )
 
 
 def _check_hard(entry: Entry, first: Entry | None) -> None:

@@ -7,13 +7,12 @@ a step cannot forget to name an input.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import BinaryIO
 
 from .errors import InputError, ListError
 from .owners import Owners
@@ -251,8 +250,7 @@ class Root:
             ) from error
         return sorted(names)
 
-    @contextmanager
-    def open(self, path: bytes, aspect: Aspect | None = Aspect.CONTENT) -> Iterator[BinaryIO]:
+    def open(self, path: bytes, aspect: Aspect | None = Aspect.CONTENT) -> io.FileIO:
         """Open the regular file `path` (link-free) for reading; ListError when it cannot be."""
         if aspect is not None:
             self.look(path, aspect)
@@ -270,8 +268,7 @@ class Root:
             raise ListError(
                 f"cannot read {show(path)}: it is not a regular file; leave it out of the image"
             )
-        with os.fdopen(descriptor, "rb", buffering=0) as stream:
-            yield stream
+        return io.FileIO(descriptor)
 
     def magic(self, path: bytes, aspect: Aspect | None = Aspect.MAGIC) -> str:
         """Return ``elf``, ``script`` or ``other``: what the kernel takes the file `path` for."""
