@@ -53,9 +53,13 @@ _ALIKE = b"ustar\x0000".ljust(72, b"\0") + b"0000000\x000000000\0"
 _SUM = sum(b" " * 8 + _ALIKE)
 """What these add to a checksum, which counts for spaces in it."""
 
-_IDS, _LONGS = 1<<21, 1<<33
-_LIMITS = {"uid": 1 << 21, "gid": 1 << 21, "size": 1 << 33, "mtime": 1 << 33}
-"""The first number that the octal digits of a ustar field cannot hold."""
+_SHORT, _LONG = 1 << 21, 1 << 33
+"""The first numbers that the seven and the eleven octal digits of ustar fields cannot hold."""
+
+_LIMITS = {"uid": _SHORT, "gid": _SHORT, "size": _LONG, "mtime": _LONG}
+
+_NAME = 100
+"""Bytes of a name or a link's text that a ustar field holds."""
 
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
@@ -156,16 +160,35 @@ def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
     cannot be in a layer or its file is not as listed; OSError when `sink` cannot be written.
     """
     tally = Tally(sink=sink)
-    for entry in _ordered(entries):
-        if entry.text:
-            tally.write(_member(entry, len(entry.text), root.epoch))
-            tally.write(entry.text + padding(len(entry.text)))
-        elif entry.kind == "file":
-            _write_file(tally, entry, root)
-        else:
-            tally.write(_member(entry, 0, root.epoch))
-    tally.write(END)
+    for piece in _gathered(_members(_ordered(entries), root)):
+        tally.write(piece)
     return Layer(MEDIA_TYPES[".tar"], tally.digest, tally.size, tally.digest)
+
+
+def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield `parts` joined to pieces: to write and hash each one would cost more than its bytes."""
+    pending, size = [], 0
+    for part in parts:
+        pending.append(part)
+        size += len(part)
+        if size >= CHUNK:
+            yield b"".join(pending)
+            pending, size = [], 0
+    yield b"".join(pending)
+
+
+def _members(entries: Iterable[Entry], root: Root) -> Iterator[bytes]:
+    """Yield the tar of `entries`, in their order."""
+    for entry in entries:
+        if entry.text:
+            yield _member(entry, len(entry.text), root.epoch)
+            yield entry.text
+            yield padding(len(entry.text))
+        elif entry.kind == "file":
+            yield from _file(entry, root)
+        else:
+            yield _member(entry, 0, root.epoch)
+    yield END
 
 
 def drain(chunks: Iterator[bytes]) -> None:
@@ -310,13 +333,14 @@ def header(
     the member that a hard link is another name of. Content must follow, padded by `padding`.
     """
     prefix, base = _split(name)
-    if max(uid, gid) < _IDS and max(size, mtime) < _LONGS and max(len(base), len(link)) <= 100:
+    is_short = len(base) <= _NAME and len(link) <= _NAME
+    if is_short and uid < _SHORT and gid < _SHORT and size < _LONG and mtime < _LONG:
         return _ustar(prefix, base, kind, mode, link, uid, gid, size, mtime)
     numbers = {"uid": uid, "gid": gid, "size": size, "mtime": mtime}
     records = {key: b"%d" % number for key, number in numbers.items() if number >= _LIMITS[key]}
-    if len(base) > 100:
+    if len(base) > _NAME:
         records["path"] = name
-    if len(link) > 100:
+    if len(link) > _NAME:
         records["linkpath"] = link
     numbers.update((key, 0) for key in records if key in numbers)
     return _pax(records) + _ustar(prefix, base, kind, mode, link, **numbers)
@@ -332,17 +356,15 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
 
     Without a fitting slash the prefix is empty, and the name longer than its 100 bytes.
     """
-    if len(name) <= 100:
+    if len(name) <= _NAME:
         return b"", name
-    cut = name.find(b"/", len(name) - 101)
+    cut = name.find(b"/", len(name) - _NAME - 1)
     if 0 < cut <= 155 and cut + 1 < len(name):
         return name[:cut], name[cut + 1 :]
     return b"", name
 
 
 def _pax(records: dict[str, bytes]) -> bytes:
-    if not records:
-        return b""
     # Names that are not UTF-8 stand as they are, as GNU tar writes them: it warns of hdrcharset.
     data = b"".join(_record(key.encode(), value) for key, value in records.items())
     return (
@@ -371,7 +393,7 @@ def _ustar(
     mtime: int = 0,
 ) -> bytes:
     """Return one ustar header block; texts that are too long are cut, numbers must fit."""
-    name, link = name[:100], link[:100]
+    name, link = name[:_NAME], link[:_NAME]
     numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, mtime)
     # Zeros count for nothing: most of a header need not be added up.
     checksum = b"%06o\0 " % (_SUM + sum(b"".join((name, numbers, kind, link, prefix))))
@@ -392,26 +414,24 @@ def _member(entry: Entry, size: int, mtime: int) -> bytes:
     )
 
 
-def _write_file(tally: Tally, entry: Entry, root: Root) -> None:
+def _file(entry: Entry, root: Root) -> Iterator[bytes]:
+    """Yield the member of a file whose content lies somewhere."""
     status = root.status(entry.path, Aspect.MTIME)
     if status is None:
         raise _unpackable(entry, "it has gone", "build again to list anew")
     if status.kind is not Kind.FILE:
         raise _unpackable(entry, "it is no longer a regular file", "build again to list anew")
-    # What is small is written in one piece: each write and each hashing has its price.
-    left, parts = status.size, [_member(entry, status.size, status.mtime)]
+    yield _member(entry, status.size, status.mtime)
+    left = status.size
     with root.open(entry.path) as stream:
         while left and (chunk := stream.read(min(left, CHUNK))):
             left -= len(chunk)
-            parts.append(chunk)
-            if left:
-                tally.write(b"".join(parts))
-                parts.clear()
+            yield chunk
         # Whatever touches the file sets its ctime, growth and a change back included.
         changed = os.fstat(stream.fileno()).st_ctime_ns != status.ctime_ns
     if left or changed:
         raise _unpackable(entry, "it changed while it was read", "build again when it is at rest")
-    tally.write(b"".join([*parts, padding(status.size)]))
+    yield padding(status.size)
 
 
 def _ordered(entries: Iterable[Entry]) -> list[Entry]:

@@ -114,6 +114,9 @@ _TRUST = (
 _KEPT = Owners()
 """The file system keeps all."""
 
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How files are opened. O_NONBLOCK: a FIFO put in the file's place must not hang the build."""
+
 _STAGED_DIR = Status(Kind.DIR, 0o755, 0, 0)
 
 
@@ -255,9 +258,7 @@ class Root:
         if aspect is not None:
             self.look(path, aspect)
         try:
-            # O_NONBLOCK: a FIFO put in the file's place must not hang the build.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self.machine(path), flags)
+            descriptor = os.open(self.machine(path), _READ)
         except OSError as error:
             raise ListError(
                 f"cannot read {show(path)}: {error.strerror}; "
