@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from .digest import CHUNK, Digest
 from .errors import InputError, ListError
 from .paths import is_plain, show
-from .root import Aspect, Kind, Root
+from .root import Aspect, Kind, Root, Status
 
 if TYPE_CHECKING:
     from .filelist import Entry
@@ -42,6 +43,8 @@ MEDIA_TYPES = {
 FILE, HARD, LINK, DIR, PAX = b"0", b"1", b"2", b"5", b"x"
 """Type flags of tar members."""
 
+_DIGITS = re.compile(rb"([0-7]{7})\0" * 3 + rb"([0-7]{11})\0[0-7]{11}\0")
+_KINDS = {FILE: Kind.FILE, HARD: Kind.FILE, LINK: Kind.LINK, DIR: Kind.DIR}
 _TYPES = {"file": FILE, "hard": HARD, "link": LINK, "dir": DIR}
 
 _USTAR = struct.Struct("100s48s8sc100s88s155s12x")
@@ -142,6 +145,22 @@ class Chunks(io.RawIOBase):
         end = len(self._chunk) if size < 0 else self._at + size
         found, self._at = self._chunk[self._at : end], end
         return found
+
+    def take(self, size: int) -> bytes:
+        """Return `size` bytes; fewer only at the end."""
+        found = self.read(size)
+        while len(found) < size and (more := self.read(size - len(found))):
+            found += more
+        return found
+
+    def skip(self, size: int) -> bool:
+        """Pass `size` bytes; tell whether there were as many."""
+        # Most are at hand, and need not be copied.
+        passed = min(size, len(self._chunk) - self._at)
+        self._at += passed
+        while passed < size and (more := len(self.read(size - passed))):
+            passed += more
+        return passed == size
 
     def drain(self) -> bytes:
         """Read what is left; return the last bytes of all, as many as `END` has."""
@@ -346,6 +365,34 @@ def header(
     return _pax(records) + _ustar(prefix, base, kind, mode, link, **numbers)
 
 
+def member(block: bytes) -> tuple[bytes, bytes, Status] | None:
+    """Return name, type flag and status that the header `block` (hostile) tells, but for its time.
+
+    The target is a link's text or the first name of a hard link. None when the header is none as
+    we write them, its checksum included: all else that tars may have is for `tarfile` to read.
+    """
+    if len(block) != BLOCK:
+        return None
+    base, digits, checksum, flag, link, alike, prefix = _USTAR.unpack(block)
+    base, link, prefix = _text(base), _text(link), _text(prefix)
+    numbers = _DIGITS.fullmatch(digits)
+    if (
+        numbers is None
+        or alike != _ALIKE
+        or checksum != _checksum(base, digits, flag, link, prefix)
+    ):
+        return None
+    mode, uid, gid, size = [int(number, 8) for number in numbers.groups()]
+    if flag not in _KINDS or (size and flag != FILE):
+        return None
+    name = prefix + b"/" + base if prefix else base
+    return name, flag, Status(_KINDS[flag], mode & 0o7777, uid, gid, size, target=link)
+
+
+def _text(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
+
+
 def padding(size: int) -> bytes:
     """Return the zeros that follow a content of `size` bytes."""
     return bytes(-size % BLOCK)
@@ -395,9 +442,14 @@ def _ustar(
     """Return one ustar header block; texts that are too long are cut, numbers must fit."""
     name, link = name[:_NAME], link[:_NAME]
     numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, mtime)
-    # Zeros count for nothing: most of a header need not be added up.
-    checksum = b"%06o\0 " % (_SUM + sum(b"".join((name, numbers, kind, link, prefix))))
+    checksum = _checksum(name, numbers, kind, link, prefix)
     return _USTAR.pack(name, numbers, checksum, kind, link, _ALIKE, prefix)
+
+
+def _checksum(*fields: bytes) -> bytes:
+    """Return the checksum of a header with these fields, besides what all have alike."""
+    # Zeros count for nothing: most of a header need not be added up.
+    return b"%06o\0 " % (_SUM + sum(b"".join(fields)))
 
 
 def _member(entry: Entry, size: int, mtime: int) -> bytes:
