@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -52,19 +52,26 @@ class Contents(Root):
 
         All of `chunks` is read. ValueError, with the cause as its text, when it is no tar.
         """
+        self._add_all(chunks, self._add_ours)
+
+    def add_by_tarfile(self, chunks: Iterator[bytes]) -> None:
+        """As `add`, by `tarfile` alone: for who checks what we write."""
+        self._add_all(chunks, self._add_others)
+
+    def _add_all(self, chunks: Iterator[bytes], add: Callable[[Chunks], None]) -> None:
         source = Chunks(chunks)
         self._own = set()
         try:
-            self._add_ours(source)
+            add(source)
         finally:
             source.drain()
 
     def _add_ours(self, source: Chunks) -> None:
         """Add members as we write them; from the first other one on, `tarfile` reads the rest."""
         while found := layer.member(block := source.take(BLOCK)):
-            size = found[2].size
+            name, flag, size, status = found
             left = size + -size % BLOCK
-            if account := self._add(*found):
+            if account := self._add(name, flag, status):
                 self._accounts[account] = source.take(min(size, _MAX_ACCOUNTS))
                 left -= len(self._accounts[account])
             if not source.skip(left):

@@ -8,6 +8,7 @@ https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -43,12 +44,12 @@ MEDIA_TYPES = {
 FILE, HARD, LINK, DIR, PAX = b"0", b"1", b"2", b"5", b"x"
 """Type flags of tar members."""
 
-_DIGITS = re.compile(rb"([0-7]{7})\0" * 3 + rb"([0-7]{11})\0[0-7]{11}\0")
+_DIGITS = re.compile(rb"(?:[0-7]{7}\0){3}(?:[0-7]{11}\0){2}")
 _KINDS = {FILE: Kind.FILE, HARD: Kind.FILE, LINK: Kind.LINK, DIR: Kind.DIR}
 _TYPES = {"file": FILE, "hard": HARD, "link": LINK, "dir": DIR}
 
-_USTAR = struct.Struct("100s48s8sc100s88s155s12x")
-"""Name, numbers, checksum, type flag, link, what all headers have alike, and prefix."""
+_USTAR = struct.Struct("100s48s8sc100s88s155s12s")
+"""Name, numbers, checksum, type flag, link, what all headers have alike, prefix and zeros."""
 
 _ALIKE = b"ustar\x0000".ljust(72, b"\0") + b"0000000\x000000000\0"
 """Magic, version, no names of user and group, and zeros as device numbers."""
@@ -365,32 +366,32 @@ def header(
     return _pax(records) + _ustar(prefix, base, kind, mode, link, **numbers)
 
 
-def member(block: bytes) -> tuple[bytes, bytes, Status] | None:
-    """Return name, type flag and status that the header `block` (hostile) tells, but for its time.
+def member(block: bytes) -> tuple[bytes, bytes, int, Status] | None:
+    """Return name, type flag, size and status that the header `block` (hostile) tells.
 
-    The target is a link's text or the first name of a hard link. None when the header is none as
-    we write them, its checksum included: all else that tars may have is for `tarfile` to read.
+    The status has neither size nor time; its target is a link's text, or the first name of a hard
+    link. None when the header is none as we write them, its checksum included: all else that tars
+    may have is for `tarfile` to read.
     """
     if len(block) != BLOCK:
         return None
-    base, digits, checksum, flag, link, alike, prefix = _USTAR.unpack(block)
-    base, link, prefix = _text(base), _text(link), _text(prefix)
-    numbers = _DIGITS.fullmatch(digits)
-    if (
-        numbers is None
-        or alike != _ALIKE
-        or checksum != _checksum(base, digits, flag, link, prefix)
-    ):
+    base, digits, checksum, flag, link, alike, prefix, zeros = _USTAR.unpack(block)
+    base, link, prefix = base.rstrip(b"\0"), link.rstrip(b"\0"), prefix.rstrip(b"\0")
+    if checksum != _checksum(base, digits, flag, link, prefix) or not _DIGITS.fullmatch(digits):
         return None
-    mode, uid, gid, size = [int(number, 8) for number in numbers.groups()]
+    name, size = prefix + b"/" + base if prefix else base, int(digits[24:35], 8)
+    if alike != _ALIKE or b"\0" in name or b"\0" in link or zeros.strip(b"\0"):
+        return None
     if flag not in _KINDS or (size and flag != FILE):
         return None
-    name = prefix + b"/" + base if prefix else base
-    return name, flag, Status(_KINDS[flag], mode & 0o7777, uid, gid, size, target=link)
+    return name, flag, size, _status(flag, digits[:24], link)
 
 
-def _text(field: bytes) -> bytes:
-    return field.partition(b"\0")[0]
+@functools.lru_cache
+def _status(flag: bytes, digits: bytes, target: bytes) -> Status:
+    """Return what most members have in common with others, made once."""
+    mode, uid, gid = [int(number, 8) for number in digits.split(b"\0")[:3]]
+    return Status(_KINDS[flag], mode & 0o7777, uid, gid, target=target)
 
 
 def padding(size: int) -> bytes:
@@ -443,7 +444,7 @@ def _ustar(
     name, link = name[:_NAME], link[:_NAME]
     numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, mtime)
     checksum = _checksum(name, numbers, kind, link, prefix)
-    return _USTAR.pack(name, numbers, checksum, kind, link, _ALIKE, prefix)
+    return _USTAR.pack(name, numbers, checksum, kind, link, _ALIKE, prefix, b"")
 
 
 def _checksum(*fields: bytes) -> bytes:
