@@ -341,9 +341,9 @@ class _Full:
         self.room = room
 
     def write(self, data: bytes, /) -> None:
-        self.data += data[: self.room - len(self.data)]
-        if len(self.data) == self.room:
+        if len(self.data) + len(data) > self.room:
             raise OSError(28, "No space left on device")
+        self.data += data
 
 
 BAD = [
@@ -470,7 +470,7 @@ def replace(path: Path) -> None:
 
 
 class _Meddler:
-    """A sink that changes a file as soon as the file's header and some of it have arrived."""
+    """A sink that changes a file as soon as the file's header has arrived."""
 
     def __init__(self, path: Path, change: Callable[[Path], None]) -> None:
         self.path = path

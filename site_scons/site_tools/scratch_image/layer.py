@@ -187,13 +187,14 @@ def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
 
 def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
     """Yield `parts` joined to pieces: to write and hash each one would cost more than its bytes."""
-    pending, size = [], 0
+    pending: list[bytes] = []
+    size = 0
     for part in parts:
-        pending.append(part)
-        size += len(part)
-        if size >= CHUNK:
+        if size + len(part) > CHUNK:
             yield b"".join(pending)
             pending, size = [], 0
+        pending.append(part)
+        size += len(part)
     yield b"".join(pending)
 
 
