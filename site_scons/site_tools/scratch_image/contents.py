@@ -75,7 +75,7 @@ class Contents(Root):
                 self._accounts[account] = source.take(min(size, _MAX_ACCOUNTS))
                 left -= len(self._accounts[account])
             if not source.skip(left):
-                raise ValueError("it is not a whole tar (unexpected end of data)")
+                raise ValueError("the end of the tar is missing")
         if block.strip(b"\0"):
             self._add_others(Chunks(chain([block], iter(source.read, b""))))
 
