@@ -1,7 +1,7 @@
 """MB a second of CPU time at which a layer is written and hashed, against sha256sum and GNU tar.
 
-Run as ``.venv/bin/python bench/layer.py``; packs shared libraries of this machine, 200 MB at most,
-and prints medians of rounds in which all take turns.
+Run as ``.venv/bin/python bench/layer.py``; packs shared libraries and C headers of this machine,
+200 MB of each at most, and prints medians of rounds in which all take turns.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from scratch_image.filelist import Entry  # noqa: E402
 from scratch_image.paths import parents  # noqa: E402
 from scratch_image.root import Root  # noqa: E402
 
-PLACE = Path("/usr/lib")
+KINDS = (("/usr/lib", "*.so*"), ("/usr/include", "*"))
+"""Few large files, and many small ones."""
 BYTES = 200_000_000
 ROUNDS = 7
 
 
-def chosen() -> tuple[list[Path], int]:
+def chosen(place: str, pattern: str) -> tuple[list[Path], int]:
     """Return files of this machine, and their bytes together."""
     files, size = [], 0
-    for path in sorted(PLACE.rglob("*.so*")):
+    for path in sorted(Path(place).rglob(pattern)):
         if path.is_file() and not path.is_symlink() and size < BYTES:
             files.append(path)
             size += path.stat().st_size
@@ -60,8 +61,13 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    """Measure each kind of files."""
+    for place, pattern in KINDS:
+        measure(*chosen(place, pattern))
+
+
+def measure(files: Sequence[Path], size: int) -> None:
     """Measure in turn, so that all see the same machine."""
-    files, size = chosen()
     listed, names = entries(files), "\0".join(map(str, files)).encode()
     with tempfile.TemporaryDirectory() as directory:
         made = Path(directory) / "made.tar"
@@ -81,7 +87,7 @@ def main() -> None:
         for work in works.values():
             work()
         rounds = [{name: cpu_seconds(work) for name, work in works.items()} for _ in range(ROUNDS)]
-    print(f"{len(files)} files, {size / 1e6:.0f} MB")
+    print(f"{len(files)} files, {size / 1e6:.0f} MB, {size / len(files) / 1e3:.1f} kB each")
     for name in works:
         seconds = statistics.median(each[name] for each in rounds)
         ratio = statistics.median(each[name] / each["layer"] for each in rounds)

@@ -23,7 +23,7 @@ from scratch_image.digest import Digest
 from scratch_image.errors import InputError, ListError
 from scratch_image.filelist import Entry
 from scratch_image.layer import Layer, Tally
-from scratch_image.root import Aspect, Root
+from scratch_image.root import Aspect, Kind, Root, Status
 
 GOLDEN = Path(__file__).parent / "layer"
 EPOCH = 1_700_000_000
@@ -304,6 +304,23 @@ def test_the_length_of_a_pax_record_counts_its_own_digits(length: int) -> None:
     name = b"n" * 101 + b"m" * length
     data = layer.header(name) + layer.END
     assert [name] == names(data)
+
+
+@pytest.mark.parametrize("path", [path.values[0] for path in ODD_PATHS])
+def test_a_header_of_ours_is_read_back(path: bytes) -> None:
+    block = layer.header(path, mode=0o4755, uid=7, gid=(1 << 21) - 1, size=9, mtime=5)
+    found = layer.member(block)
+    if len(block) > layer.BLOCK:
+        assert found is None
+    else:
+        assert found == (path, layer.FILE, 9, Status(Kind.FILE, 0o4755, 7, (1 << 21) - 1))
+
+
+@pytest.mark.parametrize("at", [0, 9, 100, 124, 140, 148, 156, 157, 199, 257, 345, 400, 511])
+def test_a_header_with_a_flaw_is_not_ours(at: int) -> None:
+    block = layer.header(b"x", layer.LINK, link=b"y")
+    assert layer.member(block) is not None
+    assert layer.member(block[:at] + b"1" + block[at + 1 :]) is None
 
 
 def test_a_file_of_8_gib_is_packed(tmp_path: Path) -> None:

@@ -55,3 +55,13 @@ def test_is_under_goes_by_components() -> None:
     assert paths.is_under(b"/dev/null", b"/dev")
     assert not paths.is_under(b"/develop", b"/dev")
     assert paths.is_under(b"/a", b"/")
+
+
+@pytest.mark.parametrize("path", [b"/", b"/a", b"/a/...", b"/.a/b."])
+def test_a_plain_path(path: bytes) -> None:
+    assert paths.is_plain(path)
+
+
+@pytest.mark.parametrize("path", [b"", b"a", b"//", b"/a/", b"/a//b", b"/./a", b"/a/..", b"/a\0b"])
+def test_a_path_that_is_not_plain(path: bytes) -> None:
+    assert not paths.is_plain(path)

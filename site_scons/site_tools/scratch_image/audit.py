@@ -167,7 +167,7 @@ class _Audit:
                 tally = Tally()
                 content = decompress(self._open(name), _SUFFIXES[layer["mediaType"]])
                 try:
-                    contents.add(_passed(content, tally))
+                    contents.add_by_tarfile(_passed(content, tally))
                 except ValueError as error:
                     self.wrong.append(f"{name}: {error}")
                 other = str(tally.digest) != diff_id

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from . import layer
 from .errors import InputError
-from .layer import DIR, FILE, LINK, Chunks
+from .layer import BLOCK, DIR, FILE, HARD, LINK, Chunks
 from .paths import parents, show
 from .root import Kind, Root, Status
 from .settings import Settings
@@ -19,6 +21,9 @@ _KINDS = {FILE: Kind.FILE, b"\0": Kind.FILE, DIR: Kind.DIR, LINK: Kind.LINK}
 """By type flag; the NUL is that of old tars."""
 
 _DIR = Status(Kind.DIR, 0o755, 0, 0)
+
+_NOTHING = Status(Kind.OTHER, 0, 0, 0)
+"""What a hard link to no path is."""
 
 _ACCOUNTS = (b"/etc/passwd", b"/etc/group")
 
@@ -47,42 +52,64 @@ class Contents(Root):
 
         All of `chunks` is read. ValueError, with the cause as its text, when it is no tar.
         """
-        import tarfile
+        self._add_all(chunks, self._add_ours)
 
+    def add_by_tarfile(self, chunks: Iterator[bytes]) -> None:
+        """As `add`, by `tarfile` alone: for who checks what we write."""
+        self._add_all(chunks, self._add_others)
+
+    def _add_all(self, chunks: Iterator[bytes], add: Callable[[Chunks], None]) -> None:
         source = Chunks(chunks)
         self._own = set()
+        try:
+            add(source)
+        finally:
+            source.drain()
+
+    def _add_ours(self, source: Chunks) -> None:
+        """Add members as we write them; from the first other one on, `tarfile` reads the rest."""
+        while found := layer.member(block := source.take(BLOCK)):
+            name, flag, size, status = found
+            left = size + -size % BLOCK
+            if account := self._add(name, flag, status):
+                self._accounts[account] = source.take(min(size, _MAX_ACCOUNTS))
+                left -= len(self._accounts[account])
+            if not source.skip(left):
+                raise ValueError("the end of the tar is missing")
+        if block.strip(b"\0"):
+            self._add_others(Chunks(chain([block], iter(source.read, b""))))
+
+    def _add_others(self, source: Chunks) -> None:
+        import tarfile
+
         try:
             with tarfile.open(
                 fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
             ) as tar:
                 for member in tar:
-                    self._add(member, tar)
+                    account = self._add(_encoded(member.name), member.type, _status(member))
+                    if account and (content := tar.extractfile(member)):
+                        self._accounts[account] = content.read(_MAX_ACCOUNTS)
         except (tarfile.TarError, OverflowError) as error:
             raise ValueError(f"it is not a whole tar ({error})") from error
-        finally:
-            source.drain()
 
-    def _add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-        path, status = _image_path(member.name), self._status(member)
-        alike = member.isdir() and self._found.get(path) == status and path not in self._own
-        if path in self._found and not alike:
-            self.twice.append(path)
+    def _add(self, name: bytes, flag: bytes, status: Status) -> bytes:
+        """Add a member; return its path when it is an account file, whose content matters."""
+        path = _image_path(name)
+        if flag == HARD:
+            status = self._found.get(_image_path(status.target)) or _NOTHING
+        if path in self._found:
+            alike = flag == DIR and self._found[path] == status and path not in self._own
+            self.twice += [] if alike else [path]
         if len(self._found) == _MAX_PATHS:
             raise ValueError(f"it has more than {_MAX_PATHS} members")
-        self._own.add(path)
+        if status.kind is Kind.DIR:
+            self._own.add(path)
         self._found[path] = status
-        if posixpath.dirname(path) not in self._found:
+        if path.rpartition(b"/")[0] not in self._found:
             self._implied.update(parents(path))
-        if path in _ACCOUNTS and member.isreg() and (content := tar.extractfile(member)):
-            self._accounts[path] = content.read(_MAX_ACCOUNTS)
-
-    def _status(self, member: tarfile.TarInfo) -> Status:
-        if member.islnk():
-            first = self._found.get(_image_path(member.linkname))
-            return first or Status(Kind.OTHER, 0, 0, 0)
-        kind = _KINDS.get(member.type, Kind.OTHER)
-        target = _encoded(member.linkname)
-        return Status(kind, member.mode & 0o7777, member.uid, member.gid, target=target)
+        is_account = path in _ACCOUNTS and status.kind is Kind.FILE and flag != HARD
+        return path if is_account else b""
 
     def peek(self, path: bytes) -> Status | None:
         """Return what `path` is; directories need not be members."""
@@ -131,8 +158,14 @@ class Contents(Root):
                 )
 
 
-def _image_path(name: str) -> bytes:
-    return posixpath.normpath(b"/" + _encoded(name).lstrip(b"/"))
+def _status(member: tarfile.TarInfo) -> Status:
+    kind, target = _KINDS.get(member.type, Kind.OTHER), _encoded(member.linkname)
+    return Status(kind, member.mode & 0o7777, member.uid, member.gid, target=target)
+
+
+def _image_path(name: bytes) -> bytes:
+    path = b"/" + name.strip(b"/")
+    return posixpath.normpath(path) if b"//" in path or b"/." in path else path
 
 
 def _encoded(name: str) -> bytes:

@@ -46,7 +46,7 @@ from .extras import Extra
 from .extras import Kind as Asked
 from .globs import expand
 from .overlay import Overlay, Placed
-from .paths import escape, is_under, join, parents, show, unescape
+from .paths import escape, is_plain, is_under, join, parents, show, unescape
 from .root import Aspect, Kind, Root, Status
 from .tracer import Record
 
@@ -467,13 +467,9 @@ def _after(mark: bytes, words: list[bytes]) -> bytes:
 
 
 def _is_sound(entry: Entry) -> bool:
-    parts = entry.path.split(b"/")[1:]
-    clean = entry.path == b"/" or not {b"", b".", b".."}.intersection(parts)
     linked = entry.kind in ("link", "hard")
     return (
-        entry.path[:1] == b"/"
-        and clean
-        and b"\0" not in entry.path
+        is_plain(entry.path)
         and entry.kind in ("dir", "file", "link", "hard")
         and bool(entry.target) == linked
         and bool(entry.source) + bool(entry.text) <= (entry.kind == "file")

@@ -8,9 +8,11 @@ https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +22,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from .digest import CHUNK, Digest
 from .errors import InputError, ListError
-from .paths import show
-from .root import Aspect, Kind, Root
+from .paths import is_plain, show
+from .root import Aspect, Kind, Root, Status
 
 if TYPE_CHECKING:
     from .filelist import Entry
@@ -42,12 +44,26 @@ MEDIA_TYPES = {
 FILE, HARD, LINK, DIR, PAX = b"0", b"1", b"2", b"5", b"x"
 """Type flags of tar members."""
 
+_DIGITS = re.compile(rb"(?:[0-7]{7}\0){3}(?:[0-7]{11}\0){2}")
+_KINDS = {FILE: Kind.FILE, HARD: Kind.FILE, LINK: Kind.LINK, DIR: Kind.DIR}
 _TYPES = {"file": FILE, "hard": HARD, "link": LINK, "dir": DIR}
 
-_USTAR = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+_USTAR = struct.Struct("100s48s8sc100s88s155s12s")
+"""Name, numbers, checksum, type flag, link, what all headers have alike, prefix and zeros."""
 
-_LIMITS = {"uid": 1 << 21, "gid": 1 << 21, "size": 1 << 33, "mtime": 1 << 33}
-"""The first number that the octal digits of a ustar field cannot hold."""
+_ALIKE = b"ustar\x0000".ljust(72, b"\0") + b"0000000\x000000000\0"
+"""Magic, version, no names of user and group, and zeros as device numbers."""
+
+_SUM = sum(b" " * 8 + _ALIKE)
+"""What these add to a checksum, which counts for spaces in it."""
+
+_SHORT, _LONG = 1 << 21, 1 << 33
+"""The first numbers that the seven and the eleven octal digits of ustar fields cannot hold."""
+
+_LIMITS = {"uid": _SHORT, "gid": _SHORT, "size": _LONG, "mtime": _LONG}
+
+_NAME = 100
+"""Bytes of a name or a link's text that a ustar field holds."""
 
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
@@ -131,6 +147,22 @@ class Chunks(io.RawIOBase):
         found, self._at = self._chunk[self._at : end], end
         return found
 
+    def take(self, size: int) -> bytes:
+        """Return `size` bytes; fewer only at the end."""
+        found = self.read(size)
+        while len(found) < size and (more := self.read(size - len(found))):
+            found += more
+        return found
+
+    def skip(self, size: int) -> bool:
+        """Pass `size` bytes; tell whether there were as many."""
+        # Most are at hand, and need not be copied.
+        passed = min(size, len(self._chunk) - self._at)
+        self._at += passed
+        while passed < size and (more := len(self.read(size - passed))):
+            passed += more
+        return passed == size
+
     def drain(self) -> bytes:
         """Read what is left; return the last bytes of all, as many as `END` has."""
         self._at = len(self._chunk)
@@ -148,16 +180,36 @@ def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
     cannot be in a layer or its file is not as listed; OSError when `sink` cannot be written.
     """
     tally = Tally(sink=sink)
-    for entry in _ordered(entries):
-        if entry.text:
-            tally.write(_member(entry, len(entry.text), root.epoch))
-            tally.write(entry.text + padding(len(entry.text)))
-        elif entry.kind == "file":
-            _write_file(tally, entry, root)
-        else:
-            tally.write(_member(entry, 0, root.epoch))
-    tally.write(END)
+    for piece in _gathered(_members(_ordered(entries), root)):
+        tally.write(piece)
     return Layer(MEDIA_TYPES[".tar"], tally.digest, tally.size, tally.digest)
+
+
+def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield `parts` joined to pieces: to write and hash each one would cost more than its bytes."""
+    pending: list[bytes] = []
+    size = 0
+    for part in parts:
+        if size + len(part) > CHUNK:
+            yield b"".join(pending)
+            pending, size = [], 0
+        pending.append(part)
+        size += len(part)
+    yield b"".join(pending)
+
+
+def _members(entries: Iterable[Entry], root: Root) -> Iterator[bytes]:
+    """Yield the tar of `entries`, in their order."""
+    for entry in entries:
+        if entry.text:
+            yield _member(entry, len(entry.text), root.epoch)
+            yield entry.text
+            yield padding(len(entry.text))
+        elif entry.kind == "file":
+            yield from _file(entry, root)
+        else:
+            yield _member(entry, 0, root.epoch)
+    yield END
 
 
 def drain(chunks: Iterator[bytes]) -> None:
@@ -301,15 +353,46 @@ def header(
     `size` is in bytes, `mtime` in seconds since 1970; `link` is a link's text, or the name of
     the member that a hard link is another name of. Content must follow, padded by `padding`.
     """
+    prefix, base = _split(name)
+    is_short = len(base) <= _NAME and len(link) <= _NAME
+    if is_short and uid < _SHORT and gid < _SHORT and size < _LONG and mtime < _LONG:
+        return _ustar(prefix, base, kind, mode, link, uid, gid, size, mtime)
     numbers = {"uid": uid, "gid": gid, "size": size, "mtime": mtime}
     records = {key: b"%d" % number for key, number in numbers.items() if number >= _LIMITS[key]}
-    prefix, base = _split(name)
-    if len(base) > 100:
+    if len(base) > _NAME:
         records["path"] = name
-    if len(link) > 100:
+    if len(link) > _NAME:
         records["linkpath"] = link
     numbers.update((key, 0) for key in records if key in numbers)
     return _pax(records) + _ustar(prefix, base, kind, mode, link, **numbers)
+
+
+def member(block: bytes) -> tuple[bytes, bytes, int, Status] | None:
+    """Return name, type flag, size and status that the header `block` (hostile) tells.
+
+    The status has neither size nor time; its target is a link's text, or the first name of a hard
+    link. None when the header is none as we write them, its checksum included: all else that tars
+    may have is for `tarfile` to read.
+    """
+    if len(block) != BLOCK:
+        return None
+    base, digits, checksum, flag, link, alike, prefix, zeros = _USTAR.unpack(block)
+    base, link, prefix = base.rstrip(b"\0"), link.rstrip(b"\0"), prefix.rstrip(b"\0")
+    if checksum != _checksum(base, digits, flag, link, prefix) or not _DIGITS.fullmatch(digits):
+        return None
+    name, size = prefix + b"/" + base if prefix else base, int(digits[24:35], 8)
+    if alike != _ALIKE or b"\0" in name or b"\0" in link or zeros.strip(b"\0"):
+        return None
+    if flag not in _KINDS or (size and flag != FILE):
+        return None
+    return name, flag, size, _status(flag, digits[:24], link)
+
+
+@functools.lru_cache
+def _status(flag: bytes, digits: bytes, target: bytes) -> Status:
+    """Return what most members have in common with others, made once."""
+    mode, uid, gid = [int(number, 8) for number in digits.split(b"\0")[:3]]
+    return Status(_KINDS[flag], mode & 0o7777, uid, gid, target=target)
 
 
 def padding(size: int) -> bytes:
@@ -322,17 +405,15 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
 
     Without a fitting slash the prefix is empty, and the name longer than its 100 bytes.
     """
-    if len(name) <= 100:
+    if len(name) <= _NAME:
         return b"", name
-    cut = name.find(b"/", len(name) - 101)
+    cut = name.find(b"/", len(name) - _NAME - 1)
     if 0 < cut <= 155 and cut + 1 < len(name):
         return name[:cut], name[cut + 1 :]
     return b"", name
 
 
 def _pax(records: dict[str, bytes]) -> bytes:
-    if not records:
-        return b""
     # Names that are not UTF-8 stand as they are, as GNU tar writes them: it warns of hdrcharset.
     data = b"".join(_record(key.encode(), value) for key, value in records.items())
     return (
@@ -361,24 +442,16 @@ def _ustar(
     mtime: int = 0,
 ) -> bytes:
     """Return one ustar header block; texts that are too long are cut, numbers must fit."""
-    block = _USTAR.pack(
-        name,
-        b"%07o" % mode,
-        b"%07o" % uid,
-        b"%07o" % gid,
-        b"%011o" % size,
-        b"%011o" % mtime,
-        b" " * 8,
-        kind,
-        link,
-        b"ustar\x0000",
-        b"",
-        b"",
-        b"0000000",
-        b"0000000",
-        prefix,
-    )
-    return b"%s%06o\0 %s" % (block[:148], sum(block), block[156:])
+    name, link = name[:_NAME], link[:_NAME]
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, mtime)
+    checksum = _checksum(name, numbers, kind, link, prefix)
+    return _USTAR.pack(name, numbers, checksum, kind, link, _ALIKE, prefix, b"")
+
+
+def _checksum(*fields: bytes) -> bytes:
+    """Return the checksum of a header with these fields, besides what all have alike."""
+    # Zeros count for nothing: most of a header need not be added up.
+    return b"%06o\0 " % (_SUM + sum(b"".join(fields)))
 
 
 def _member(entry: Entry, size: int, mtime: int) -> bytes:
@@ -395,23 +468,24 @@ def _member(entry: Entry, size: int, mtime: int) -> bytes:
     )
 
 
-def _write_file(tally: Tally, entry: Entry, root: Root) -> None:
+def _file(entry: Entry, root: Root) -> Iterator[bytes]:
+    """Yield the member of a file whose content lies somewhere."""
     status = root.status(entry.path, Aspect.MTIME)
     if status is None:
         raise _unpackable(entry, "it has gone", "build again to list anew")
     if status.kind is not Kind.FILE:
         raise _unpackable(entry, "it is no longer a regular file", "build again to list anew")
-    tally.write(_member(entry, status.size, status.mtime))
+    yield _member(entry, status.size, status.mtime)
     left = status.size
     with root.open(entry.path) as stream:
         while left and (chunk := stream.read(min(left, CHUNK))):
-            tally.write(chunk)
             left -= len(chunk)
+            yield chunk
         # Whatever touches the file sets its ctime, growth and a change back included.
         changed = os.fstat(stream.fileno()).st_ctime_ns != status.ctime_ns
     if left or changed:
         raise _unpackable(entry, "it changed while it was read", "build again when it is at rest")
-    tally.write(padding(status.size))
+    yield padding(status.size)
 
 
 def _ordered(entries: Iterable[Entry]) -> list[Entry]:
@@ -426,28 +500,21 @@ def _ordered(entries: Iterable[Entry]) -> list[Entry]:
 
 def _check(entry: Entry, packed: dict[bytes, Entry]) -> None:
     """Raise ListError when `entry` cannot follow those already `packed`."""
-    if not _is_plain(entry.path):
+    if not is_plain(entry.path):
         raise _unpackable(entry, "it is not a plain absolute path", "write it without . .. and //")
-    if os.path.basename(entry.path).startswith(b".wh."):
+    above, _, name = entry.path.rpartition(b"/")
+    if name.startswith(b".wh."):
         raise _unpackable(
             entry, "names with .wh. in front mean deleted files in layers", "leave it out"
         )
     if entry.path in packed:
         raise _unpackable(entry, "it is listed twice", "list it once")
-    above = os.path.dirname(entry.path)
-    if above != b"/" and getattr(packed.get(above), "kind", "") != "dir":
+    if above and getattr(packed.get(above), "kind", "") != "dir":
         raise _unpackable(
             entry, f"{show(above)} is not listed as a directory", "list that, as well"
         )
     if entry.kind == "hard":
         _check_hard(entry, packed.get(entry.target))
-
-
-def _is_plain(path: bytes) -> bool:
-    names = path[1:].split(b"/")
-    return path == b"/" or (
-        path[:1] == b"/" and b"\0" not in path and not {b"", b".", b".."}.intersection(names)
-    )
 
 
 def _check_hard(entry: Entry, first: Entry | None) -> None:

@@ -16,6 +16,7 @@ _UTF8 = re.compile(
     rb"|\xf4[\x80-\x8f][\x80-\xbf]{2}|(?P<odd>[\x00-\xff])",
     re.DOTALL,
 )
+_NO_NAMES = frozenset({b"", b".", b".."})
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 
@@ -55,3 +56,10 @@ def join(directory: bytes, name: bytes) -> bytes:
 def is_under(path: bytes, directory: bytes) -> bool:
     """Tell whether `path` is `directory` or lies below it."""
     return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
+
+
+def is_plain(path: bytes) -> bool:
+    """Tell whether `path` is absolute and written in the one way without ``.``, ``..``, ``//``."""
+    if path == b"/":
+        return True
+    return path[:1] == b"/" and b"\0" not in path and _NO_NAMES.isdisjoint(path[1:].split(b"/"))

@@ -7,13 +7,12 @@ a step cannot forget to name an input.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import BinaryIO
 
 from .errors import InputError, ListError
 from .owners import Owners
@@ -114,6 +113,9 @@ _TRUST = (
 
 _KEPT = Owners()
 """The file system keeps all."""
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How files are opened. O_NONBLOCK: a FIFO put in the file's place must not hang the build."""
 
 _STAGED_DIR = Status(Kind.DIR, 0o755, 0, 0)
 
@@ -251,15 +253,12 @@ class Root:
             ) from error
         return sorted(names)
 
-    @contextmanager
-    def open(self, path: bytes, aspect: Aspect | None = Aspect.CONTENT) -> Iterator[BinaryIO]:
+    def open(self, path: bytes, aspect: Aspect | None = Aspect.CONTENT) -> io.FileIO:
         """Open the regular file `path` (link-free) for reading; ListError when it cannot be."""
         if aspect is not None:
             self.look(path, aspect)
         try:
-            # O_NONBLOCK: a FIFO put in the file's place must not hang the build.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self.machine(path), flags)
+            descriptor = os.open(self.machine(path), _READ)
         except OSError as error:
             raise ListError(
                 f"cannot read {show(path)}: {error.strerror}; "
@@ -270,8 +269,7 @@ class Root:
             raise ListError(
                 f"cannot read {show(path)}: it is not a regular file; leave it out of the image"
             )
-        with os.fdopen(descriptor, "rb", buffering=0) as stream:
-            yield stream
+        return io.FileIO(descriptor)
 
     def magic(self, path: bytes, aspect: Aspect | None = Aspect.MAGIC) -> str:
         """Return ``elf``, ``script`` or ``other``: what the kernel takes the file `path` for."""
