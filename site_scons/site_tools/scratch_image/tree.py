@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import SCons.Action
@@ -14,7 +16,7 @@ from .chain import asked, declared, explain, unasked, why
 from .errors import ScratchImageError
 from .paths import show
 from .sconscript import refuse
-from .steps import ListStep, PushStep
+from .steps import ImageStep, ListStep, PushStep
 
 
 def image_tree(env: Any, directory: str) -> list[Any]:
@@ -26,7 +28,8 @@ def image_tree(env: Any, directory: str) -> list[Any]:
     ``report/...`` make their reports, ``sbom/...`` write their bills of materials,
     ``seccomp/...`` their profiles, and ``push/...`` push those that have a tag with a registry.
     ``why/DIRECTORY/NAME`` tells why the path that ``WHY=PATH`` names is in an image, or is not.
-    ``help/DIRECTORY`` and ``scons --help`` tell of all these, and of variables.
+    ``help/DIRECTORY`` and ``scons --help`` tell of all these, and of variables;
+    ``help/DIRECTORY/NAME`` tells which values these have for one image.
     """
     top = str(env.Dir(directory).srcnode())
     if not os.path.isdir(env.Dir(directory).srcnode().get_abspath()):
@@ -74,6 +77,7 @@ def _read(env: Any, top: str, name: str) -> list[Any]:
     for word, nodes in asked.items():
         env.Alias(f"{word}/{top}/{name}", nodes[known[word] :])
     _add_why(env, f"why/{top}/{name}", targets)
+    _add_text(env, f"help/{top}/{name}", functools.partial(_help_of, f"{top}/{name}", targets))
     return targets
 
 
@@ -81,12 +85,31 @@ def _add_help(env: Any, top: str, names: list[str]) -> None:
     """Add to ``scons --help``, and give a target to what tells of the images alone."""
     explain(env, top, names)
 
-    def tell(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
+    def text() -> str:
         from . import guide
 
-        sys.stdout.write(f"{guide.targets(top, names)}\n{guide.variables(env.get)}")
+        return f"{guide.targets(top, names)}\n{guide.variables(env.get)}"
 
-    env.AlwaysBuild(env.Alias(f"help/{top}", [], SCons.Action.Action(tell, None)))
+    _add_text(env, f"help/{top}", text)
+
+
+def _help_of(image: str, targets: list[Any]) -> str:
+    """Return what there is to know of the `image` that these are the `targets` of."""
+    from . import guide
+
+    made = [node for node in targets if isinstance(node.attributes.step, ImageStep)]
+    texts = [
+        guide.variables(node.get_build_env().get, f"Variables of {node}, as they are set:\n")
+        for node in made
+    ]
+    return "\n".join([guide.targets_of(image), *texts])
+
+
+def _add_text(env: Any, alias: str, text: Callable[[], str]) -> None:
+    def tell(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
+        sys.stdout.write(text())
+
+    env.AlwaysBuild(env.Alias(alias, [], SCons.Action.Action(tell, None)))
 
 
 def _add_why(env: Any, alias: str, targets: list[Any]) -> None:
@@ -144,7 +167,7 @@ def _wanted(top: str, names: list[str]) -> list[str]:
 
 
 def _image_name(target: str, top: str) -> str | None:
-    for place in ("", "build/", "why/", *(f"{word}/" for word in asked)):
+    for place in ("", "build/", "why/", "help/", *(f"{word}/" for word in asked)):
         if target.startswith(f"{place}{top}/"):
             return target.removeprefix(f"{place}{top}/").split("/")[0]
     return None
