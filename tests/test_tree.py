@@ -446,6 +446,15 @@ def test_report_is_made_anew_when_something_in_it_changed(tree: Path, scons: Sco
     assert not page.exists()
 
 
+def test_cleaning_takes_along_what_was_asked_for(tree: Path, scons: Scons) -> None:
+    assert scons.run(tree, "report/images", "test/images/one", "sbom/images/two").returncode == 0
+    assert len([*tree.glob("build/images/*/*.report.html")]) == 2
+
+    scons.run(tree, "-c")
+
+    assert [path for path in tree.glob("build/**/*") if path.is_file()] == []
+
+
 def test_report_of_no_list_is_an_error(tree: Path, newest: Scons) -> None:
     (tree / "images/one/SConscript").write_text(
         'Import("env")\nenv.ImageReport("x", ["one.txt", "one.tar"])\n'

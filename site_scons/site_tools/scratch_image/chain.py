@@ -58,9 +58,15 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
 
 def _on_request(env: Any, word: str, declare: Callable[[], Sequence[Any]]) -> None:
     """Have what `declare` returns made when it is asked for, and not by a plain `scons`."""
-    for node in () if word in unasked else declare():
+    nodes = [] if word in unasked else list(declare())
+    _set_apart(env, nodes)
+    asked[word] += nodes
+
+
+def _set_apart(env: Any, nodes: list[Any]) -> None:
+    """Leave `nodes` out of a plain `scons`, but for one that cleans."""
+    for node in () if SCons.Script.GetOption("clean") else nodes:
         env.Ignore(node.dir, node)
-        asked[word].append(node)
 
 
 def explain(env: Any, directory: str = "", names: Sequence[str] = ()) -> None:
@@ -138,7 +144,7 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
     else:
         # Without an engine a plain `scons` builds all that can be built; asking for the .iid by
         # its name still says what is wrong.
-        env.Ignore(load[0].dir, load)
+        _set_apart(env, load)
     declared.append(nodes)
     report = functools.partial(env.ImageReport, target, [files, tar], **given)
     _on_request(env, "report", report)

@@ -36,7 +36,7 @@ def image_tree(env: Any, directory: str) -> list[Any]:
         refuse(f"cannot read images: there is no directory {top}; make it")
     built: list[Any] = []
     names = _names(env.Dir(directory).srcnode().get_abspath())
-    unasked.update(asked.keys() - _words(top))
+    unasked.update({*asked, "help"} - _words(top))
     for name in _wanted(top, names):
         built += _read(env, top, name)
     unasked.clear()
@@ -77,7 +77,8 @@ def _read(env: Any, top: str, name: str) -> list[Any]:
     for word, nodes in asked.items():
         env.Alias(f"{word}/{top}/{name}", nodes[known[word] :])
     _add_why(env, f"why/{top}/{name}", targets)
-    _add_text(env, f"help/{top}/{name}", functools.partial(_help_of, f"{top}/{name}", targets))
+    if "help" not in unasked:
+        _add_text(env, f"help/{top}/{name}", functools.partial(_help_of, f"{top}/{name}", targets))
     return targets
 
 
@@ -144,7 +145,7 @@ def _words(top: str) -> set[str]:
     images = re.compile(rf"(?:({words})/)?{re.escape(top)}(?:/[^/]+)?")
     found = [images.fullmatch(target) for target in _targets()]
     if not found or not all(found):
-        return set(asked)
+        return {*asked, "help"}
     return {match[1] for match in found if match and match[1]}
 
 
