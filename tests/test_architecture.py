@@ -18,6 +18,7 @@ ORDER = [
         "root",
         "overlay",
         "target",
+        "progress",
         "process",
         "run",
         "probe",

@@ -284,7 +284,7 @@ def test_runpath_is_not_inherited(build: Build) -> None:
     assert str(caught.value) == (
         f"cannot find library libchild.so: needed by {os.fsdecode(missing.needed_by)}, looked for "
         "in /lib/x86_64-linux-gnu, /usr/lib/x86_64-linux-gnu, /lib, /usr/lib; "
-        "install its package or add its directory to the runpath"
+        "install its package, stage it, or add its directory to the runpath"
     )
     assert subprocess.run([program], capture_output=True).returncode == 127
 
@@ -301,7 +301,7 @@ def test_all_missing_libraries_are_told_at_once() -> None:
         closure.require(a_closure(missing=(one, two)))
     assert str(caught.value) == (
         r"cannot find library a\040b.so: needed by /p, looked for in /l; c.so: needed by /q, "
-        "looked for nowhere; install its package or add its directory to the runpath"
+        "looked for nowhere; install its package, stage it, or add its directory to the runpath"
     )
     closure.require(a_closure())
 

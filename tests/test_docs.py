@@ -117,6 +117,11 @@ def test_what_is_shown_happens(page: Path, reader: dict[str, str], tmp_path: Pat
         act.play(project, reader)
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "howto").iterdir()), ids=_name)
+def test_every_howto_page_is_carried_out(page: Path) -> None:
+    assert any(isinstance(act, pages.Command) for act in pages.read(page))
+
+
 def test_what_readme_says_of_this_repository_is_done_in_ci() -> None:
     shown = re.findall(r"^    (\./dev \w+)$", (TOP / "README.md").read_text(), re.MULTILINE)
 

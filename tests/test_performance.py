@@ -78,7 +78,7 @@ def test_expected_output(pattern: bytes, trouble: str) -> None:
         pytest.param(
             "echo no >&2; exit 4",
             "it ended with status 4, not with status 0, and said 'no'; "
-            "correct the run, or let it expect that",
+            "stage what it lacks, correct the run, or let it expect that",
             id="status",
         ),
         pytest.param(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -11,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from registries import PASSWORD, USER, Fault, Gate, docker_registry, gate
-from scratch_image import archive, layer, push, registry
+from scratch_image import archive, layer, progress, push, registry
 from scratch_image.digest import Digest
 from scratch_image.errors import InputError, RegistryError
-from scratch_image.push import Meter
 from scratch_image.registry import Tag
 from tars import member
 from test_archive import TAR, build, contents, rewrite
@@ -47,14 +45,10 @@ def tags(gate: Gate, *names: str) -> list[Tag]:
     return [Tag.parse(f"http://{gate.host}/{name}") for name in names]
 
 
-def meter() -> Meter:
-    return Meter("PUSH", io.StringIO())
-
-
 def test_registry_has_the_digest_that_the_build_wrote_down(
     before: Gate, small: bytes, repository: str, tmp_path: Path
 ) -> None:
-    pushed = push.push(small, tags(before, f"{repository}:1", f"{repository}:2"), meter())
+    pushed = push.push(small, tags(before, f"{repository}:1", f"{repository}:2")).digest
 
     assert pushed == archive.read(small).manifest
     assert registry.tagged(tags(before, f"{repository}:2")[0]) == pushed
@@ -70,10 +64,10 @@ def test_registry_has_the_digest_that_the_build_wrote_down(
 
 
 def test_second_push_sends_nothing(before: Gate, small: bytes, repository: str) -> None:
-    push.push(small, tags(before, f"{repository}:1"), meter())
+    push.push(small, tags(before, f"{repository}:1"))
     before.log.clear()
 
-    push.push(small, tags(before, f"{repository}:1"), meter())
+    push.push(small, tags(before, f"{repository}:1"))
 
     assert {(verb, status) for verb, _, status, _ in before.log} == {("HEAD", 200)}
     assert len(before.log) == 5  # three blobs, the manifest, the tag
@@ -82,23 +76,22 @@ def test_second_push_sends_nothing(before: Gate, small: bytes, repository: str) 
 def test_only_the_layer_that_is_missing_is_sent(
     before: Gate, small: bytes, repository: str, tmp_path: Path
 ) -> None:
-    push.push(small, tags(before, f"{repository}:1"), meter())
+    push.push(small, tags(before, f"{repository}:1"))
     before.log.clear()
     new = member("new") + layer.END
     image = build(tmp_path / "y.oci.tar", [TAR, new])
-    counted = meter()
 
-    push.push(os.fsencode(tmp_path / "y.oci.tar"), tags(before, f"{repository}:1"), counted)
+    pushed = push.push(os.fsencode(tmp_path / "y.oci.tar"), tags(before, f"{repository}:1"))
 
     config = len(image.config.json())
-    assert before.sent() == len(new) + config == counted.sent
+    assert before.sent() == len(new) + config == pushed.sent
     assert before.count("PUT", "/blobs/uploads/") == 2
 
 
 def test_what_another_repository_has_is_mounted(
     before: Gate, small: bytes, repository: str
 ) -> None:
-    push.push(small, tags(before, f"{repository}/one:1", f"{repository}/two:1"), meter())
+    push.push(small, tags(before, f"{repository}/one:1", f"{repository}/two:1"))
 
     assert before.count("POST", "mount=") == 3
     assert before.count("PUT", f"{repository}/one/blobs/uploads/") == 3
@@ -115,7 +108,7 @@ def test_what_cannot_be_mounted_is_sent(
     if status == 403:
         before.faults.append(Fault("POST", "mount=", 403, times=3))
 
-    push.push(small, tags(before, f"{repository}:1"), meter())
+    push.push(small, tags(before, f"{repository}:1"))
 
     assert before.count("PUT", "/blobs/uploads/") == 3
 
@@ -124,7 +117,7 @@ def test_earlier_push_is_recalled(
     before: Gate, small: bytes, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [tag] = tags(before, f"{repository}/one:1")
-    digest = push.push(small, [tag], meter())
+    digest = push.push(small, [tag]).digest
     monkeypatch.setattr(push, "_places", {})
     for name in ("x.pushed", "gone.pushed"):
         (tmp_path / name).write_text(f"{tag.shown}@{digest}\n")
@@ -134,7 +127,7 @@ def test_earlier_push_is_recalled(
     assert push._places == {
         (before.host, each): f"{repository}/one" for each in archive.layout(small).blobs
     }
-    push.push(small, tags(before, f"{repository}/two:1"), meter())
+    push.push(small, tags(before, f"{repository}/two:1"))
     assert before.count("PUT", "/two/blobs/uploads/") == 0
 
 
@@ -149,7 +142,7 @@ def test_index_takes_the_images_of_all_platforms_along(
     with path.open("wb") as sink:
         digest = archive.write_index(sink, images, images[0].references)
 
-    assert push.push(os.fsencode(path), tags(before, f"{repository}:1"), meter()) == digest
+    assert push.push(os.fsencode(path), tags(before, f"{repository}:1")).digest == digest
 
     assert registry.tagged(tags(before, f"{repository}:1")[0]) == digest
     for image in images:
@@ -176,10 +169,10 @@ def test_what_passes_is_tried_again(
 ) -> None:
     before.faults.append(fault)
 
-    pushed = push.push(small, tags(before, f"{repository}:1"), meter())
+    pushed = push.push(small, tags(before, f"{repository}:1"))
 
     assert fault.times == 0
-    assert registry.tagged(tags(before, f"{repository}:1")[0]) == pushed
+    assert registry.tagged(tags(before, f"{repository}:1")[0]) == pushed.digest
 
 
 WRONG = f"sha256:{'0' * 64}"
@@ -269,7 +262,7 @@ def test_every_refusal_is_a_line(
     before.faults.append(fault)
 
     with pytest.raises(RegistryError) as raised:
-        push.push(os.fsencode(tmp_path / "x.oci.tar"), tags(before, f"{repository}:1"), meter())
+        push.push(os.fsencode(tmp_path / "x.oci.tar"), tags(before, f"{repository}:1"))
 
     manifest = Digest.of(image.manifest.json())
     digest = manifest if fault.part == "/manifests/" else image.manifest.config.digest
@@ -294,7 +287,7 @@ def test_blob_that_is_not_what_its_name_says_is_refused(
     push._places.clear()
 
     with pytest.raises(RegistryError, match="it answers 400 DIGEST_INVALID"):
-        push.push(small, tags(before, f"{repository}:1"), meter())
+        push.push(small, tags(before, f"{repository}:1"))
 
     assert registry.tagged(tags(before, f"{repository}:1")[0]) is None
 
@@ -304,7 +297,7 @@ def test_broken_archive_is_refused(before: Gate, small: bytes, repository: str) 
     path.write_bytes(path.read_bytes()[:2000])
 
     with pytest.raises(InputError, match="cannot read image archive"):
-        push.push(small, tags(before, f"{repository}:1"), meter())
+        push.push(small, tags(before, f"{repository}:1"))
 
 
 def test_password_opens_a_registry_and_is_never_told(
@@ -314,13 +307,13 @@ def test_password_opens_a_registry_and_is_never_told(
     with docker_registry(tmp_path / "registry", auth=True) as host:
         tag = Tag.parse(f"http://{host}/fox/hello:1")
         with pytest.raises(RegistryError) as refused:
-            push.push(small, [tag], meter())
+            push.push(small, [tag])
         log_in(tmp_path / "docker", host, "wrong-horse")
         with pytest.raises(RegistryError) as wrong:
-            push.push(small, [tag], meter())
+            push.push(small, [tag])
         log_in(tmp_path / "docker", host, PASSWORD)
-        pushed = push.push(small, [tag], meter())
-        assert registry.tagged(tag) == pushed
+        pushed = push.push(small, [tag])
+        assert registry.tagged(tag) == pushed.digest
 
     assert str(refused.value).endswith(
         f"in {host}/fox/hello: it answers 401; run docker login {host}"
@@ -343,38 +336,30 @@ def test_certificate_is_verified(
     with docker_registry(tmp_path / "registry", tls=True) as host:
         tag = Tag.parse(f"https://{host}/hello:1")
         with pytest.raises(RegistryError) as raised:
-            push.push(small, [tag], meter())
+            push.push(small, [tag])
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "registry/ca.pem"))
-        pushed = push.push(small, [tag], meter())
-        assert registry.tagged(tag) == pushed
+        pushed = push.push(small, [tag])
+        assert registry.tagged(tag) == pushed.digest
 
     assert str(raised.value).startswith(f"cannot reach registry {host}: [SSL: CERTIFICATE_VERIFY")
     assert str(raised.value).endswith("; let SSL_CERT_FILE name who vouches for it")
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.mark.parametrize(
-    ("stream", "shown"),
+    "faults",
     [
-        pytest.param(
-            Terminal(),
-            "\rPUSH  1.0 of 4.0 MB\033[K\rPUSH  2.0 of 5.0 MB\033[K\rPUSH  5.0 of 5.0 MB\033[K\r\033[K",
-            id="terminal",
-        ),
-        pytest.param(io.StringIO(), "", id="file"),
+        pytest.param([], id="sent, mounted, and there already"),
+        pytest.param([Fault("PUT", "/blobs/uploads/")], id="sent again"),
     ],
 )
-def test_progress_is_for_those_who_look(stream: io.StringIO, shown: str) -> None:
-    counted = Meter("PUSH", stream)
+def test_progress_comes_to_its_end(
+    before: Gate, small: bytes, repository: str, faults: list[Fault]
+) -> None:
+    before.faults += faults
+    names = [f"{repository}/one:1", f"{repository}/two:1"]
+    with progress.watched() as watched:
+        push.push(small, tags(before, *names))
+        push.push(small, tags(before, *names[:1]))
 
-    counted.count("a", 1_000_000, 4_000_000)
-    counted.count("b", 1_000_000, 1_000_000)
-    counted.count("a", 4_000_000, 4_000_000)
-    counted.close()
-
-    assert stream.getvalue() == shown
-    assert counted.sent == 5_000_000
+    blobs = archive.layout(small).blobs.values()
+    assert watched.done == watched.total == 3 * sum(blob.size for blob in blobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import socket
@@ -14,7 +13,6 @@ from registries import BASIC, IDENTITY, PASSWORD, Fault, Gate, gate
 from scratch_image import push, registry
 from scratch_image.digest import Digest
 from scratch_image.errors import RegistryError
-from scratch_image.push import Meter
 from scratch_image.registry import Repository, Tag
 from scratch_image.settings import Reference
 from test_archive import TAR, build
@@ -46,7 +44,7 @@ def pushed(gate: Gate, tmp_path: Path, *names: str) -> Digest:
     """Push a small image to the repositories `names`."""
     build(tmp_path / "x.oci.tar", [TAR])
     tags = [Tag.parse(f"http://{gate.host}/{name}:1") for name in names]
-    return push.push(os.fsencode(tmp_path / "x.oci.tar"), tags, Meter("", io.StringIO()))
+    return push.push(os.fsencode(tmp_path / "x.oci.tar"), tags).digest
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scratch_image import archive, audit, state
+from scratch_image import archive, audit, progress, stack, state
 from scratch_image.digest import Digest
 from scratch_image.engine import Loaded
 from scratch_image.errors import InputError, ListError
@@ -28,6 +28,8 @@ from scratch_image.steps import (
     PushStep,
     ReportStep,
     SbomStep,
+    StackStep,
+    Step,
     SysrootStep,
     TraceStep,
 )
@@ -436,6 +438,37 @@ def test_file_that_is_gone_packs_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["x.files"]
 
 
+def _watched(step: Step, target: bytes, *sources: bytes) -> tuple[int, int]:
+    """Return the bytes that the step did, and those that it expected."""
+    with progress.watched() as watched:
+        step.run(Root(epoch=7), [target], sources)
+    return watched.done, watched.total
+
+
+def test_long_steps_tell_how_far_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "_known", {})
+    (tmp_path / "top").mkdir()
+    _layer(tmp_path)
+    listed, top = _path(tmp_path, "x.files"), os.fsencode(tmp_path)
+    tar, zst, layers, again, image, index = (
+        _path(tmp_path / "top", f"{name}")
+        for name in ("x.tar", "x.tar.zst", "x.layers", "y.layers", "x.oci.tar", "x.index.oci.tar")
+    )
+    tags = (Reference.parse("x"),)
+    seen = [
+        _watched(LayerStep("x", "none", top), tar, listed),
+        _watched(LayerStep("x", "none", top), zst, listed),
+        _watched(StackStep("x", ".tar.gz", "none", top), layers, listed),
+        _watched(StackStep("x", ".tar.gz", "none", top), again, listed),
+        _watched(ImageStep("x", 1, Settings(), tags, NO_ENGINE), image, tar),
+        _watched(ImageStep("x", 1, Settings(), tags, NO_ENGINE), image, again),
+        _watched(IndexStep("x", (), tags), index, image),
+    ]
+
+    assert [done for done, _ in seen] == [total for _, total in seen]
+    assert all(done for done, _ in seen)
+
+
 def test_load_writes_the_id_and_looks_at_each_tag(tmp_path: Path, engine: str) -> None:
     if engine == NO_ENGINE:
         pytest.skip("no engine: dockerd needs root")
@@ -447,8 +480,10 @@ def test_load_writes_the_id_and_looks_at_each_tag(tmp_path: Path, engine: str) -
 
     targets = [_path(tmp_path, "x.iid"), _path(tmp_path, "x.loaded")]
 
-    told = LoadStep("x", references, engine).run(root, targets, [image])
+    with progress.watched() as watched:
+        told = LoadStep("x", references, engine).run(root, targets, [image])
 
+    assert watched.percent == 100
     image_id = (tmp_path / "x.iid").read_text().strip()
     assert told == f"steps:1, steps:2 {image_id}"
     loaded = Loaded.read((tmp_path / "x.loaded").read_bytes())

@@ -15,6 +15,7 @@ from typing import TextIO
 
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
+from scratch_image import progress
 from scratch_image.terminal import Terminal
 
 XTERM = {"TERM": "xterm"}
@@ -98,6 +99,16 @@ def test_long_steps_are_shown_while_they_run(screen: tuple[TextIO, int], tmp_pat
     assert "TAR    z  1 s" in _seen(screen[1])
 
 
+def test_step_that_tells_how_far_it_is(screen: tuple[TextIO, int], tmp_path: Path) -> None:
+    (tmp_path / "made").write_bytes(b"x" * 2_000_000)
+    with Terminal(screen[0], XTERM).showing("TAR    x", os.fsencode(tmp_path / "made")):
+        progress.current().expect(4_000_000)
+        progress.current().add(3_000_000)
+        time.sleep(1.6)
+
+    assert "TAR    x  1 s, 75 %, 2.0 MB" in _seen(screen[1])
+
+
 def test_quick_steps_are_not_shown(screen: tuple[TextIO, int]) -> None:
     terminal = Terminal(screen[0], XTERM)
     with terminal.showing("TAR    x", b"/nonexistent"):
@@ -119,6 +130,8 @@ SCONSTRUCT = """\
 DefaultEnvironment(tools=[])
 env = Environment(tools=["scratch_image"], toolpath=["{tool}"], DOCKER_HOST="{engine}")
 env.Strace("x", "/bin/sleep", RUN="sleep 2")
+large = env.Command("large.extra", [], "truncate -s 300M large && echo 'large -> /large' >$TARGET")
+env.LayerTar("y", env.FileList("y", large), LAYERTARSUFFIX=".tar.gz")
 """
 
 
@@ -126,13 +139,13 @@ env.Strace("x", "/bin/sleep", RUN="sleep 2")
     ("arguments", "shown"),
     [pytest.param([], True, id="terminal"), pytest.param(["-s"], False, id="silent")],
 )
-def test_scons_shows_a_slow_run(
+def test_scons_shows_slow_steps(
     tmp_path: Path, newest: Scons, arguments: list[str], *, shown: bool
 ) -> None:
     (tmp_path / "SConstruct").write_text(SCONSTRUCT.format(tool=PACKAGE.parent, engine=NO_ENGINE))
     seen, written = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": newest.path, **XTERM}
-    words = [*newest.command(), "-Q", *arguments]
+    words = [*newest.command(), "-Q", "-j2", *arguments]
     with subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=written) as ran:
         os.close(written)
         text = _seen_to_the_end(seen)
@@ -140,5 +153,6 @@ def test_scons_shows_a_slow_run(
 
     assert ran.returncode == 0
     assert ("TRACE  x (default)  1 s" in text) is shown
+    assert bool(re.search(r"TAR    y  [0-9]+ s, [0-9]+ %", text)) is shown
     assert ("\x1b[1mTRACE\x1b[0m  x (default)" in text) is shown
     assert bool(text) is shown

@@ -629,7 +629,7 @@ def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
 )
 def test_unexpected_ends(command: str, cause: str, site: Path) -> None:
     assert message(b"/bin/sh", "-c", command) == (
-        f"cannot trace run demo: {cause}; correct the run, or let it expect that"
+        f"cannot trace run demo: {cause}; stage what it lacks, correct the run, or let it expect that"
     )
 
 

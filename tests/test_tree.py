@@ -446,6 +446,15 @@ def test_report_is_made_anew_when_something_in_it_changed(tree: Path, scons: Sco
     assert not page.exists()
 
 
+def test_cleaning_takes_along_what_was_asked_for(tree: Path, scons: Scons) -> None:
+    assert scons.run(tree, "report/images", "test/images/one", "sbom/images/two").returncode == 0
+    assert len([*tree.glob("build/images/*/*.report.html")]) == 2
+
+    scons.run(tree, "-c")
+
+    assert [path for path in tree.glob("build/**/*") if path.is_file()] == []
+
+
 def test_report_of_no_list_is_an_error(tree: Path, newest: Scons) -> None:
     (tree / "images/one/SConscript").write_text(
         'Import("env")\nenv.ImageReport("x", ["one.txt", "one.tar"])\n'
@@ -536,6 +545,24 @@ def test_help_tells_of_targets_and_of_variables_as_they_are_set(tree: Path, scon
     assert "reading" not in ran.stdout
     assert scons.run(tree, "-Q", "help/images").stdout in ran.stdout
     assert "SCons Options:" not in ran.stdout
+
+
+def test_help_of_an_image_tells_its_own_values(tree: Path, scons: Scons) -> None:
+    (tree / "images/one/SConscript").write_text(
+        'Import("env")\n'
+        'image = {"/usr/bin/x": env.File("/bin/true")}\n'
+        'env.ScratchImage("x", image, RUNS=["x --help"], IMAGE_USER="nonroot")\n'
+    )
+    (tree / "images/two/SConscript").write_text("assert False\n")
+
+    ran = scons.run(tree, "-Q", "help/images/one")
+
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("Targets of images/one:\n")
+    assert "\nVariables of build/images/one/x.oci.tar, as they are set:\n" in ran.stdout
+    for shown in ("nonroot", "['x --help']", "{'/usr/bin/x': /bin/true}", "['/usr/bin/x']"):
+        assert f" = {shown}\n" in ran.stdout
+    assert not (tree / "build").exists()
 
 
 def test_help_keeps_what_scons_has_to_say(tree: Path, scons: Scons) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
+from . import progress
 from .digest import CHUNK, Digest
 from .errors import InputError
 from .image import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
@@ -102,11 +103,15 @@ class Archive:
     def chunks(self, omit: Collection[Digest] = ()) -> Iterator[bytes]:
         """Yield the bytes of the archive, without the blobs in `omit`."""
         left_out = {_blob(digest) for digest in omit}
+        members = [member for member in self.members if member.name not in left_out]
+        done = progress.current()
+        done.expect(sum(member.end - member.start for member in members))
         with open(self.path, "rb") as file:
-            for member in self.members:
-                if member.name not in left_out:
-                    span = _Span(file, member.start, member.end - member.start)
-                    yield from iter(lambda span=span: span.read(CHUNK), b"")  # type: ignore[misc]
+            for member in members:
+                span = _Span(file, member.start, member.end - member.start)
+                while chunk := span.read(CHUNK):
+                    yield chunk
+                    done.add(len(chunk))
         yield END
 
 
@@ -243,7 +248,7 @@ def _add_directories(sink: BinaryIO) -> None:
 def _add_blob(sink: BinaryIO, digest: Digest, size: int, source: Source, shown: str) -> None:
     """Add what `source`, called `shown` in messages, holds: `size` bytes of that digest."""
     sink.write(header(_blob(digest).encode(), size=size))
-    tally = Tally(source=source)
+    tally = Tally(source=source, progress=progress.current())
     while chunk := tally.read(CHUNK):
         sink.write(chunk)
     if (tally.digest, tally.size) != (digest, size):

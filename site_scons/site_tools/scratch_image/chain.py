@@ -57,9 +57,15 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
 
 def _on_request(env: Any, word: str, builder: str, target: str, source: Any) -> None:
     """Have `target` made by `builder` when it is asked for, and not by a plain `scons`."""
-    for node in () if word in unasked else getattr(env, builder)(target, source):
+    nodes = [] if word in unasked else list(getattr(env, builder)(target, source))
+    _set_apart(env, nodes)
+    asked[word] += nodes
+
+
+def _set_apart(env: Any, nodes: list[Any]) -> None:
+    """Leave `nodes` out of a plain `scons`, but for one that cleans."""
+    for node in () if SCons.Script.GetOption("clean") else nodes:
         env.Ignore(node.dir, node)
-        asked[word].append(node)
 
 
 def explain(env: Any, directory: str = "", names: Sequence[str] = ()) -> None:
@@ -151,7 +157,7 @@ def _load(env: Any, target: str, archive: Any) -> list[Any]:
         # A plain `scons` builds all that can be built without an engine; asking for the .iid by
         # its name still says what is wrong.
         loaded = env.DockerLoad(target, archive)
-        env.Ignore(loaded[0].dir, loaded)
+        _set_apart(env, loaded)
     return []
 
 

@@ -130,7 +130,8 @@ def require(found: Closure) -> None:
             for one in found.missing
         )
         raise ElfError(
-            f"cannot find library {each}; install its package or add its directory to the runpath"
+            f"cannot find library {each}; install its package, stage it, or add its directory to "
+            "the runpath"
         )
 
 

@@ -1,11 +1,14 @@
-"""The text of ``scons --help`` and ``scons help/images``: targets, and variables with values."""
+"""What ``scons --help`` and ``scons help/...`` tell: targets, and variables with their values."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .run import Run
 from .variables import VARIABLES
 
 HEADING = "Variables of images, as they are set here; an image may have its own:\n"
@@ -17,33 +20,60 @@ _LONGEST = 300
 
 def targets(directory: str, names: Sequence[str]) -> str:
     """Return what to ask SCons for where `directory` has images of these `names`."""
-    rows = {
-        directory: "all images",
-        f"{directory}/NAME": "one of them",
-        f"test/{directory}[/NAME]": "runs them with nothing but what they hold",
-        f"push/{directory}[/NAME]": "gives them to the registries that their tags name",
-        f"report/{directory}[/NAME]": "pages that show what is in them, and why",
-        f"sbom/{directory}[/NAME]": "bills of materials, in SPDX and CycloneDX",
-        f"seccomp/{directory}[/NAME]": "profiles that forbid what they do not do",
-        f"why/{directory}/NAME WHY=/PATH": "why a path is in an image, or is not",
-        f"help/{directory}": "this text",
+    first = {directory: "all images", f"{directory}/NAME": "one of them"}
+    rows = _rows({**first, **_further(f"{directory}[/NAME]", f"{directory}/NAME")})
+    return f"Targets of images:\n{rows}{_filled('NAME is one of: ', ' '.join(names))}"
+
+
+def targets_of(image: str) -> str:
+    """Return what to ask SCons for about one `image`, ``DIRECTORY/NAME``."""
+    return f"Targets of {image}:\n{_rows({image: 'the image', **_further(image, image)})}"
+
+
+def _further(place: str, image: str) -> dict[str, str]:
+    """Return what else there is at `place`, and of an `image` alone."""
+    return {
+        f"test/{place}": "runs it with nothing but what it holds",
+        f"push/{place}": "gives it to the registries that its tags name",
+        f"report/{place}": "a page that shows what is in it, and why",
+        f"sbom/{place}": "bills of materials, in SPDX and CycloneDX",
+        f"seccomp/{place}": "a profile that forbids what it does not do",
+        f"why/{image} WHY=/PATH": "why a path is in it, or is not",
+        f"help/{place}": "targets, and variables with the values that they have there",
     }
-    width = max(map(len, rows)) + 2
-    lines = [f"  {target:{width}}{meaning}\n" for target, meaning in rows.items()]
-    return "".join(["Targets of images:\n", *lines, _filled("NAME is one of: ", " ".join(names))])
 
 
-def variables(value: Callable[[str], Any]) -> str:
+def _rows(meanings: Mapping[str, str]) -> str:
+    width = max(map(len, meanings)) + 2
+    return "".join(f"  {target:{width}}{meaning}\n" for target, meaning in meanings.items())
+
+
+def variables(value: Callable[[str], Any], heading: str = HEADING) -> str:
     """Return what the construction variables mean, with `value` of each, which may be None."""
-    lines = [HEADING]
+    lines = [heading]
     for variable in VARIABLES:
         found = value(variable.name)
         told = f"; not set: {variable.default}" if found is None else ""
         lines.append(_filled(f"{variable.name:19}", f"{variable.meaning}{told}".replace("`", "")))
         if found is not None:
-            shown = textwrap.shorten(f"= {found}", _LONGEST, placeholder=" ...")
+            text = found if isinstance(found, str) else _shown(found)
+            shown = textwrap.shorten(f"= {text}", _LONGEST, placeholder=" ...")
             lines.append(_filled(" " * 19, shown))
     return "".join(lines)
+
+
+def _shown(value: Any) -> str:
+    """Return `value` as an SConscript has it: paths of nodes, and command lines of runs."""
+    if isinstance(value, Run):
+        return repr(shlex.join(map(os.fsdecode, value.argv))) if value.argv else "Run()"
+    if isinstance(value, (str, bytes)):
+        return repr(os.fsdecode(value))
+    if isinstance(value, Mapping):
+        pairs = (f"{_shown(key)}: {_shown(each)}" for key, each in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, Sequence):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value)
 
 
 def _filled(start: str, text: str) -> str:

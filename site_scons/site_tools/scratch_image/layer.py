@@ -20,9 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from . import progress
 from .digest import CHUNK, Digest
 from .errors import InputError, ListError
 from .paths import is_plain, show
+from .progress import Progress
 from .root import Aspect, Kind, Root, Status
 
 if TYPE_CHECKING:
@@ -100,9 +102,16 @@ class Layer:
 class Tally:
     """A sink or a source that counts and hashes the bytes that pass through to another one."""
 
-    def __init__(self, *, sink: Sink | None = None, source: Source | None = None) -> None:
-        """Wrap `sink` for writing, or `source` for reading."""
+    def __init__(
+        self,
+        *,
+        sink: Sink | None = None,
+        source: Source | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Wrap `sink` for writing, or `source` for reading; what passes is `progress`."""
         self.size = 0
+        self._progress = progress or Progress()
         self._sink = sink
         self._source = source
         self._hasher = hashlib.sha256()
@@ -115,6 +124,7 @@ class Tally:
     def write(self, data: bytes, /) -> None:
         """Pass `data` on to the sink, if there is one."""
         self.size += len(data)
+        self._progress.add(len(data))
         self._hasher.update(data)
         if self._sink is not None:
             self._sink.write(data)
@@ -123,6 +133,7 @@ class Tally:
         """Return up to `size` bytes of the source."""
         data = self._source.read(size) if self._source is not None else b""
         self.size += len(data)
+        self._progress.add(len(data))
         self._hasher.update(data)
         return data
 
@@ -179,10 +190,24 @@ def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
     root's epoch: when a directory last changed is no matter of the image. ListError when an entry
     cannot be in a layer or its file is not as listed; OSError when `sink` cannot be written.
     """
-    tally = Tally(sink=sink)
+    tally = Tally(sink=sink, progress=progress.current())
     for piece in _gathered(_members(_ordered(entries), root)):
         tally.write(piece)
     return Layer(MEDIA_TYPES[".tar"], tally.digest, tally.size, tally.digest)
+
+
+def size(entries: Iterable[Entry], root: Root) -> int:
+    """Return how many bytes `write` will write, but for what long names take besides."""
+    contents = [_size(entry, root) for entry in entries]
+    return sum(BLOCK + size + len(padding(size)) for size in contents) + len(END)
+
+
+def _size(entry: Entry, root: Root) -> int:
+    if entry.kind != "file" or entry.text:
+        return len(entry.text)
+    # Off the record: it decides over no byte.
+    status = root.peek(entry.path)
+    return status.size if status else 0
 
 
 def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
@@ -226,7 +251,7 @@ def read(path: bytes, take: Callable[[Iterator[bytes]], None] = drain) -> Layer:
     """
     kind, tar, last = suffix(path), Tally(), b""
     with open(path, "rb", buffering=0) as file:
-        blob = Tally(source=file)
+        blob = Tally(source=file, progress=progress.current())
 
         def content() -> Iterator[bytes]:
             nonlocal last

@@ -78,7 +78,8 @@ def _judge(run: Run, result: process.Result) -> str:
     if result.status != run.status:
         return (
             f"{result.end}, not with status {run.status}, and said "
-            f"{last_words(result.stderr)!r}; correct the run, or let it expect that"
+            f"{last_words(result.stderr)!r}; stage what it lacks, correct the run, or let it "
+            "expect that"
         )
     if run.pattern and not run.pattern.fullmatch(result.stdout):
         return (

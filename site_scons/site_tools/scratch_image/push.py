@@ -12,10 +12,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
-from typing import TextIO
+from dataclasses import dataclass, replace
 
-from . import archive
+from . import archive, progress
 from .archive import Document, Layout
 from .digest import Digest
 from .errors import InputError
@@ -28,36 +27,14 @@ _locks: dict[tuple[str, Digest], threading.Lock] = {}
 """Held while a blob is brought to a registry: who comes second can mount it."""
 
 
-class Meter:
-    """Counts what is sent, and tells of it where a person looks; for several threads at once."""
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push came to."""
 
-    def __init__(self, name: str, stream: TextIO) -> None:
-        """Take `name`, with which the line begins, and `stream`, told only if it is a terminal."""
-        self._name = name
-        self._stream = stream if stream.isatty() else None
-        self._blobs: dict[object, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def sent(self) -> int:
-        """Bytes that were sent; of a blob that was begun again, those since then."""
-        return sum(done for done, _ in self._blobs.values())
-
-    def count(self, blob: object, done: int, size: int) -> None:
-        """Note that the first `done` of the `size` bytes of `blob` were sent."""
-        with self._lock:
-            self._blobs[blob] = done, size
-            total = sum(size for _, size in self._blobs.values())
-            self._tell(f"{self._name}  {self.sent / 1e6:.1f} of {total / 1e6:.1f} MB")
-
-    def close(self) -> None:
-        """Take the line away."""
-        self._tell("")
-
-    def _tell(self, line: str) -> None:
-        if self._stream:
-            self._stream.write(f"\r{line}\033[K")
-            self._stream.flush()
+    digest: Digest
+    """Of the image or index, as registries have it."""
+    sent: int
+    """Bytes of blobs that were sent; of one that was begun again, those since then."""
 
 
 def recall(path: bytes) -> None:
@@ -76,32 +53,31 @@ def recall(path: bytes) -> None:
                 _places.setdefault((tag.host, digest), tag.path)
 
 
-def push(path: bytes, tags: Sequence[Tag], meter: Meter) -> Digest:
-    """Give registries the image or index in the archive `path` under `tags`; return its digest.
+def push(path: bytes, tags: Sequence[Tag]) -> Pushed:
+    """Give registries the image or index in the archive `path` under `tags`.
 
     InputError when the archive is broken; RegistryError when a registry cannot be reached, does
     not take it, or answers what cannot be trusted. What may pass is tried again for a while.
     """
-    layout = archive.layout(path)
-    try:
-        for tag, own in itertools.groupby(sorted(tags), key=lambda tag: replace(tag, name="")):
-            _Push(layout, tag, meter).run([each.name for each in own])
-    finally:
-        meter.close()
-    return layout.documents[-1].digest
+    layout, sent = archive.layout(path), 0
+    for tag, own in itertools.groupby(sorted(tags), key=lambda tag: replace(tag, name="")):
+        sent += _Push(layout, tag).run([each.name for each in own])
+    return Pushed(layout.documents[-1].digest, sent)
 
 
 class _Push:
     """What goes to one repository."""
 
-    def __init__(self, layout: Layout, place: Tag, meter: Meter) -> None:
+    def __init__(self, layout: Layout, place: Tag) -> None:
         self._layout = layout
         self._place = place
-        self._meter = meter
+        self._progress = progress.current()
+        self._sent = dict.fromkeys(layout.blobs, 0)
         self._repository = Repository(place.origin, place.path)
 
-    def run(self, names: Sequence[str]) -> None:
-        """Bring all that is missing, then name it by the tags `names`."""
+    def run(self, names: Sequence[str]) -> int:
+        """Bring all that is missing, then name it by the tags `names`; return the bytes sent."""
+        self._progress.expect(sum(blob.size for blob in self._layout.blobs.values()))
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             for _ in pool.map(self._bring_blob, self._layout.blobs):
                 pass
@@ -109,25 +85,29 @@ class _Push:
             self._bring(str(document.digest), document)
         for name in names:
             self._bring(name, self._layout.documents[-1])
+        return sum(self._sent.values())
 
     def _bring_blob(self, digest: Digest) -> None:
         key = self._place.host, digest
         with _locks.setdefault(key, threading.Lock()):
             patiently(lambda: self._put_blob(digest))
             _places[key] = self._place.path
+        # What is there already is not sent, and is done all the same.
+        self._progress.add(self._layout.blobs[digest].size - self._sent[digest])
 
     def _put_blob(self, digest: Digest) -> None:
         if not self._repository.has_blob(digest):
             size = self._layout.blobs[digest].size
             source = _places.get((self._place.host, digest), "")
-            self._repository.put_blob(digest, size, lambda: self._data(digest, size), source)
+            self._repository.put_blob(digest, size, lambda: self._data(digest), source)
 
-    def _data(self, digest: Digest, size: int) -> Iterator[bytes]:
-        done = 0
+    def _data(self, digest: Digest) -> Iterator[bytes]:
+        self._progress.add(-self._sent[digest])
+        self._sent[digest] = 0
         for chunk in self._layout.chunks(digest):
             yield chunk
-            done += len(chunk)
-            self._meter.count((self._place, digest), done, size)
+            self._sent[digest] += len(chunk)
+            self._progress.add(len(chunk))
 
     def _bring(self, name: str, document: Document) -> None:
         patiently(lambda: self._put(name, document))

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import layer
+from . import layer, progress
 from .digest import Digest
 from .errors import InputError
 from .layer import MEDIA_TYPES, Layer, Tally
@@ -110,6 +110,11 @@ def plan(view: Overlay, entries: Sequence[Entry]) -> tuple[Group, ...]:
     return tuple(groups) or (Group(OWN, ()),)
 
 
+def size(groups: Iterable[Group], view: Overlay) -> int:
+    """Return how many bytes go through `pack` for `groups`, each of which it packs twice."""
+    return 2 * sum(layer.size(group.entries, view) for group in groups)
+
+
 def _keys(view: Overlay, entries: Iterable[Entry]) -> dict[bytes, str]:
     """Return the package of each path; of one more name of a file that of the file."""
     from . import packages
@@ -164,6 +169,8 @@ def pack(text_path: bytes, group: Group, view: Overlay, suffix: str) -> tuple[Bl
         known = _known.get(key)
         found = known and _linked(known, directory, group.name)
         blob = found or _written(directory, group, view, suffix)
+        if found:
+            progress.current().add(written.size)
         _known[key[0], blob.layer.diff_id] = blob
     return blob, not found
 

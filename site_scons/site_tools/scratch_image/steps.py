@@ -13,13 +13,13 @@ import errno
 import functools
 import glob
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from . import progress
 from .errors import InputError, SandboxError
 from .paths import join, show
 from .root import Aspect, Kind, Root
@@ -393,6 +393,7 @@ class LayerStep(Step):
         from . import layer
 
         entries, view = _laid_out(root, self.top, sources[0])
+        progress.current().expect(layer.size(entries, view))
         suffix = layer.suffix(targets[0])
         with replacing(targets[0]) as sink, layer.compress(sink, suffix) as stream:
             written = layer.write(stream, entries, view)
@@ -420,9 +421,9 @@ class StackStep(Step):
         is_tree = os.path.dirname(targets[0]) != self.top
         for other in [targets[0], *(_beside(targets[0], stack.SUFFIX) if is_tree else ())]:
             stack.recall(other)
-        packed = [
-            stack.pack(targets[0], group, view, self.suffix) for group in stack.plan(view, entries)
-        ]
+        groups = stack.plan(view, entries)
+        progress.current().expect(stack.size(groups, view))
+        packed = [stack.pack(targets[0], group, view, self.suffix) for group in groups]
         blobs = [blob for blob, _ in packed]
         write(targets[0], [stack.write(blobs, self.compressor)])
         stack.keep(targets[0], blobs)
@@ -481,6 +482,9 @@ class ImageStep(Step):
         texts = sources[self.layers :]
         contents = Contents()
         paths = sources[: self.layers]
+        # Each is read to be hashed, and to be copied.
+        files = [file for path in paths for file in stack.files(path)]
+        progress.current().expect(2 * sum(map(os.path.getsize, files)))
         blobs = [blob for path in paths for blob in stack.read(path, contents.add)]
         settings = replace(self.settings, architecture=architecture(_machine(texts)))
         made = Image(settings, tuple(blob.layer for blob in blobs))
@@ -517,6 +521,8 @@ class IndexStep(Step):
         from . import archive
 
         images = [archive.read(path) for path in sources]
+        blobs = {each: blob for image in images for each, blob in image.blobs.items()}
+        progress.current().expect(sum(blob.size for blob in blobs.values()))
         for image, wanted in zip(images, self.platforms, strict=bool(self.platforms)):
             if image.architecture != wanted:
                 raise InputError(
@@ -627,13 +633,12 @@ class PushStep(Step):
             raise InputError(
                 f"cannot push {self.name}: none of its tags names a registry; write HOST/NAME:TAG"
             )
-        meter = push.Meter(f"{self.label:5}  {self.name}", sys.stderr)
-        digest = push.push(sources[0], self.tags, meter)
+        pushed = push.push(sources[0], self.tags)
         for tag in self.tags:
             root.look(str(tag).encode(), Aspect.TAG)
-        write(targets[0], [f"{tag.shown}@{digest}\n".encode() for tag in self.tags])
+        write(targets[0], [f"{tag.shown}@{pushed.digest}\n".encode() for tag in self.tags])
         shown = ", ".join(tag.shown for tag in self.tags)
-        return f"{shown} {digest}, sent {meter.sent / 1e6:.1f} MB"
+        return f"{shown} {pushed.digest}, sent {pushed.sent / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
+from . import progress
+from .progress import Progress
+
 _PATIENCE = 1.0
 """Seconds that a step runs before it is shown."""
 _PAUSE = 0.25
@@ -29,9 +32,10 @@ class _Running:
 
     title: str
     file: bytes
-    """What it writes, as far as it is there: its size tells how far the step is."""
+    """What it writes, as far as it is there."""
     begun: float
     """By the monotonic clock."""
+    progress: Progress
 
     def shown(self, now: float) -> str:
         """Return how far it is at the time `now`."""
@@ -39,7 +43,9 @@ class _Running:
         with suppress(OSError):  # It comes late, and goes when it is whole.
             written = os.stat(self.file).st_size
         size = f", {written / 1e6:.1f} MB" if written else ""
-        return f"{self.title}  {now - self.begun:.0f} s{size}"
+        percent = self.progress.percent
+        part = "" if percent is None else f", {percent} %"
+        return f"{self.title}  {now - self.begun:.0f} s{part}{size}"
 
 
 class Terminal:
@@ -70,19 +76,20 @@ class Terminal:
 
     @contextmanager
     def showing(self, title: str, file: bytes) -> Iterator[None]:
-        """While the block runs, show on a terminal how long, and how much of `file` there is."""
-        running = _Running(title, file, time.monotonic())
-        with self._lock:
-            self._running.append(running)
-            if self._is_live and self._watch is None:
-                self._watch = threading.Thread(target=self._watch_all, daemon=True)
-                self._watch.start()
-        try:
-            yield
-        finally:
+        """While the block runs, show on a terminal how long, how far, and how large `file` is."""
+        with progress.watched() as watched:
+            running = _Running(title, file, time.monotonic(), watched)
             with self._lock:
-                self._running.remove(running)
-                self._erase()
+                self._running.append(running)
+                if self._is_live and self._watch is None:
+                    self._watch = threading.Thread(target=self._watch_all, daemon=True)
+                    self._watch.start()
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._running.remove(running)
+                    self._erase()
 
     def _watch_all(self) -> None:
         """Draw what runs until nothing does."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import SCons.Action
@@ -15,7 +17,10 @@ from .chain import asked, declared, explain, unasked, why
 from .errors import ScratchImageError
 from .paths import show
 from .sconscript import refuse
-from .steps import ListStep, PushStep
+from .steps import ImageStep, ListStep, PushStep
+
+_TOLD = ("why", "help")
+"""First words of aliases that make nothing, but tell of an image."""
 
 
 def image_tree(env: Any, directory: str) -> list[Any]:
@@ -27,13 +32,14 @@ def image_tree(env: Any, directory: str) -> list[Any]:
     ``report/...`` make their reports, ``sbom/...`` write their bills of materials,
     ``seccomp/...`` their profiles, and ``push/...`` push those that have a tag with a registry.
     ``why/DIRECTORY/NAME`` tells why the path that ``WHY=PATH`` names is in an image, or is not.
-    ``help/DIRECTORY`` and ``scons --help`` tell of all these, and of variables.
+    ``help/DIRECTORY`` and ``scons --help`` tell of all these, and of variables;
+    ``help/DIRECTORY/NAME`` tells which values these have for one image.
     """
     top = str(env.Dir(directory).srcnode())
     if not os.path.isdir(env.Dir(directory).srcnode().get_abspath()):
         refuse(f"cannot read images: there is no directory {top}; make it")
     names = _names(env.Dir(directory).srcnode().get_abspath())
-    unasked.update({*asked, "why"} - _words(top))
+    unasked.update({*asked, *_TOLD} - _words(top))
     first = len(declared)
     aliases = [_read(env, top, name) for name in _wanted(top, names)]
     unasked.clear()
@@ -78,6 +84,8 @@ def _read(env: Any, top: str, name: str) -> Any:
         env.Alias(f"{word}/{top}/{name}", asked[word][known[word] :])
     if "why" not in unasked:
         _add_why(env, f"why/{top}/{name}", targets)
+    if "help" not in unasked:
+        _add_text(env, f"help/{top}/{name}", functools.partial(_help_of, f"{top}/{name}", targets))
     return alias
 
 
@@ -85,12 +93,31 @@ def _add_help(env: Any, top: str, names: list[str]) -> None:
     """Add to ``scons --help``, and give a target to what tells of the images alone."""
     explain(env, top, names)
 
-    def tell(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
+    def text() -> str:
         from . import guide
 
-        sys.stdout.write(f"{guide.targets(top, names)}\n{guide.variables(env.get)}")
+        return f"{guide.targets(top, names)}\n{guide.variables(env.get)}"
 
-    env.AlwaysBuild(env.Alias(f"help/{top}", [], SCons.Action.Action(tell, None)))
+    _add_text(env, f"help/{top}", text)
+
+
+def _help_of(image: str, targets: list[Any]) -> str:
+    """Return what there is to know of the `image` that these are the `targets` of."""
+    from . import guide
+
+    made = [node for node in targets if isinstance(node.attributes.step, ImageStep)]
+    texts = [
+        guide.variables(node.get_build_env().get, f"Variables of {node}, as they are set:\n")
+        for node in made
+    ]
+    return "\n".join([guide.targets_of(image), *texts])
+
+
+def _add_text(env: Any, alias: str, text: Callable[[], str]) -> None:
+    def tell(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
+        sys.stdout.write(text())
+
+    env.AlwaysBuild(env.Alias(alias, [], SCons.Action.Action(tell, None)))
 
 
 def _add_why(env: Any, alias: str, targets: list[Any]) -> None:
@@ -121,11 +148,11 @@ def _targets() -> list[str]:
 
 def _words(top: str) -> set[str]:
     """Return the first words of aliases that the targets can mean; all where one is not known."""
-    words = "|".join([*asked, "why", "help"])
+    words = "|".join([*asked, *_TOLD])
     images = re.compile(rf"(?:({words})/)?{re.escape(top)}(?:/[^/]+)?")
     found = [images.fullmatch(target) for target in _targets()]
     if not found or not all(found):
-        return {*asked, "why"}
+        return {*asked, *_TOLD}
     return {match[1] for match in found if match and match[1]}
 
 
@@ -148,7 +175,7 @@ def _wanted(top: str, names: list[str]) -> list[str]:
 
 
 def _image_name(target: str, top: str) -> str | None:
-    for place in ("", "build/", "why/", *(f"{word}/" for word in asked)):
+    for place in ("", "build/", *(f"{word}/" for word in (*asked, *_TOLD))):
         if target.startswith(f"{place}{top}/"):
             return target.removeprefix(f"{place}{top}/").split("/")[0]
     return None

@@ -52,7 +52,7 @@ VARIABLES = (
     Variable("IMAGE_LABELS", "none", "labels: a dictionary"),
     Variable("IMAGE_USER", "root", "as in a Dockerfile; `nonroot` is 65532, with its account"),
     Variable("IMAGE_WORKDIR", "`/`", "as in a Dockerfile; runs start there"),
-    Variable("IMAGE_PORTS", "none", "ports that it serves, one or a list: `8080`53/udp`"),
+    Variable("IMAGE_PORTS", "none", "ports that it serves, one or a list: `8080`, `53/udp`"),
     Variable("IMAGE_VOLUMES", "none", "directories whose content outlives a container"),
     Variable("IMAGE_STOP_SIGNAL", "the engine's", "signal that ends it: a name, or a number"),
     Variable(
