@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engines import dockerd, podman
+from engines import TRIXIE, dockerd, newer_dockerd, podman
 from scratch_image import archive, audit, engine, layer
 from scratch_image.archive import Archive
 from scratch_image.digest import Digest
@@ -63,10 +64,39 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, tcp: str) -> Iterator[str]:
 @pytest.fixture
 def address(daemon: str) -> str:
     """Give the address of an engine without images."""
-    found = docker(daemon, "image", "ls", "-aq").split()
-    if found:
-        docker(daemon, "image", "rm", "-f", *sorted(set(found)))
-    return daemon
+    return emptied(daemon)
+
+
+STORES = {"graph driver": False, "containerd store": True}
+
+
+@pytest.fixture(scope="module", params=STORES)
+def newer_daemon(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, bool]]:
+    containerd = STORES[request.param]
+    with newer_dockerd(tmp_path_factory.mktemp("newer"), containerd=containerd) as address:
+        yield address, containerd
+
+
+@pytest.fixture
+def newer(newer_daemon: tuple[str, bool]) -> tuple[str, bool]:
+    """Give the address of a newer engine without images, and whether it has a containerd store."""
+    return emptied(newer_daemon[0]), newer_daemon[1]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record what is asked of engines."""
+    targets: list[str] = []
+    get = engine._get
+
+    def spy(address: str, target: str, seconds: float) -> engine._Answer:
+        targets.append(target)
+        return get(address, target, seconds)
+
+    monkeypatch.setattr(engine, "_get", spy)
+    return targets
 
 
 @pytest.fixture
@@ -87,6 +117,14 @@ def docker(address: str, *arguments: str) -> str:
     done = subprocess.run(["docker", "-H", address, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def emptied(address: str) -> str:
+    """Remove all images of the engine at `address`."""
+    found = docker(address, "image", "ls", "-aq").split()
+    if found:
+        docker(address, "image", "rm", "-f", *sorted(set(found)))
+    return address
 
 
 def run(address: str, name: str = NAME) -> str:
@@ -708,3 +746,145 @@ def test_image_without_layers_is_told_of(tmp_path: Path) -> None:
     loaded = Loaded(ID, (), ())
 
     assert Loaded.read(loaded.text()) == loaded
+
+
+def own_id(path: bytes, containerd: bool) -> str:
+    """Return the ID by which a store knows the image in the archive `path`."""
+    image = archive.read(path)
+    return str(image.manifest if containerd else image.config)
+
+
+def blobs(image: Image) -> set[str]:
+    return {str(each.digest) for each in image.layers}
+
+
+def held(address: str, directory: Path) -> set[str]:
+    """Return the digests of all that the engine has of the image, as a push would need it."""
+    saved = directory / "saved.tar"
+    docker(address, "save", "-o", str(saved), NAME)
+    with tarfile.open(saved) as members:
+        return {f"sha256:{os.path.basename(name)}" for name in members.getnames()}
+
+
+def test_a_newer_docker_gets_what_is_new(
+    newer: tuple[str, bool],
+    tmp_path: Path,
+    program: bytes,
+    text: Text,
+    sent: list[list[Digest]],
+    asked: list[str],
+) -> None:
+    address, containerd = newer
+    other = tar(tmp_path / "other", {b"/etc/other": b"other"})
+    path, _ = build(tmp_path, [program, other, text("one")])
+    first = engine.load(address, path)
+    assert (own_id(path, containerd), "one") == (first.id, run(address))
+    path, image = build(tmp_path, [program, other, text("two")])
+
+    second = engine.load(address, path, [first])
+    del asked[:]
+    again = engine.load(address, path, [second])
+
+    assert asked == [f"/images/{NAME}/json"]
+    assert [[], sorted(each.digest for each in image.layers[:2])] == sent
+    assert own_id(path, containerd) == second.id == again.id
+    assert blobs(image) <= held(address, tmp_path)
+    assert run(address) == "two"
+    result = engine.run_container(address, NAME, Run("x", (b"show",)), b"/app/show")
+    assert (result.status, result.stdout) == (0, b"two")
+
+
+def test_a_newer_docker_gets_a_new_lowest_layer(
+    newer: tuple[str, bool],
+    tmp_path: Path,
+    program: bytes,
+    text: Text,
+    sent: list[list[Digest]],
+) -> None:
+    address, containerd = newer
+    first = engine.load(address, build(tmp_path, [text("one"), program])[0])
+    path, image = build(tmp_path, [text("two"), program])
+
+    assert own_id(path, containerd) == engine.load(address, path, [first]).id
+
+    assert [[], [image.layers[1].digest] if containerd else []] == sent
+    assert blobs(image) <= held(address, tmp_path)
+    assert run(address) == "two"
+
+
+def test_a_newer_docker_with_an_image_that_is_not_on_record(
+    newer: tuple[str, bool],
+    tmp_path: Path,
+    show: Path,
+    text: Text,
+    sent: list[list[Digest]],
+) -> None:
+    address, containerd = newer
+    files = {b"/app/show": show.read_bytes()}
+    packed = tar(tmp_path / "packed", files, ".tar.gz")
+    engine.load(address, build(tmp_path, [packed, text("one")])[0])
+    path, image = build(tmp_path, [tar(tmp_path / "raw", files), text("two")])
+
+    assert own_id(path, containerd) == engine.load(address, path).id
+
+    assert [[], [] if containerd else [image.layers[0].digest]] == sent
+    assert blobs(image) <= held(address, tmp_path)
+    assert run(address) == "two"
+
+
+def test_a_newer_docker_takes_zstd(newer: tuple[str, bool], tmp_path: Path, show: Path) -> None:
+    address, containerd = newer
+    files = {b"/app/show": show.read_bytes(), b"/etc/text": b"hello"}
+    path, _ = build(tmp_path, [tar(tmp_path / "all", files, ".tar.zst")])
+
+    assert own_id(path, containerd) == engine.load(address, path).id
+    assert run(address) == "hello"
+
+
+def remove_blob(address: str, blob: Digest) -> None:
+    """Take `blob` out of the containerd of a newer Docker, by containerd's own tool."""
+    pid = Path(address.removeprefix("unix://")).with_name("docker.pid").read_text()
+    ctr = ["ctr", "--address=/run/docker/containerd/containerd.sock", "--namespace=moby"]
+    entered = ["nsenter", f"--target={pid}", "--mount", "--root", *ctr]
+    subprocess.run([*entered, "content", "rm", str(blob)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("newer_daemon", ["containerd store"], indirect=True)
+def test_a_blob_that_has_gone_is_sent_after_all(
+    newer: tuple[str, bool],
+    tmp_path: Path,
+    program: bytes,
+    text: Text,
+    sent: list[list[Digest]],
+) -> None:
+    address, containerd = newer
+    first = engine.load(address, build(tmp_path, [text("one"), program])[0])
+    path, image = build(tmp_path, [text("two"), program])
+    remove_blob(address, image.layers[1].digest)
+
+    assert own_id(path, containerd) == engine.load(address, path, [first]).id
+
+    assert [[], [image.layers[1].digest], []] == sent
+    assert blobs(image) <= held(address, tmp_path)
+    assert run(address) == "two"
+
+
+def mounts_of(pid: int) -> str:
+    """Return the name of a process's mount namespace; nothing when it has gone."""
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    return ""
+
+
+def test_a_newer_docker_leaves_nothing_on_the_machine(tmp_path: Path) -> None:
+    with newer_dockerd(tmp_path, containerd=True) as address:
+        own = Path(address.removeprefix("unix://")).parent
+        space = mounts_of(int((own / "docker.pid").read_text()))
+        running = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        running = [pid for pid in running if mounts_of(pid) == space]
+
+    assert len(running) > 1
+    assert [pid for pid in running if mounts_of(pid) == space] == []
+    mounts = Path("/proc/mounts").read_text()
+    assert [place for place in (own, tmp_path, TRIXIE) if str(place) in mounts] == []
+    assert not own.exists()
