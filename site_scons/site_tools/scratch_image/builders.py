@@ -25,7 +25,7 @@ from . import owners, plans, sysroot
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
-from .plans import EPOCH, Plan, epoch_of, machine_path, step_of, top_of
+from .plans import EPOCH, Plan, epoch_of, machine_path, repositories_of, step_of, top_of
 from .root import Root
 from .sconscript import refuse
 from .steps import SysrootStep
@@ -231,11 +231,12 @@ def _first(plan: Plan, base: Any) -> Iterator[str]:
 def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
     def root() -> Root:
         files = {path: machine_path(node) for path, node in staged.items()}
+        own, repositories = top_of(owner), repositories_of(owner)
         if base is None:
-            return Root(b"/", files, epoch, own=top_of(owner))
+            return Root(b"/", files, epoch, own=own, repositories=repositories)
         tree = step_of(base).tree
         kept = owners.read(sysroot.owners_file(tree)) if step_of(base).origin else owners.Owners()
-        return Root(tree, files, epoch, kept, top_of(owner))
+        return Root(tree, files, epoch, kept, own, repositories)
 
     # One for each target for ever: two builder calls may name the same one.
     footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)
