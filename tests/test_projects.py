@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +109,9 @@ class Place:
             self.project / "SConstruct": sconstruct,
             self.sources / "SConscript": f'Import("env")\n{IMAGE}',
             self.sources / "reader.c": READER % directory,
-            self.sources / "reader.extra": "note -> /srv/note\n",
-            self.project / "src/note": "note\n",
+            self.sources / "reader.extra": "include more.extra\n",
+            self.sources / "more.extra": "note -> /srv/note\n",
+            self.sources / "note": "note\n",
             **{self.project / name: text for name, text in habit.files.items()},
         }
         for path, text in files.items():
@@ -143,9 +145,33 @@ def test_project_with_a_habit(tmp_path: Path, habit: Habit, scons: Scons) -> Non
     assert (place.project / habit.out / "image/reader.oci.tar").exists()
 
     place.data.write_text("atad\n")
-    (place.project / "src/note").write_text("eton\n")
+    (place.sources / "note").write_text("eton\n")
     assert set(place.build()) == {"TRACE", "TAR", "IMAGE"}
     assert place.build() == []
 
     place.build("-c")
     assert place.files() == before
+
+
+def test_file_of_the_project_comes_before_that_of_a_repository(
+    tmp_path: Path, scons: Scons
+) -> None:
+    habit = Habit("Repository('../repository')\n", sources="../repository")
+    place = Place(tmp_path, habit, scons)
+    Lab.write(place.sources / "more.extra", "note -> /srv/note\ndata -> /srv/data\n")
+    Lab.write(place.sources / "data/of-repository", "")
+    place.build()
+    listed = place.project / "src/image/reader.files"
+    assert "/srv/data/of-repository <- src/data/of-repository extra:" in listed.read_text()
+
+    Lab.write(place.project / "src/note", "mine\n")
+    assert place.build() == ["LIST", "TAR", "IMAGE"]
+    with tarfile.open(place.project / "src/image/reader.tar") as tar:
+        note = tar.extractfile("srv/note")
+        assert note and note.read() == b"mine\n"
+    Lab.write(place.project / "src/more.extra", "")
+    assert place.build() == ["LIST", "TAR", "IMAGE"]
+    assert "/srv" not in listed.read_text()
+    (place.project / "src/more.extra").unlink()
+    assert place.build() == ["LIST", "TAR", "IMAGE"]
+    assert place.build() == []

@@ -25,7 +25,7 @@ from .builders import signature
 from .digest import Digest
 from .errors import ScratchImageError
 from .footprint import Footprint, derived, is_derived, trust_time
-from .plans import machine_path, top_of
+from .plans import machine_path, repositories_of, top_of
 from .seal import Places, Seal
 
 
@@ -140,7 +140,8 @@ class _Steps:
     @functools.cached_property
     def signature(self) -> str:
         """Digest of what the steps are, and of what they are made from, in hex."""
-        words = list(map(os.fsdecode, sorted(self._own)))
+        places = [*sorted(self._own), *repositories_of(self._nodes[0])]
+        words = list(map(os.fsdecode, places))
         for each, sources in zip(self._footprints, self._sources, strict=True):
             words += [signature([each.owner], sources, None, True), each.view, *map(str, sources)]
         return Digest.of("\0".join(words).encode("utf-8", "surrogateescape")).hex

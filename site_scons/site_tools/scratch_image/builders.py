@@ -25,7 +25,7 @@ from . import owners, plans, sysroot
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
-from .plans import EPOCH, Plan, epoch_of, machine_path, step_of, top_of
+from .plans import EPOCH, Plan, epoch_of, machine_path, repositories_of, step_of, top_of
 from .root import Root
 from .sconscript import refuse
 from .steps import SysrootStep
@@ -235,7 +235,7 @@ def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -
     def root() -> Root:
         files = {path: machine_path(node) for path, node in staged.items()}
         kept = owners.read(record) if record else owners.Owners()
-        return Root(tree, files, epoch, kept, top_of(owner))
+        return Root(tree, files, epoch, kept, top_of(owner), repositories_of(owner))
 
     # One for each target for ever: two builder calls may name the same one.
     footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)

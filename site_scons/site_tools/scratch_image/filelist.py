@@ -204,21 +204,21 @@ def _existing(view: Overlay, extra: Extra) -> Iterator[bytes]:
 
 def _mapped(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
     """Place what lies at `source` at `path`, directories with all below; yield where it lies."""
-    found = view.below.walk(join(view.top, source))
+    found = view.below.walk(view.source(source))
     if found.status is None:
         return
-    top = view.below.walk(view.top).real
-    own = source[:1] != b"/" and is_under(found.real, top)
-    yield from _placed(view, path, found.real[len(top) + 1 :] if own else found.real)
+    tops = [view.below.walk(top).real for top in view.tops] if source[:1] != b"/" else []
+    own = (found.real[len(top) + 1 :] for top in tops if is_under(found.real, top))
+    yield from _placed(view, path, next(own, found.real))
 
 
 def _placed(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
-    status = view.below.status(join(view.top, source))
+    status = view.below.status(view.source(source))
     if status is None or status.kind is Kind.OTHER:
         return
     yield view.place_source(path, source)
     if status.kind is Kind.DIR:
-        for name in view.below.listing(join(view.top, source)):
+        for name in view.below.listing(view.source(source)):
             yield from _placed(view, join(path, name), os.path.join(source, name))
 
 

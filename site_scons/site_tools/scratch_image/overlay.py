@@ -34,7 +34,9 @@ class Overlay(Root):
 
     def __init__(self, below: Root, top: bytes) -> None:
         """`top` is the project's directory, absolute."""
-        super().__init__(below.base, epoch=below.epoch, own=below.own)
+        super().__init__(
+            below.base, epoch=below.epoch, own=below.own, repositories=below.repositories
+        )
         self.below = below
         self.top = top
         self.looked = below.looked
@@ -50,6 +52,19 @@ class Overlay(Root):
         other.looked = other.below.looked = set()
         return other
 
+    @property
+    def tops(self) -> tuple[bytes, ...]:
+        """The directories where files of the project may lie; the first that has one counts."""
+        return self.top, *self.repositories
+
+    def source(self, name: bytes) -> bytes:
+        """Return where `name` lies, which is absolute, or the project's."""
+        places = [join(top, name) for top in self.tops]
+        if name[:1] == b"/" or len(places) == 1:
+            return places[0]
+        there = (place for place in places if self.below.walk(place).status is not None)
+        return next(there, places[0])
+
     def place(self, path: bytes, placed: Placed) -> bytes:
         """Put `placed` at `path`; return where that is when the links above it are followed."""
         real = self.location(path)
@@ -63,7 +78,7 @@ class Overlay(Root):
 
         A file of the project has mode 0755 or 0644, is root's, and as old as the epoch.
         """
-        found = self.below.status(join(self.top, source))
+        found = self.below.status(self.source(source))
         status = found or Status(Kind.OTHER, 0, 0, 0)
         if source[:1] != b"/":
             mode = 0o755 if status.mode & 0o111 else 0o644
@@ -88,12 +103,12 @@ class Overlay(Root):
         placed = self.placed.get(path)
         if placed is not None and (placed.source or placed.status.kind is not Kind.FILE):
             return placed.source[:1] != b"/"
-        return path in self.below.staged or is_under(path, self.top)
+        return path in self.below.staged or any(is_under(path, top) for top in self.tops)
 
     def machine(self, path: bytes) -> bytes:
         """Return where the image path `path` lies on the machine."""
         placed = self.placed.get(path)
-        source = join(self.top, placed.source) if placed is not None and placed.source else path
+        source = self.source(placed.source) if placed is not None and placed.source else path
         return self.below.machine(source)
 
     def look(self, path: bytes, aspect: Aspect) -> None:
@@ -101,7 +116,7 @@ class Overlay(Root):
         placed = self.placed.get(path)
         if placed is not None and placed.source:
             timeless = aspect is Aspect.MTIME and placed.source[:1] != b"/"
-            source = join(self.top, placed.source)
+            source = self.source(placed.source)
             self.below.look(source, Aspect.SIZE if timeless else aspect)
         elif placed is None or (placed.status.kind is Kind.FILE and not placed.text):
             self.below.look(path, aspect)

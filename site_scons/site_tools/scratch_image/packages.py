@@ -14,7 +14,7 @@ from . import dpkg
 from .dpkg import Owned, Package
 from .filelist import Entry, Want, merge
 from .overlay import Overlay, Placed
-from .paths import is_under, join
+from .paths import is_under
 from .root import Kind, Status
 
 REASON = "packages"
@@ -52,12 +52,12 @@ def key(view: Overlay, entry: Entry) -> str:
 
 def _place(view: Overlay, entry: Entry) -> bytes:
     """Return where the content of `entry` lies in the base; nothing if it is the project's."""
-    place = join(view.top, entry.source) if entry.source else entry.path
+    place = view.source(entry.source) if entry.source else entry.path
     staged = view.below.staged.get(place)
     if staged is not None:
         # A file of the machine that is staged, too, is what it was.
         place = view.below.walk(staged).real if view.below.base == b"/" else view.top
-    return b"" if is_under(place, view.top) else place
+    return b"" if any(is_under(place, top) for top in view.tops) else place
 
 
 def _is_link_to_file(view: Overlay, entry: Entry) -> bool:

@@ -298,16 +298,17 @@ def _mentioned(lists: Sequence[Any]) -> Iterator[str]:
     from . import extras
 
     for node in lists:
-        top = node.fs.Top.get_abspath()
+        top = node.fs.Top
 
-        def read(name: str, top: str = top) -> bytes:
-            with open(os.path.join(top, name), "rb") as stream:
+        def read(name: str, top: Any = top) -> bytes:
+            places = [os.path.join(each.get_abspath(), name) for each in top.get_all_rdirs()]
+            with open(next(filter(os.path.exists, places), places[0]), "rb") as stream:
                 return stream.read()
 
         with contextlib.suppress(OSError):
             name = _form(node).name
             named = extras.mentions(read(os.fsdecode(machine_path(node))), name, read)
-            yield from (os.path.join(top, path) for path in named)
+            yield from (os.path.join(top.get_abspath(), path) for path in named)
 
 
 def _listed_user(user: str, presets: Sequence[str]) -> str:
@@ -370,6 +371,11 @@ def layer_stack(target: list[Any], source: list[Any], env: Any) -> Plan:
 def top_of(node: Any) -> bytes:
     """Return the project's directory."""
     return os.fsencode(node.fs.Top.get_abspath())
+
+
+def repositories_of(node: Any) -> tuple[bytes, ...]:
+    """Return where else SCons looks for the project's files."""
+    return tuple(os.fsencode(each.get_abspath()) for each in node.fs.Top.get_all_rdirs()[1:])
 
 
 def oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -130,11 +130,12 @@ class Root:
         epoch: int = LATEST,
         owners: Owners = _KEPT,
         own: bytes = b"",
+        repositories: Sequence[bytes] = (),
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to path on the machine.
 
         `own` is a directory of the machine that is there by its own path, whatever the base has:
-        the project's, whose lists name its files.
+        the project's, whose lists name its files. So are `repositories`, where else these may lie.
         `owners` tells what of the base its file system could not keep.
         No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
         InputError when a file cannot be staged where it is to lie.
@@ -142,6 +143,7 @@ class Root:
         self.base = base
         self.owners = owners
         self.own = own
+        self.repositories = repositories
         self.epoch = epoch
         self.looked: set[tuple[bytes, Aspect]] = set()
         self.staged: dict[bytes, bytes] = {}
@@ -188,7 +190,7 @@ class Root:
         return path if self.base == b"/" or self._is_own(path) else self.base + path
 
     def _is_own(self, path: bytes) -> bool:
-        return bool(self.own) and is_under(path, self.own)
+        return any(own and is_under(path, own) for own in (self.own, *self.repositories))
 
     def image(self, path: bytes) -> bytes:
         """Return the image path of the machine's `path`, for a base that is the machine's root."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from . import progress
 from .errors import InputError, SandboxError
-from .paths import join, show
+from .paths import show
 from .root import Aspect, Kind, Root
 from .target import replacing, write
 
@@ -371,7 +371,7 @@ def _left_out(found: Iterable[Extra]) -> list[re.Pattern[bytes]]:
 
 def _text_of(view: Overlay, name: str) -> bytes:
     """Return the text of the project's file `name`; OSError when there is none."""
-    found = view.below.walk(join(view.top, os.fsencode(name)))
+    found = view.below.walk(view.source(os.fsencode(name)))
     if found.status is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     with view.below.open(found.real) as stream:
