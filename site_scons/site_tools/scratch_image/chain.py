@@ -133,7 +133,7 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
         env.Strace(_trace_stem(target, each, runs), programs[0], RUN=each, **given) for each in runs
     ]
     ldd = own.Ldd(target, programs)
-    extra = env.Flatten([own.get("EXTRA_FILES", [])])
+    extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
     files = own.FileList(target, [*traces, ldd, *extra])
     tar = pack(target, files)
     archive = own.OciImage(target, [tar, ldd])
