@@ -161,3 +161,38 @@ def test_base_in_the_projects_directory_is_not_the_projects_own(tmp_path: Path) 
     view = Overlay(Root(top + b"/x.root", own=top), top)
 
     assert not view.is_own(b"/etc/shadow")
+
+
+@pytest.mark.parametrize("base", [pytest.param("", id="machine"), pytest.param("base", id="base")])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        pytest.param(b"both", b"project/both", id="in both"),
+        pytest.param(b"other", b"repository/other", id="in the repository"),
+        pytest.param(b"dir/other", b"repository/dir/other", id="in a directory that both have"),
+        pytest.param(b"gone", b"project/gone", id="nowhere"),
+        pytest.param(b"/etc/other", b"/etc/other", id="of the machine"),
+    ],
+)
+def test_files_of_the_project_may_lie_in_a_repository(
+    tmp_path: Path, base: str, name: bytes, place: bytes
+) -> None:
+    project, repository = tmp_path / "project", tmp_path / "repository"
+    for path in ("project/both", "repository/both", "project/dir/mine", "repository/dir/other"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (repository / "other").touch()
+    below = Root(
+        os.fsencode(tmp_path / base) if base else b"/",
+        own=os.fsencode(project),
+        repositories=[os.fsencode(repository)],
+    )
+    view = Overlay(below, os.fsencode(project))
+
+    found = view.source(name)
+
+    assert found == os.path.join(os.fsencode(tmp_path), place)
+    if name[:1] != b"/":
+        # What is not there now may be there one day, and counts then.
+        assert (os.path.join(os.fsencode(project), name), Aspect.STAT) in view.looked
+        assert view.is_own(found)

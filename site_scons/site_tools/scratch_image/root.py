@@ -187,10 +187,12 @@ class Root:
         """Return where the image path `path` lies on the machine."""
         if path in self.staged:
             return self.staged[path]
-        return path if self.base == b"/" or self._is_own(path) else self.base + path
+        return path if self.base == b"/" or self._own_directory(path) else self.base + path
 
-    def _is_own(self, path: bytes) -> bool:
-        return any(own and is_under(path, own) for own in (self.own, *self.repositories))
+    def _own_directory(self, path: bytes) -> bytes:
+        """Return the directory of the project that `path` lies in; nothing if it does in none."""
+        places = (self.own, *self.repositories)
+        return next((place for place in places if place and is_under(path, place)), b"")
 
     def image(self, path: bytes) -> bytes:
         """Return the image path of the machine's `path`, for a base that is the machine's root."""
@@ -226,7 +228,7 @@ class Root:
             size, inode = found.st_size, (found.st_dev, found.st_ino)
             return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, found.st_ctime_ns)
         mode, uid, gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
-        if not self._is_own(path):
+        if not self._own_directory(path):
             mode, uid, gid = self.owners.true(path, mode, uid, gid)
         return Status(
             kind,
@@ -299,7 +301,7 @@ class Root:
         """
         links: list[bytes] = []
         # The base need not have what lies above the project.
-        here = self.own if self.base != b"/" and self._is_own(path) else b"/"
+        here = b"/" if self.base == b"/" else self._own_directory(path) or b"/"
         todo = _split(path[len(here) :])
         found = self.peek(here)
         while todo:
