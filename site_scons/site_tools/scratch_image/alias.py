@@ -119,11 +119,11 @@ class _Steps:
         executors = [each.owner.get_executor() for each in self._footprints]
         self._sources = [executor.get_all_sources() for executor in executors]
         needed = [executor.get_all_prerequisites() for executor in executors]
-        made = {*nodes}
+        self._made = {*nodes}
         self._inputs = [
             node
             for node in dict.fromkeys(itertools.chain(*self._sources, *needed))
-            if node not in made
+            if node not in self._made
         ]
         """What the steps are made from that none of them makes."""
         self._own = self._files()
@@ -152,10 +152,9 @@ class _Steps:
         looked = [path for path in stored.places.whole - self._own if path.startswith(top)]
         mentioned = [name for each in self._footprints for name in each.mentions()]
         found = derived(self._nodes[0].fs, map(os.fsdecode, looked), mentioned)
-        made = {*self._nodes}
         return [
             *filter(is_derived, self._inputs),
-            *(node for node in found if node not in made),
+            *(node for node in found if node not in self._made),
         ]
 
     def seal(self) -> Seal | None:

@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import SCons.Action
@@ -197,16 +197,20 @@ def _emit(
 
 
 def _clean(plan: Plan, footprint: Footprint, env: Any) -> None:
-    """Say what else ``-c`` removes.
+    files = [footprint.file, *(node.get_abspath() for node in plan.targets)]
+    beside = map(os.fsdecode, plan.beside)
+    clean_up(env, plan.targets, [footprint.file, *map(_temporary, files), *beside])
+
+
+def clean_up(env: Any, targets: Sequence[Any], files: Iterable[str]) -> None:
+    """Say that ``-c`` removes `files` with `targets`.
 
     Only where something may be cleaned: nodes take time, and of a node in a variant directory that
     nothing builds SCons takes the file away when it looks for its source.
     """
     if not SCons.Script.GetOption("clean") and not SCons.Script.GetOption("interactive"):
         return
-    files = [footprint.file, *(node.get_abspath() for node in plan.targets)]
-    beside = map(os.fsdecode, plan.beside)
-    env.Clean(plan.targets, [footprint.file, *map(_temporary, files), *beside])
+    env.Clean(targets, list(files))
 
 
 def _base(env: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ import SCons.Script
 
 from . import engine, run, sbom
 from .errors import InputError
+from .paths import is_plain
 from .plans import image_path, machine_path, platforms_of, references_of, run_of, step_of
 from .sconscript import refuse
 from .steps import ImageStep, IndexStep
@@ -28,9 +28,6 @@ asked: dict[str, list[Any]] = {"test": [], "report": [], "sbom": [], "push": [],
 
 unasked: set[str] = set()
 """Those of these words that the command line cannot mean: nodes that nobody needs take time."""
-
-
-_PLAIN = re.compile(rb"/[^/\0][^\0]*")
 
 
 def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list[Any]:
@@ -129,6 +126,7 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
         runs, pack = _runs(own), _packer(own)
     except InputError as error:
         refuse(str(error))
+    # By keywords: the image may be declared twice, and SCons compares environments one level deep.
     traces = [
         env.Strace(_trace_stem(target, each, runs), programs[0], RUN=each, **given) for each in runs
     ]
@@ -189,7 +187,7 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
             )
     staged = {os.fsencode(path): env.arg2nodes(node, env.File)[0] for path, node in program.items()}
     for path, node in staged.items():
-        if not _PLAIN.fullmatch(path) or os.path.normpath(path) != path:
+        if path == b"/" or not is_plain(path):
             raise InputError(
                 f"cannot stage {os.fsdecode(path)!r}: it is not a plain absolute path; "
                 "write the path that the file will have in the image"

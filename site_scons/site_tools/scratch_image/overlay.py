@@ -57,6 +57,10 @@ class Overlay(Root):
         """The directories where files of the project may lie; the first that has one counts."""
         return self.top, *self.repositories
 
+    def in_project(self, path: bytes) -> bool:
+        """Tell whether `path` is one of these directories, or lies below."""
+        return any(is_under(path, top) for top in self.tops)
+
     def source(self, name: bytes) -> bytes:
         """Return where `name` lies, which is absolute, or the project's."""
         places = [join(top, name) for top in self.tops]
@@ -103,7 +107,7 @@ class Overlay(Root):
         placed = self.placed.get(path)
         if placed is not None and (placed.source or placed.status.kind is not Kind.FILE):
             return placed.source[:1] != b"/"
-        return path in self.below.staged or any(is_under(path, top) for top in self.tops)
+        return path in self.below.staged or self.in_project(path)
 
     def machine(self, path: bytes) -> bytes:
         """Return where the image path `path` lies on the machine."""

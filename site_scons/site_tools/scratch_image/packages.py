@@ -14,7 +14,6 @@ from . import dpkg
 from .dpkg import Owned, Package
 from .filelist import Entry, Want, merge
 from .overlay import Overlay, Placed
-from .paths import is_under
 from .root import Kind, Status
 
 REASON = "packages"
@@ -57,7 +56,7 @@ def _place(view: Overlay, entry: Entry) -> bytes:
     if staged is not None:
         # A file of the machine that is staged, too, is what it was.
         place = view.below.walk(staged).real if view.below.base == b"/" else view.top
-    return b"" if any(is_under(place, top) for top in view.tops) else place
+    return b"" if view.in_project(place) else place
 
 
 def _is_link_to_file(view: Overlay, entry: Entry) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from . import elf, process
 from .errors import InputError, ListError, TraceError
-from .paths import escape, is_under, join, parents, show, unescape
+from .paths import escape, is_plain, is_under, join, parents, show, unescape
 from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
 from .run import Run, Unix
@@ -692,16 +692,12 @@ def read_record(text: bytes) -> Record:
     for number, line in enumerate(lines[1:-1], start=2):
         word, _, name = line.partition(b" ")
         path = unescape(name)
-        if word not in _WORDS or not _is_link_free(path) or escape(path) != name:
+        if word not in _WORDS or not is_plain(path) or escape(path) != name:
             raise _bad_record(number, "it is no kind and link-free path")
         if uses and path <= uses[-1].path:
             raise _bad_record(number, "it is out of order")
         uses.append(Used(_WORDS[word], path))
     return Record(tuple(uses))
-
-
-def _is_link_free(path: bytes) -> bool:
-    return path[:1] == b"/" and b"\0" not in path and os.path.normpath(path) == path
 
 
 def _bad_record(number: int, cause: str) -> InputError:

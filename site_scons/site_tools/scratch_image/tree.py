@@ -13,6 +13,7 @@ import SCons.Action
 import SCons.Script
 
 from .alias import image_alias
+from .builders import clean_up
 from .chain import asked, declared, explain, unasked, why
 from .errors import ScratchImageError
 from .paths import show
@@ -78,8 +79,7 @@ def _read(env: Any, top: str, name: str) -> Any:
     targets = [node for nodes in declared[before:] for node in nodes]
     seal = os.path.join(env.Dir(f"#build/{top}/{name}").get_abspath(), ".seal")
     alias = image_alias(env, f"{top}/{name}", targets, seal)
-    if targets and SCons.Script.GetOption("clean"):
-        env.Clean(targets[0], [seal])
+    clean_up(env, targets, [seal])
     for word in asked.keys() - unasked:
         env.Alias(f"{word}/{top}/{name}", asked[word][known[word] :])
     if "why" not in unasked:
