@@ -34,6 +34,15 @@ def _oldest() -> Scons:
     return Scons(wanted, str(place))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _open_directories(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Open pytest's directories to ordinary users, once: their modes are in footprints below."""
+    base = tmp_path_factory.getbasetemp()
+    for directory in (base, *base.parents):
+        if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
+            directory.chmod(0o755)
+
+
 @pytest.fixture(scope="session", params=["newest", "oldest"])
 def scons(request: pytest.FixtureRequest) -> Scons:
     """Give each SCons in turn."""

@@ -56,8 +56,9 @@ class Scons:
         env: dict[str, str] | None = None,
         timeout: int = 120,
         later: bool = False,
+        commands: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Run SCons in `directory`; output and errors come in one text.
+        """Run SCons in `directory`, on input `commands`; output and errors come in one text.
 
         Each image archive that it leaves there has to be sound.
         """
@@ -67,7 +68,7 @@ class Scons:
             [*self.command(later=later), *arguments],
             cwd=directory,
             env=variables,
-            stdin=subprocess.DEVNULL,
+            input=commands,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -256,17 +255,9 @@ def test_interactive_looks_again(sealed: Project) -> None:
     commands = (
         "build images/one\nshell cp images/one/one.extra images/one/other\nbuild images/one\n"
     )
-    ran = subprocess.run(
-        [*sealed.scons.command(), "-Q", "--interactive"],
-        cwd=sealed.directory,
-        env={**os.environ, "PYTHONPATH": sealed.scons.path},
-        input=commands,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    ran = sealed.scons.run(sealed.directory, "-Q", "--interactive", timeout=60, commands=commands)
 
+    assert ran.returncode == 0, ran.stdout
     assert re.findall(r"([A-Z]+)  +one", ran.stdout) == ["TAR", "IMAGE"]
 
 

@@ -500,21 +500,11 @@ def test_implicit_cache(lab: Lab) -> None:
 def test_interactive_sees_what_changes_between_two_builds(lab: Lab) -> None:
     lab.build()
     commands = f"build images/reader\nshell rm {lab.world}/only-stat.txt\nbuild images/reader\n"
-    ran = subprocess.run(
-        [
-            *lab.scons.command(),
-            "--interactive",
-            f"engine={NO_ENGINE}",
-        ],
-        cwd=lab.project,
-        env={**os.environ, "PYTHONPATH": lab.scons.path},
-        input=commands,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    ran = lab.scons.run(
+        lab.project, "--interactive", f"engine={NO_ENGINE}", timeout=60, commands=commands
     )
 
+    assert ran.returncode == 0, ran.stdout
     assert ran.stdout.count("TRACE") == 2, ran.stdout
     assert lab.build().steps == []
 

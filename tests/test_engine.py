@@ -766,6 +766,16 @@ def held(address: str, directory: Path) -> set[str]:
         return {f"sha256:{os.path.basename(name)}" for name in members.getnames()}
 
 
+def check_load(
+    newer: tuple[str, bool], directory: Path, path: bytes, image: Image, known: list[Loaded]
+) -> None:
+    """Load `image`, which is in the archive `path`: the engine has the whole of it, and it runs."""
+    address, containerd = newer
+    assert own_id(path, containerd) == engine.load(address, path, known).id
+    assert blobs(image) <= held(address, directory)
+    assert run(address) == "two"
+
+
 def test_a_newer_docker_gets_what_is_new(
     newer: tuple[str, bool],
     tmp_path: Path,
@@ -805,11 +815,9 @@ def test_a_newer_docker_gets_a_new_lowest_layer(
     first = engine.load(address, build(tmp_path, [text("one"), program])[0])
     path, image = build(tmp_path, [text("two"), program])
 
-    assert own_id(path, containerd) == engine.load(address, path, [first]).id
+    check_load(newer, tmp_path, path, image, [first])
 
     assert [[], [image.layers[1].digest] if containerd else []] == sent
-    assert blobs(image) <= held(address, tmp_path)
-    assert run(address) == "two"
 
 
 def test_a_newer_docker_with_an_image_that_is_not_on_record(
@@ -825,11 +833,9 @@ def test_a_newer_docker_with_an_image_that_is_not_on_record(
     engine.load(address, build(tmp_path, [packed, text("one")])[0])
     path, image = build(tmp_path, [tar(tmp_path / "raw", files), text("two")])
 
-    assert own_id(path, containerd) == engine.load(address, path).id
+    check_load(newer, tmp_path, path, image, [])
 
     assert [[], [] if containerd else [image.layers[0].digest]] == sent
-    assert blobs(image) <= held(address, tmp_path)
-    assert run(address) == "two"
 
 
 def test_a_newer_docker_takes_zstd(newer: tuple[str, bool], tmp_path: Path, show: Path) -> None:
@@ -857,16 +863,14 @@ def test_a_blob_that_has_gone_is_sent_after_all(
     text: Text,
     sent: list[list[Digest]],
 ) -> None:
-    address, containerd = newer
+    address, _ = newer
     first = engine.load(address, build(tmp_path, [text("one"), program])[0])
     path, image = build(tmp_path, [text("two"), program])
     remove_blob(address, image.layers[1].digest)
 
-    assert own_id(path, containerd) == engine.load(address, path, [first]).id
+    check_load(newer, tmp_path, path, image, [first])
 
     assert [[], [image.layers[1].digest], []] == sent
-    assert blobs(image) <= held(address, tmp_path)
-    assert run(address) == "two"
 
 
 def mounts_of(pid: int) -> str:
