@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -12,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import arm64
@@ -1105,7 +1104,7 @@ def test_hostile_run_leaves_nothing(site: Path) -> None:
     mark = str(os.getpid())
     before = machine()
 
-    with contextlib.suppress(TraceError):
+    with pytest.raises(TraceError, match=rf"still ran \(hostile-{mark}\\040600\)"):
         traced(b"/bin/sh", str(script), mark, private=True, timeout=10.0)
 
     assert machine() == before
@@ -1125,6 +1124,75 @@ def machine() -> list[object]:
     ipcs = subprocess.run(["ipcs"], capture_output=True, text=True, check=True).stdout
     domain = Path("/proc/sys/kernel/domainname").read_text()
     return [[(each.st_ino, each.st_ctime_ns) for each in status], ipcs, domain, os.uname().nodename]
+
+
+def test_what_is_the_machines_in_proc_cannot_be_written(site: Path) -> None:
+    found = traced(
+        b"/usr/bin/find", "/proc", "-path", "/proc/[0-9]*", "-prune", "-o",
+        "-type", "f", "-perm", "/222", "-writable", "-print", private=True,
+    )  # fmt: skip
+
+    assert found.stdout == b""
+
+
+KEYS = """
+import ctypes, sys
+calls, session, user, get_keyring = {"add_key": 248, "keyctl": 250}, -3, -4, 0
+libc = ctypes.CDLL(None, use_errno=True)
+added = libc.syscall(calls["add_key"], b"user", sys.argv[1].encode(), b"x", 1, user)
+print(added, libc.syscall(calls["keyctl"], get_keyring, session, 0), ctypes.get_errno())
+"""
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_keys_of_the_kernel_are_out_of_reach(site: Path, *, private: bool) -> None:
+    mark = f"hostile-{os.getpid()}"
+
+    found = traced(b"/usr/bin/python3", "-c", KEYS, mark, private=private)
+
+    assert found.stdout == b"-1 -1 1\n"
+    assert mark not in Path("/proc/keys").read_text()
+
+
+KNOCKER = """
+import socket, sys
+for place in sys.argv[1:]:
+    with socket.socket(socket.AF_UNIX) as client:
+        print(client.connect_ex(place))
+"""
+
+
+@pytest.fixture
+def doors(site: Path) -> Iterator[list[str]]:
+    """Give the places of a socket that listens on the machine; root mounts it elsewhere, too."""
+    door, other = site / "door", site / "other"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(door))
+        server.listen()
+        if os.geteuid() != 0:
+            yield [str(door)]
+            return
+        other.touch()
+        subprocess.run(["mount", "--bind", door, other], check=True)
+        yield [str(door), str(other)]
+        subprocess.run(["umount", other], check=True)
+
+
+def test_private_run_reaches_no_socket_of_the_machine(doors: list[str]) -> None:
+    found = traced(b"/usr/bin/python3", "-c", KNOCKER, *doors, private=True)
+
+    assert found.stdout.split() == [b"111"] * len(doors)
+
+
+def test_private_run_has_terminals_of_its_own(site: Path) -> None:
+    script = "import os, pty; pty.spawn(['sh', '-c', 'tty; echo hello >/dev/tty'])"
+    before = os.listdir("/dev/pts")
+
+    found = traced(b"/usr/bin/python3", "-c", script, private=True)
+
+    assert found.stdout.split() == [b"/dev/pts/0", b"hello"]
+    assert os.listdir("/dev/pts") == before
+    assert not [use for use in found.record.uses if use.path.startswith(b"/dev")]
 
 
 # Programs for another machine, run by qemu.

@@ -28,10 +28,14 @@ from .paths import is_under, join, parents, show, unescape
 from .root import Root
 from .run import Run
 
-DEVICES = (b"null", b"zero", b"full", b"random", b"urandom")
+DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty")
 """The machine's devices that there are in /dev."""
 
+TERMINALS = b"/dev/pts"
+"""Where a root has pseudo-terminals of its own: pts(4)."""
+
 DEVICE_LINKS = {
+    b"/dev/ptmx": b"pts/ptmx",
     b"/dev/fd": b"/proc/self/fd",
     b"/dev/stdin": b"/proc/self/fd/0",
     b"/dev/stdout": b"/proc/self/fd/1",
@@ -51,9 +55,6 @@ net_bind_service, net_raw, audit_write and setfcap of capabilities(7).
 
 Docker gives these, and two that lead out of a root that is no more than that: mknod and sys_chroot.
 """
-
-_WRITABLE = (b"/proc/sys", b"/proc/sysrq-trigger")
-"""What of /proc root may write to without any capability, to the machine's harm."""
 
 _NAMESPACES = (12, 18, 21)
 """What making namespaces takes without one for users: net_admin, sys_chroot and sys_admin."""
@@ -185,11 +186,26 @@ def _temporary() -> Iterator[bytes]:
 def runtime(root: bytes) -> Iterator[Step]:
     """Yield what mounts the kernel's trees and devices in `root`, where their places are."""
     yield "mount", "/proc", _text(root + b"/proc"), "", "bind rec", ""
-    for path in filter(os.path.exists, _WRITABLE):
+    for path in _of_the_machine():
         yield "frozen", _text(path), _text(root + path)
     for name in DEVICES:
         path = b"/dev/" + name
         yield "mount", _text(path), _text(root + path), "", "bind", ""
+    options = "newinstance,ptmxmode=0666,mode=0620"
+    yield "mount", "devpts", _text(root + TERMINALS), "devpts", "nosuid noexec", options
+
+
+def _of_the_machine() -> Iterator[bytes]:
+    """Yield what of /proc is no process's, and may be written; root needs no capability for most.
+
+    Engines have a list, to which kernels add: interrupts, buses and drivers are the machine's.
+    """
+    for name in sorted(os.listdir(b"/proc")):
+        path = b"/proc/" + name
+        if not name.isdigit() and not os.path.islink(path):
+            mode = os.stat(path).st_mode
+            if stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and mode & 0o222):
+                yield path
 
 
 @contextmanager
@@ -312,7 +328,8 @@ class _View:
         if stat.S_ISDIR(status.st_mode):
             attributes = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
             yield from _attempts(self._layers(path, attributes))
-        else:
+        elif stat.S_ISREG(status.st_mode):
+            # No socket: who listens there is the machine's, an engine perhaps.
             frozen: Step = ("frozen", _text(path), _text(self._place + b"/root" + path))
             yield from _attempts([frozen])
 
@@ -351,6 +368,7 @@ def _kernel(top: bytes) -> Iterator[Step]:
         yield "link", _text(top + path), _text(text)
     for name in DEVICES:
         yield "file", _text(top + b"/dev/" + name)
+    yield "directory", _text(top + TERMINALS), 0o755, 0, 0
     yield from runtime(top)
     yield "mount", "/sys", _text(top + b"/sys"), "", "bind rec", ""
     yield "freeze", _text(top + b"/sys")

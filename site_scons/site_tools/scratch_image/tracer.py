@@ -43,11 +43,13 @@ HEADER = b"# scratch_image trace 1\n"
 
 _CALLS = (
     "%file,?getdents,?getdents64,?fchdir,?clone,?clone3,?fork,?vfork,?unshare,?setns,?connect,?bind,"
-    "?sendto,?sendmsg,?sendmmsg,?recvmsg,?recvmmsg,?open_by_handle_at,?memfd_create,?pidfd_getfd,?io_uring_setup,?ptrace"
+    "?sendto,?sendmsg,?sendmmsg,?recvmsg,?recvmmsg,?open_by_handle_at,?memfd_create,?pidfd_getfd,?io_uring_setup,?ptrace,"
+    "?add_key,?keyctl,?request_key"
 )
 
 _SOME = ("-y", "-s", "4096", "-e", f"trace={_CALLS}", "-e", "inject=io_uring_setup:error=ENOSYS")
 _ALL = ("-s", "0", "-e", "trace=all", "-e", "verbose=none")
+_NO_KEYS = ("-e", "inject=add_key,keyctl,request_key:error=EPERM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,12 +323,14 @@ class Tool:
 
         One file for each process (-ff) needs no joining of halves; appended to (-A), for process
         numbers come again. io_uring opens files without calls: it is refused, and programs do
-        without. No -z and no --quiet: they lose lines.
+        without. So are the kernel's keys, as by engines: a user's keys outlive the run. No -z and
+        no --quiet: they lose lines.
         """
         return [
             *_pinned(),
             *(self.path, "-ff", "-A", "-e", "signal=none"),
             *(_ALL if self.every else _SOME),
+            *_NO_KEYS,
             *(["--seccomp-bpf"] if filters and not self.every else []),
             *("-o", join(directory, b"log"), "--"),
             *words,

@@ -19,12 +19,14 @@ from . import layer
 from .digest import CHUNK
 from .errors import SandboxError
 from .paths import join, parents, show
-from .sandbox import DEVICE_LINKS, DEVICES, Sandbox, runtime
+from .sandbox import DEVICE_LINKS, DEVICES, TERMINALS, Sandbox, runtime
 
 if TYPE_CHECKING:
     import tarfile
 
-_DIRECTORIES = {b"/dev": 0o755, b"/dev/shm": 0o1777, b"/proc": 0o555, b"/sys": 0o555}
+_DIRECTORIES = {
+    b"/dev": 0o755, b"/dev/shm": 0o1777, TERMINALS: 0o755, b"/proc": 0o555, b"/sys": 0o555,
+}  # fmt: skip
 _FILES = {
     b"/etc/hosts": b"127.0.0.1\tlocalhost\n::1\tlocalhost\n",
     b"/etc/hostname": b"localhost\n",
