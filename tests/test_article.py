@@ -77,6 +77,8 @@ def test_image_of_packages_is_small_and_runs(project: Path) -> None:
     assert (project / "build/fortune.oci.tar").stat().st_size < 4.3e6
     assert len(_prints(tar)) > 10
     assert "\nlibc6=2.36-" in (project / "bookworm.lock").read_text()
+    sources = (project / "build/debian.root/etc/apt/sources.list").read_text()
+    assert " bookworm-security main\n" in sources
 
 
 def test_null_build_does_not_scan_the_tree(project: Path, newest: Scons) -> None:

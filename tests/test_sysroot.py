@@ -28,7 +28,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Repository, 
     found = os.fsencode(repository.tools) + b":" + process.SEARCH_PATH
     monkeypatch.setattr(process, "SEARCH_PATH", found)
     lock = os.fsencode(tmp_path / "x.lock")
-    return repository, Packages(SUITE, ("hello",), repository.mirror, lock)
+    return repository, Packages(SUITE, ("hello",), (repository.mirror,), lock=lock)
 
 
 @pytest.fixture
@@ -332,11 +332,12 @@ HEAD = "# scratch_image lock 1\nsuite small\nmirror {mirror}\nasked hello\n"
         pytest.param("", "cannot read lock {lock}: it is not one; ", id="empty"),
         pytest.param(HEAD + "dash\n", "cannot read lock {lock}: it is not one; ", id="no version"),
         pytest.param(HEAD.replace("small", "trixie") + "dash=1\n",
-                     "cannot use lock {lock}: it is of packages hello of trixie from {mirror}; ",
-                     id="other suite"),
+                     "cannot use lock {lock}: it has no line 'suite small'; ", id="other suite"),
         pytest.param(HEAD.replace("asked", "asked more") + "dash=1\n",
-                     "cannot use lock {lock}: it is of packages more hello of small from {mirror}; ",
-                     id="other packages"),
+                     "cannot use lock {lock}: it has no line 'asked hello'; ", id="other packages"),
+        pytest.param(HEAD + "mirror http://a/b\ndash=1\n",
+                     "cannot use lock {lock}: it has the line 'mirror http://a/b'; ",
+                     id="mirror more"),
     ],
 )  # fmt: skip
 def test_lock_that_cannot_be_used(
@@ -350,9 +351,28 @@ def test_lock_that_cannot_be_used(
     with pytest.raises(ScratchImageError) as error:
         make(packages, tree)
 
-    assert str(error.value).startswith(message.format(lock=lock, mirror=repository.mirror))
+    assert str(error.value).startswith(message.format(lock=lock))
     assert "; delete " in str(error.value)
     assert lock.read_text() == text
+
+
+def test_packages_of_two_mirrors_for_a_named_architecture(
+    small: tuple[Repository, Packages], tmp_path: Path, tree: bytes
+) -> None:
+    repository, packages = small
+    other = Repository(tmp_path / "other")
+    other.publish("more", "3", {"usr/share/more": "more"})
+    mirrors = (f"deb [trusted=yes] {other.mirror} small main", repository.mirror)
+    both = replace(packages, names=("hello", "more"), mirrors=mirrors, architecture="amd64")
+
+    first = make(both, tree)
+
+    assert make(both, tree) == first
+    assert (tmp_path / "x.lock").read_text() == (
+        "# scratch_image lock 1\nsuite small\narchitecture amd64\n"
+        f"mirror {repository.mirror}\nmirror {mirrors[0]}\nasked hello more\n"
+        "hello=1.0\nmore=3\nsystem=1\n"
+    )
 
 
 def test_lock_that_is_not_what_was_installed(
@@ -390,6 +410,9 @@ def test_tree_without_packages_cannot_be_locked(tmp_path: Path) -> None:
         pytest.param(Packages("bookworm", ("no-such-package",)),
                      "packages no-such-package of bookworm: Unable to locate package no-such-package",
                      id="package"),
+        pytest.param(Packages("bookworm", ("dash",), architecture="s390x"),
+                     "packages dash of bookworm for s390x: s390x can neither be executed natively "
+                     "nor via qemu user emulation with binfmt_misc", id="architecture"),
     ],
 )  # fmt: skip
 def test_unknown_suite_or_package(tree: bytes, origin: Origin, cause: str) -> None:
@@ -398,6 +421,7 @@ def test_unknown_suite_or_package(tree: bytes, origin: Origin, cause: str) -> No
 
     assert str(error.value) == (
         f"cannot make sysroot of {cause}; correct suite, packages or mirror"
+        + (", or let programs for s390x run, as by qemu-user-static" if "s390x" in cause else "")
     )
 
 
@@ -407,6 +431,13 @@ def test_unknown_suite_or_package(tree: bytes, origin: Origin, cause: str) -> No
         pytest.param("--x", ("a",), "http://a/b", "'--x' is no suite; correct it", id="suite"),
         pytest.param("x", ("a,b",), "http://a/b", "'a,b' is no package; correct it", id="package"),
         pytest.param("x", ("a",), "--hook", "'--hook' is no mirror; correct it", id="mirror"),
+        pytest.param(
+            "x",
+            ("a",),
+            "deb http://a/b",
+            "'deb http://a/b' is no mirror; correct it",
+            id="source without a suite",
+        ),
         pytest.param("x", (), "http://a/b", "none is named; name some", id="no package"),
     ],
 )
@@ -414,7 +445,7 @@ def test_what_mmdebstrap_would_take_for_options(
     suite: str, names: tuple[str, ...], mirror: str, cause: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        Packages(suite, names, mirror)
+        Packages(suite, names, (mirror,))
 
     assert str(error.value) == f"cannot make sysroot of packages: {cause}"
 

@@ -266,7 +266,8 @@ def make_sysroot(
     directory: str = "",
     packages: Sequence[str] = (),
     suite: str = "",
-    mirror: str = sysroot.MIRROR,
+    mirror: str | Sequence[str] = (),
+    architecture: str = "",
     lock: str = "",
     image: str = "",
 ) -> list[Any]:
@@ -276,8 +277,14 @@ def make_sysroot(
     `source`, the tar of a root file system; or of Debian's `packages` of a `suite`, their exact
     versions in the file `lock`, which is written where it is not there; or of an `image` that the
     engine has. A `directory` is used where it lies.
+
+    Packages come from Debian's archive with its updates and security fixes, or from each `mirror`,
+    a URL or a line of sources.list(5). They are for the machine, or for another `architecture` by
+    dpkg's word.
     """
-    origin = functools.partial(plans.origin, env, packages, suite, mirror, lock, image)
+    origin = functools.partial(
+        plans.origin, env, packages, suite, mirror, architecture, lock, image
+    )
     if len([each for each in (source, directory, packages, image) if each]) != 1:
         refuse(
             f"cannot make sysroot {target}: it is to be made of one thing; give a tar, directory=, "

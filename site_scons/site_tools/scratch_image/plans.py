@@ -185,7 +185,8 @@ def origin(
     env: Any,
     packages: Sequence[str],
     suite: str,
-    mirror: str,
+    mirror: str | Sequence[str],
+    architecture: str,
     lock: str,
     image: str,
     source: list[Any],
@@ -198,7 +199,9 @@ def origin(
         return sysroot.EngineImage(env["DOCKER_HOST"], image)
     file = os.fsencode(env.File(lock).srcnode().get_internal_path()) if lock else b""
     names = tuple(sorted(_words(packages)))
-    return sysroot.Packages(suite, names, mirror, file, top_of(env.Dir(".")), epoch_of(env))
+    mirrors = (mirror,) if isinstance(mirror, str) else tuple(mirror)
+    top, epoch = top_of(env.Dir(".")), epoch_of(env)
+    return sysroot.Packages(suite, names, mirrors, architecture, file, top, epoch)
 
 
 def trace(target: list[Any], source: list[Any], env: Any) -> Plan:

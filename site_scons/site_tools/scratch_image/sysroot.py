@@ -21,9 +21,6 @@ from .paths import join, show
 from .root import Aspect, Kind, Root
 from .unpacking import Unpacking, remove
 
-MIRROR = "http://deb.debian.org/debian"
-"""Where packages come from by default."""
-
 _SECONDS = 3600.0
 """For mmdebstrap to fetch and install."""
 
@@ -32,9 +29,13 @@ _LOADER = re.compile(rb"ld[a-z0-9_-]*\.so\.[0-9]")
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _SUITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
-_MIRROR = re.compile(r"[a-z][a-z+]*:/[!-~]+")
+_ARCHITECTURE = re.compile(r"[a-z0-9-]*")
+_MIRROR = re.compile(
+    r"[a-z][a-z+]*:/[!-~]+|deb (?:\[[ -Z^-~]+\] )?[a-z][a-z+]*:/[!-~]+(?: [!-~]+)+"
+)
+"""A URL, or a line of sources.list(5)."""
 _LOCK = re.compile(
-    r"# scratch_image lock 1\nsuite (\S+)\nmirror (\S+)\nasked (.+)\n"
+    r"(# scratch_image lock 1\n(?:(?:suite|architecture|mirror|asked) .+\n)+)"
     r"((?:[a-z0-9][a-z0-9+.-]*=[A-Za-z0-9.+:~-]+\n)+)"
 )
 
@@ -112,7 +113,10 @@ class Packages(Origin):
 
     suite: str
     names: tuple[str, ...]
-    mirror: str = MIRROR
+    mirrors: tuple[str, ...] = ()
+    """URLs, or lines of sources.list(5); none for Debian's own, with updates and security."""
+    architecture: str = ""
+    """dpkg's word for it; empty for that of the machine."""
     lock: bytes = b""
     """File with the exact versions, seen from `top`; used where it is there, and else written."""
     top: bytes = field(default=b"/", repr=False)
@@ -122,7 +126,9 @@ class Packages(Origin):
 
     def __post_init__(self) -> None:
         """Raise InputError for what mmdebstrap would take for something else."""
-        named = [("suite", _SUITE, self.suite), ("mirror", _MIRROR, self.mirror)]
+        named = [("suite", _SUITE, self.suite)]
+        named += [("architecture", _ARCHITECTURE, self.architecture)]
+        named += [("mirror", _MIRROR, mirror) for mirror in self.mirrors]
         named += [("package", _PACKAGE, name) for name in self.names]
         for what, pattern, given in named:
             if not pattern.fullmatch(given):
@@ -133,7 +139,8 @@ class Packages(Origin):
             raise InputError("cannot make sysroot of packages: none is named; name some")
 
     def __str__(self) -> str:
-        return f"packages {' '.join(sorted(self.names))} of {self.suite}"
+        machine = f" for {self.architecture}" if self.architecture else ""
+        return f"packages {' '.join(sorted(self.names))} of {self.suite}{machine}"
 
     def tar(
         self, root: Root, sources: Sequence[bytes], work: bytes
@@ -161,13 +168,16 @@ class Packages(Origin):
     def _bootstrap(self, tool: bytes, made: bytes, locked: tuple[str, ...]) -> None:
         # All in one go, as the locked ones: what cannot be had is known before anything comes.
         included = [locked] if locked else [["?essential"], sorted(self.names)]
+        foreign = [f"--architectures={self.architecture}"] if self.architecture else []
         ran = process.run(
             [
                 *(tool, "--variant=custom"),
+                *foreign,
                 *(f"--include={','.join(packages)}" for packages in included),
                 # Which packages were asked for is in the lock; here it would differ from it.
                 '--customize-hook=rm -f "$1/var/lib/apt/extended_states"',
-                *("--format=tar", self.suite, made, self.mirror),
+                *("--format=tar", self.suite, made),
+                *self.mirrors,
             ],
             timeout=_SECONDS,
             environment={
@@ -181,6 +191,8 @@ class Packages(Origin):
 
     def _unmade(self, cause: str, locked: Sequence[str]) -> SysrootError:
         mend = "correct suite, packages or mirror"
+        if self.architecture:
+            mend += f", or let programs for {self.architecture} run, as by qemu-user-static"
         if locked:
             mend = (
                 f"delete {show(self.lock)} to lock anew, or name a mirror that has these versions"
@@ -199,19 +211,22 @@ class Packages(Origin):
             raise InputError(
                 f"cannot read lock {show(self.lock)}: it is not one; delete it to lock anew"
             )
-        if text != self._text(found[4]):
-            raise InputError(
-                f"cannot use lock {show(self.lock)}: it is of packages {found[3]} of {found[1]} "
-                f"from {found[2]}; delete it to lock anew"
-            )
-        return tuple(found[4].split())
+        theirs, ours = (set(head.splitlines()) for head in (found[1], self._head()))
+        if missing := ours - theirs:
+            raise self._unfit(f"it has no line {min(missing)!r}")
+        if more := theirs - ours:
+            raise self._unfit(f"it has the line {min(more)!r}")
+        return tuple(found[2].split())
 
-    def _text(self, versions: str) -> str:
-        asked = " ".join(sorted(self.names))
-        return (
-            f"# scratch_image lock 1\nsuite {self.suite}\nmirror {self.mirror}\nasked {asked}\n"
-            + versions
-        )
+    def _unfit(self, cause: str) -> InputError:
+        return InputError(f"cannot use lock {show(self.lock)}: {cause}; delete it to lock anew")
+
+    def _head(self) -> str:
+        """Return what a lock says of what was asked for."""
+        lines = ["# scratch_image lock 1", f"suite {self.suite}"]
+        lines += [f"architecture {self.architecture}"] if self.architecture else []
+        lines += [f"mirror {mirror}" for mirror in sorted(set(self.mirrors))]
+        return "".join(f"{line}\n" for line in [*lines, f"asked {' '.join(sorted(self.names))}"])
 
     def settle(self, tree: bytes) -> dict[bytes, bytes]:
         """Hold the lock against what was installed; return its text."""
@@ -221,7 +236,8 @@ class Packages(Origin):
         if locked and sorted(locked) != versions:
             other = min(set(locked) ^ set(versions))
             raise self._unmade(f"{other} is only in the lock, or only installed", locked)
-        return {self._lock_file: self._text("".join(f"{each}\n" for each in versions)).encode()}
+        text = self._head() + "".join(f"{each}\n" for each in versions)
+        return {self._lock_file: text.encode()}
 
 
 def _cause(ran: process.Result) -> str:
