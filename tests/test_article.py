@@ -30,6 +30,10 @@ debian = env.Sysroot(
 )
 """
 
+TAR = """\
+debian = env.Sysroot("build/debian", "debian.tar")
+"""
+
 IMAGE = """\
 debian = env.Sysroot("build/debian", image="example/debian:1")
 """
@@ -93,15 +97,25 @@ def test_null_build_does_not_scan_the_tree(project: Path, newest: Scons) -> None
     assert log.read_text().count("debian.root/") < 300
 
 
-def test_image_of_an_engines_image_is_the_same(
-    project: Path, newest: Scons, engine: str, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def docker(engine: str) -> list[str]:
+    """Give the words that speak to an engine."""
     if engine == NO_ENGINE:
         pytest.skip("no engine: dockerd needs root")
-    tar, docker = tmp_path / "debian.tar", ["docker", "-H", engine]
-    subprocess.run(["tar", "-cf", tar, "-C", project / "build/debian.root", "."], check=True)
-    imported = [*docker, "import", str(tar), "example/debian:1"]
-    subprocess.run(imported, check=True, capture_output=True)
+    return ["docker", "-H", engine]
+
+
+def _import(docker: list[str], root: Path, name: str) -> None:
+    """Give the engine an image of the files below `root`."""
+    with subprocess.Popen(["tar", "-c", "-C", root, "."], stdout=subprocess.PIPE) as tar:
+        command = [*docker, "import", "-", name]
+        subprocess.run(command, stdin=tar.stdout, check=True, capture_output=True)
+
+
+def test_image_of_an_engines_image_is_the_same(
+    project: Path, newest: Scons, engine: str, docker: list[str], tmp_path: Path
+) -> None:
+    _import(docker, project / "build/debian.root", "example/debian:1")
 
     output = _build(tmp_path / "other", newest, IMAGE, engine)
 
@@ -147,14 +161,22 @@ exec chroot {root} env -C /project PYTHONPATH=/others PATH=/usr/sbin:/usr/bin py
 """
 
 
-def test_another_host_builds_the_same_image(project: Path, trixie: Path) -> None:
-    (trixie / "project").mkdir()
+OTHERS = Path(elftools.__file__).parents[1]
+"""Where SCons and the libraries lie that we use."""
+
+
+def _write(directory: Path, project: Path, base: str) -> None:
+    """Write the project to `directory`, where our package lies in /ours."""
+    directory.mkdir()
     for name in ("fortune.extra", "bookworm.lock"):
-        shutil.copy(project / name, trixie / "project")
+        shutil.copy(project / name, directory)
     head = HEAD.format(tool="/ours", engine=NO_ENGINE)
-    (trixie / "project/SConstruct").write_text(head + PACKAGES + TAIL)
-    others = Path(elftools.__file__).parents[1]
-    script = BUILD.format(root=trixie, ours=PACKAGE.parent, others=others)
+    (directory / "SConstruct").write_text(head + base + TAIL)
+
+
+def test_another_host_builds_the_same_image(project: Path, trixie: Path) -> None:
+    _write(trixie / "project", project, PACKAGES)
+    script = BUILD.format(root=trixie, ours=PACKAGE.parent, others=OTHERS)
 
     ran = subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
@@ -168,4 +190,32 @@ def test_another_host_builds_the_same_image(project: Path, trixie: Path) -> None
     assert version.startswith("13") != Path("/etc/debian_version").read_text().startswith("13")
     for name in ("debian.sysroot", "fortune.trace", "fortune.files", "fortune.oci.tar"):
         made, other = project / "build" / name, trixie / "project/build" / name
+        assert made.read_bytes() == other.read_bytes(), name
+
+
+def test_container_builds_the_same_image(
+    project: Path, trixie: Path, docker: list[str], tmp_path: Path
+) -> None:
+    _write(tmp_path / "project", project, TAR)
+    tree, tar = project / "build/debian.root", tmp_path / "project/debian.tar"
+    subprocess.run(["tar", "-cf", tar, "-C", tree, "."], check=True)
+    _import(docker, trixie, "example/host:1")
+    volumes = {PACKAGE.parent: "/ours:ro", OTHERS: "/others:ro", tmp_path / "project": "/project"}
+
+    def build(*options: str) -> str:
+        command: list[str] = [
+            *docker, "run", "--rm", "--network=none", "--workdir=/project", *options,
+            *(f"--volume={ours}:{place}" for ours, place in volumes.items()),
+            *("--env=PYTHONPATH=/others", "example/host:1", "python3", "-B", "-m", "SCons", "-Q"),
+        ]  # fmt: skip
+        ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return ran.stdout
+
+    refused = build()
+    output = build("--security-opt=seccomp=unconfined")
+
+    assert "in Docker give --privileged or --security-opt seccomp=unconfined" in refused
+    assert "TRACE  fortune" in output
+    for name in ("fortune.trace", "fortune.files", "fortune.oci.tar"):
+        made, other = project / "build" / name, tmp_path / "project/build" / name
         assert made.read_bytes() == other.read_bytes(), name
