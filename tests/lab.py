@@ -23,6 +23,12 @@ WITHOUT_NAMESPACES = (
 )
 """Words that start a command which can give no process a root of its own."""
 
+_COMPILED = {
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": str(Path(__file__).parents[1] / "build/test/compiled"),
+}
+"""Copies of the plugin are compiled once, and beside none of them."""
+
 _LATER = """\
 import time
 from SCons.Script import main
@@ -62,7 +68,7 @@ class Scons:
 
         Each image archive that it leaves there has to be sound.
         """
-        variables = {**os.environ, "PYTHONPATH": self.path, **(env or {})}
+        variables = {**os.environ, **_COMPILED, "PYTHONPATH": self.path, **(env or {})}
         began = time.time() - 0.1  # file systems have a coarser clock
         ran = subprocess.run(
             [*self.command(later=later), *arguments],
