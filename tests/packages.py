@@ -39,6 +39,9 @@ class Repository:
         (self.tools / "mmdebstrap").write_text(_UNSIGNED)
         (self.tools / "mmdebstrap").chmod(0o755)
         self.directory.mkdir()
+        # Ordinary users' mmdebstrap is somebody else in its namespace.
+        for place in (directory, directory.parent):
+            place.chmod(0o755)
         tree = directory / "system"
         _copy_programs(tree)
         self._pack(tree, "system", "1", "Essential: yes\n")

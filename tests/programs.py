@@ -37,7 +37,7 @@ WORKLOADS = {
     "pipes": "cat d/*.txt | sed s/a/b/ | sort -u | { read x; echo $x > d/out; }",
     "git": "git init -q d/new && cd d/new && git add . && git status",
     "perl": "perl -MJSON::PP -MPOSIX -e 'print encode_json([strftime(q(%c), localtime)])'",
-    "find": "find /usr/lib/python3 /etc/ssl -name '*.py' -newer /etc/passwd",
+    "find": "find /usr/lib/python3 /etc/alternatives -name '*.py' -newer /etc/passwd",
     "bash": "bash -O globstar -c 'for f in d/**; do read -r x < <(head -c1 $f); done 2>&-; :'",
     "awk": "awk 'FNR == 1 { print FILENAME }' d/*.txt",
     "tar": "tar cf d/x.tar d/real && tar xf d/x.tar -C d/sub",

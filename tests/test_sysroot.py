@@ -254,15 +254,16 @@ def test_image_is_exported_by_tag_and_digest(engine: str, tmp_path: Path, tree: 
     done = subprocess.run(
         [*docker, "import", rootfs, "example/base:1"], capture_output=True, text=True, check=True
     )
-    root = Root()
+    root, other = Root(), Root()
 
     by_tag = make(EngineImage(engine, "example/base:1"), tree, root=root)
     found = os.lstat(tree + b"/etc/x")
-    by_id = make(EngineImage(engine, done.stdout.strip()), tree)
+    by_id = make(EngineImage(engine, done.stdout.strip()), tree, root=other)
 
     assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o640, 5, 6)
     assert by_tag.content == by_id.content
     assert root.looked == {(f"{engine} example/base:1".encode(), Aspect.IMAGE)}
+    assert other.looked == set()
     left = subprocess.run([*docker, "ps", "-aq"], capture_output=True, check=True)
     assert left.stdout == b""
 

@@ -39,6 +39,8 @@ _LOCK = re.compile(
     r"((?:[a-z0-9][a-z0-9+.-]*=[A-Za-z0-9.+:~-]+\n)+)"
 )
 
+_PINNED = re.compile(r"(?:^|@)sha256:[0-9a-f]{64}$")
+
 _FIELD = re.compile(r"^(Package|Status|Version): (.*)$", re.MULTILINE)
 _STATUS = b"/var/lib/dpkg/status"
 
@@ -103,7 +105,9 @@ class EngineImage(Origin):
         """Yield what the engine exports of a container of the image that never runs."""
         from . import engine
 
-        root.look(f"{self.address} {self.reference}".encode(), Aspect.IMAGE)
+        # What a digest names is the same for ever; what a tag names is asked for each time.
+        if not _PINNED.search(self.reference):
+            root.look(f"{self.address} {self.reference}".encode(), Aspect.IMAGE)
         yield from engine.export(self.address, self.reference)
 
 
