@@ -1204,8 +1204,8 @@ def test_private_run_of_a_program_for_another_machine(tmp_path: Path) -> None:
 
     assert found.stdout == b"hello\n"
     uses = {use.path for use in found.record.uses if use.kind is not Use.ABSENT}
-    assert uses == {b"/lib/ld-linux-aarch64.so.1", b"/lib/libc.so.6", b"/usr/bin/hello"}
-    assert root.looked >= {(path, Aspect.CONTENT) for path in uses}
+    assert uses == {b"/", b"/lib/ld-linux-aarch64.so.1", b"/lib/libc.so.6", b"/usr/bin/hello"}
+    assert root.looked >= {(path, Aspect.CONTENT) for path in uses - {b"/"}}
 
 
 def test_emulated_program_that_ends_otherwise(tmp_path: Path) -> None:
@@ -1217,17 +1217,36 @@ def test_emulated_program_that_ends_otherwise(tmp_path: Path) -> None:
     assert "it ended with status 0, not with status 3" in str(caught.value)
 
 
-def test_emulated_program_that_starts_another_one(tmp_path: Path) -> None:
+def test_emulated_programs_start_others(tmp_path: Path) -> None:
     base = arm64.make_base(tmp_path / "base")
     arm64.make_starter(base / "usr/bin/starter")
+    (base / "usr/bin/script").write_text("#!/usr/bin/starter\n")
+    (base / "usr/bin/script").chmod(0o755)
     time.sleep(0.02)
 
+    found = tracer.trace(
+        Run("demo", (b"script",)), b"/usr/bin/script", Root(os.fsencode(base)), private=True
+    )
+
+    assert found.stdout == b"hello\n"
+    executed = {os.path.basename(use.path) for use in found.record.uses if use.kind is Use.EXEC}
+    assert executed == {b"script", b"starter", b"hello", b"ld-linux-aarch64.so.1"}
+
+
+def test_emulator_that_the_kernel_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = Root(os.fsencode(arm64.make_base(tmp_path / "base")))
+    find = process.find
+    # What is not there cannot be registered, as nothing can before Linux 6.7.
+    monkeypatch.setattr(
+        process, "find", lambda name: b"/nonexistent" if name[:5] == b"qemu-" else find(name)
+    )
+
     with pytest.raises(TraceError) as caught:
-        tracer.trace(
-            Run("demo", (b"starter",)), b"/usr/bin/starter", Root(os.fsencode(base)), private=True
-        )
+        tracer.trace(Run("demo", (b"hello",)), b"/usr/bin/hello", root, private=True)
 
     assert str(caught.value) == (
-        "cannot trust the trace of run demo: /usr/bin/starter could not execute /usr/bin/hello: it "
-        "is no program for this machine; trace that by a run of its own, or trace on such a machine"
+        "cannot trace run demo: /usr/bin/hello cannot be executed: Exec format error; use Linux "
+        "6.7 or newer, or have /nonexistent registered, as by binfmt-support"
     )

@@ -24,8 +24,8 @@ _MOUNT_SETATTR, _HERE, _RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
 _INET, _DATAGRAM, _SET_FLAGS, _UP = 2, 2, 0x8914, 1
 """AF_INET, SOCK_DGRAM, SIOCSIFFLAGS and IFF_UP of netdevice(7)."""
 
-_emulators: list[tuple[int, str]] = []
-"""The open file and the name of what is to run the command, if anything is."""
+_REGISTRY = "/proc/sys/fs/binfmt_misc"
+"""Where a user namespace says what runs which programs: Linux 6.7."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -70,6 +70,18 @@ def loopback() -> None:
     _check(min(handle, 0), "lo")
     _check(_libc.ioctl(handle, ctypes.c_ulong(_SET_FLAGS), request), "lo")
     os.close(handle)
+
+
+def emulate(emulator: str, head: str) -> None:
+    """Have the static program `emulator` run what begins as `head`, an ELF header in hex digits.
+
+    It is opened now, so that it need not be in any root: flag F of binfmt_misc.
+    """
+    mount("binfmt_misc", _REGISTRY, "binfmt_misc", "nosuid nodev noexec", "")
+    magic, mask = bytes.fromhex(head), b"\xff" * 7 + bytes(11) + b"\xff" * 2
+    words = ("".join(f"\\x{byte:02x}" for byte in each) for each in (magic, mask))
+    with open(f"{_REGISTRY}/register", "w") as sink:
+        sink.write(":".join(["", "emulator", "M", "", *words, emulator, "FP"]))
 
 
 def freeze(target: str) -> None:
@@ -124,11 +136,6 @@ def root(path: str, cwd: str) -> None:
     os.chdir(cwd)
 
 
-def emulate(emulator: str) -> None:
-    """Have the command run by the program `emulator`, which need not be in the root."""
-    _emulators.append((os.open(emulator, os.O_RDONLY | os.O_CLOEXEC), emulator))
-
-
 def keep(*capabilities: int) -> None:
     """Give up all other capabilities, and any by what is executed: capabilities(7)."""
     number = 0
@@ -152,8 +159,8 @@ def _check(answer: int, name: str) -> None:
 _STEPS = {
     step.__name__: step
     for step in (
-        *(mount, overlay, attempt, processes, loopback, freeze, frozen, directory, file, link),
-        *(join, emulate, root, keep, environment),
+        *(mount, overlay, attempt, processes, loopback, emulate, freeze, frozen, directory),
+        *(file, link, join, root, keep, environment),
     )
 }
 
@@ -164,9 +171,6 @@ def main(plan: str, *command: str) -> None:
         steps = marshal.load(stream)  # noqa: S302  # the package wrote it
     for name, *arguments in steps:
         _STEPS[name](*arguments)
-    for handle, emulator in _emulators:
-        # -L: what the program names is in this root, and nowhere else.
-        os.execve(handle, [emulator, "-L", "/", *command], os.environ)  # noqa: S606
     os.execvp(command[0], command)  # noqa: S606
 
 

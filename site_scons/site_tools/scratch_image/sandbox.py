@@ -66,6 +66,16 @@ Step = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Emulator:
+    """What runs programs for another machine."""
+
+    path: bytes
+    """A static program."""
+    head: bytes
+    """The first 20 bytes of an ELF file for that machine: elf(5)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sandbox:
     """A root of its own, and the way in."""
 
@@ -77,8 +87,8 @@ class Sandbox:
     """A private directory, for what `enter` is to do, and for what is told of it."""
     network: str = "loopback"
     """Whose network it has: ``loopback``, which is its own, or the ``host``'s."""
-    emulator: bytes = b""
-    """The static program that runs the programs of the root, if they are for another machine."""
+    emulator: Emulator | None = None
+    """What runs the programs of the root, if they are for another machine."""
 
     def outside(self) -> list[bytes]:
         """Return the words that start a command in new namespaces, still in the machine's root.
@@ -87,7 +97,11 @@ class Sandbox:
         SandboxError when a tool is missing.
         """
         start: list[Step] = [("processes",), *([("loopback",)] if self._has_own_network else [])]
-        return [*_unshare(own_network=self._has_own_network), *self._enter(*start, *self.plan)]
+        if self.emulator:
+            # Older kernels have one registry for all; what is in that may do as well.
+            words = _text(self.emulator.path), self.emulator.head.hex()
+            start.append(("attempt", "emulate", *words))
+        return [*self._unshare(), *self._enter(*start, *self.plan)]
 
     def inside(self, environment: Mapping[bytes, bytes], cwd: bytes) -> list[bytes]:
         """Return the words that start a program of that root, in that root.
@@ -97,7 +111,6 @@ class Sandbox:
         """
         variables = (_text(b"%b=%b" % item) for item in sorted(environment.items()))
         return self._enter(
-            *([("emulate", _text(self.emulator))] if self.emulator else []),
             ("root", _text(self.root), _text(cwd)),
             ("keep", *_CAPABILITIES),
             ("environment", *variables),
@@ -108,12 +121,18 @@ class Sandbox:
 
         That is one which the words of `outside` started. The command is in the machine's root.
         """
-        kinds = [*(["user"] if _needs_user_namespace() else []), "mnt", "ipc"]
+        kinds = [*(["user"] if _is_users(self.emulator) else []), "mnt", "ipc"]
         return self._enter(("join", str(pid), *kinds, *(["net"] if self._has_own_network else [])))
 
     @property
     def _has_own_network(self) -> bool:
         return self.network == "loopback"
+
+    def _unshare(self) -> list[bytes]:
+        user = [b"--user", b"--map-root-user"] if _is_users(self.emulator) else []
+        network = [b"--net"] if self._has_own_network else []
+        others = [b"--mount", b"--ipc", b"--pid", b"--fork", b"--kill-child"]
+        return [_tool(b"unshare"), *user, *network, *others, b"--"]
 
     def _enter(self, *steps: Step) -> list[bytes]:
         handle, plan = tempfile.mkstemp(dir=self.directory)
@@ -149,11 +168,9 @@ def refusal() -> str:
     )
 
 
-def _unshare(*, own_network: bool) -> list[bytes]:
-    user = [b"--user", b"--map-root-user"] if _needs_user_namespace() else []
-    network = [b"--net"] if own_network else []
-    others = [b"--mount", b"--ipc", b"--pid", b"--fork", b"--kill-child"]
-    return [_tool(b"unshare"), *user, *network, *others, b"--"]
+def _is_users(emulator: Emulator | None) -> bool:
+    """Tell whether the new namespaces are in one for users, which has emulators of its own."""
+    return emulator is not None or _needs_user_namespace()
 
 
 def _needs_user_namespace() -> bool:
@@ -210,7 +227,7 @@ def _of_the_machine() -> Iterator[bytes]:
 
 @contextmanager
 def overlaid(
-    root: Root, run: Run, program: bytes = b"", emulator: bytes = b""
+    root: Root, run: Run, program: bytes = b"", emulator: Emulator | None = None
 ) -> Iterator[Sandbox]:
     """Give `run` a private view of `root`: what it writes goes to memory, and is thrown away.
 
@@ -224,7 +241,8 @@ def overlaid(
         files = dict(root.staged)
         if _is_own(program):
             files[program] = root.machine(program)
-        view = _View(place, root, files, _mounts() if root.base == b"/" else ())
+        mounts = _mounts() if root.base == b"/" else ()
+        view = _View(place, root, files, mounts, goes_around=_is_users(emulator))
         steps = (*view.steps(), *view.start(run.cwd))
         yield Sandbox(join(place, b"root"), steps, directory, run.network, emulator)
 
@@ -243,7 +261,13 @@ class _View:
     """Plans overlays that together are a base, and what else belongs to a root."""
 
     def __init__(
-        self, place: bytes, root: Root, files: Mapping[bytes, bytes], mounts: Sequence[bytes]
+        self,
+        place: bytes,
+        root: Root,
+        files: Mapping[bytes, bytes],
+        mounts: Sequence[bytes],
+        *,
+        goes_around: bool,
     ) -> None:
         self._place = place
         self._root = root
@@ -251,7 +275,7 @@ class _View:
         self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
         self._overlays = 0
         # In a user namespace no overlay may go above what has other mounts below.
-        self._goes_around_mounts = _needs_user_namespace()
+        self._goes_around_mounts = goes_around
 
     def steps(self) -> Iterator[Step]:
         """Yield what makes the view."""

@@ -195,9 +195,9 @@ class Packages(Origin):
 
     def _unmade(self, cause: str, locked: Sequence[str]) -> SysrootError:
         mend = "correct suite, packages or mirror"
-        if self.architecture:
-            mend += f", or let programs for {self.architecture} run, as by qemu-user-static"
-        if locked:
+        if "executed natively" in cause:
+            mend = f"have what runs {self.architecture} registered, as by qemu-user-static"
+        elif locked:
             mend = (
                 f"delete {show(self.lock)} to lock anew, or name a mirror that has these versions"
             )

@@ -20,7 +20,7 @@ from .paths import escape, is_plain, is_under, join, parents, show, unescape
 from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
 from .run import Run, Unix
-from .sandbox import Sandbox, overlaid
+from .sandbox import Emulator, Sandbox, overlaid
 from .strace import Access, Log, Use, parse
 from .strace import join as join_logs
 
@@ -121,15 +121,13 @@ def trace(
     log = _with_start(parse(text, run.cwd), run.cwd)
     _check_end(run, performance, log, target)
     _check_log(run, log)
-    _check_children(run, target, text)
     settling = _Settling(log, root, started_ns, private=private)
-    _check_inputs(run, settling, root, private or tool.strips_privileges(target))
+    _check_inputs(run, settling, target, root, private or tool.strips_privileges(target))
     record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
     return Trace(text, record, performance.result.stdout)
 
 
 _ENTERED = re.compile(rb'^chroot\("[^\n]*\) += 0\n', re.MULTILINE)
-_EMULATED = re.compile(rb"^execveat\([^\n]*\) += 0\n", re.MULTILINE)
 """Where a log passes from the way in to the program."""
 
 
@@ -156,8 +154,7 @@ def perform_in(
     performance = perform(outside, command, way)
     logs = _logs(sandbox.directory)
     if logs:
-        entered = _EMULATED if sandbox.emulator else _ENTERED
-        logs[min(logs)] = entered.split(logs[min(logs)], 1)[-1]
+        logs[min(logs)] = _ENTERED.split(logs[min(logs)], 1)[-1]
     # strace is outside of the root, and sees some paths from there.
     prefix = re.compile(re.escape(sandbox.root) + rb"(?=[/>\"])/?")
     return performance, prefix.sub(b"/", join_logs(logs))
@@ -227,8 +224,8 @@ class _Target:
     """Its image path, for messages."""
     privileged: bool
     """Whether executing it gives privileges: set-user-ID, set-group-ID or file capabilities."""
-    emulator: bytes
-    """What runs a program for another machine; empty for what runs by itself."""
+    emulator: Emulator | None
+    """What runs a program for another machine; None for what runs by itself."""
 
     @classmethod
     def find(cls, run: Run, program: bytes, root: Root, *, private: bool) -> _Target:
@@ -351,19 +348,16 @@ _NOT_EXECUTED = re.compile(rb"strace: exec: (.+)")
 _NOT_ENTERED = re.compile(rb"enter: (.*): (.+)")
 
 
-def emulator(run: Run, program: bytes, root: Root, *, private: bool = True) -> bytes:
-    """Return what runs the ELF file `program` of `root`; nothing for what runs by itself.
+def emulator(run: Run, program: bytes, root: Root, *, private: bool = True) -> Emulator | None:
+    """Return what runs `program` of `root`, or a script's interpreter; None if nothing has to.
 
     It is a static program, for a `private` root: elsewhere it would look for the program's files
     in the machine's file system, too. TraceError where there is none.
     """
-    found = root.walk(program)
-    if found.status is None or found.status.kind is not Kind.FILE:
-        return b""
-    with root.open(found.real) as stream:
-        machine = elf.machine_of(stream.read(elf.HEAD))
+    head = _head(program, root)
+    machine = elf.machine_of(head)
     if machine is None or elf.runs_here(machine):
-        return b""
+        return None
     name = elf.machine_name(machine)
     path = process.find(f"qemu-{name}-static".encode()) if private else None
     if path is None:
@@ -373,14 +367,32 @@ def emulator(run: Run, program: bytes, root: Root, *, private: bool = True) -> b
             "qemu-user-static and allow private roots, or set RUNS=[] and list its files by "
             "extra lists"
         )
-    return path
+    return Emulator(path, head[: elf.HEAD])
+
+
+_MOST_SCRIPTS = 6
+"""Files that the kernel looks at for one, of scripts that interpret each other: fs/exec.c."""
+
+
+def _head(program: bytes, root: Root) -> bytes:
+    """Return how the file begins that the kernel loads for `program`: of a script, the last one."""
+    path = program
+    for _ in range(_MOST_SCRIPTS):
+        found = root.walk(path)
+        if found.status is None or found.status.kind is not Kind.FILE:
+            return b""
+        with root.open(found.real) as stream:
+            head = stream.read(elf.SCRIPT_HEAD)
+        interpreter = elf.interpreter_of_script(head)
+        if interpreter is None:
+            return head
+        path = join(b"/", interpreter)
+    return b""
 
 
 def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
     trouble = performance.trouble
-    # What an emulator runs is never executed.
-    started = target.emulator or any(access.kind is Use.EXEC for access in log.accesses)
-    if trouble and not started:
+    if trouble and not any(access.kind is Use.EXEC for access in log.accesses):
         trouble = _unstarted(performance, target) or trouble
     if trouble:
         raise TraceError(f"cannot trace run {run.name}: {trouble}")
@@ -402,10 +414,11 @@ def _unstarted(performance: Performance, target: _Target) -> str:
         )
     if failed or unentered:
         cause = failed[1] if failed else unentered[2] if unentered else b""
-        return (
-            f"{target.shown} cannot be executed: {_clause(cause)}; build it for this machine, or "
-            "install its interpreter"
-        )
+        mend = "build it for this machine, or install its interpreter"
+        if target.emulator:
+            path = show(target.emulator.path)
+            mend = f"use Linux 6.7 or newer, or have {path} registered, as by binfmt-support"
+        return f"{target.shown} cannot be executed: {_clause(cause)}; {mend}"
     if performance.result.status > 0:
         return f"strace failed and said {last_words(said)!r}; install another release of strace"
     return ""
@@ -430,26 +443,16 @@ def _check_log(run: Run, log: Log) -> None:
         )
 
 
-_FOREIGN = re.compile(rb'execve\w*\([^"\n]*"([^"\n]*)"[^\n]* = -1 ENOEXEC ')
-
-
-def _check_children(run: Run, target: _Target, text: bytes) -> None:
-    """Raise TraceError when an emulated program could not start another one."""
-    if target.emulator and (failed := _FOREIGN.search(text)):
-        raise TraceError(
-            f"cannot trust the trace of run {run.name}: {target.shown} could not execute "
-            f"{last_words(failed[1])}: it is no program for this machine; trace that by a run of "
-            "its own, or trace on such a machine"
-        )
-
-
-def _check_inputs(run: Run, settling: _Settling, root: Root, stripped: bool) -> None:
+def _check_inputs(
+    run: Run, settling: _Settling, target: _Target, root: Root, stripped: bool
+) -> None:
     for path in settling.changed:
         raise TraceError(
             f"cannot trust the trace of run {run.name}: {show(path)} changed while it ran; "
             "build again when it is at rest"
         )
-    for path in sorted(settling.registered):
+    # In a private root there is no file that an emulator could need.
+    for path in () if target.emulator else sorted(settling.registered):
         raise TraceError(
             f"cannot trust the trace of run {run.name}: {show(path)} was run by what "
             "binfmt_misc names for it, which strace does not see; name that as the program"

@@ -19,7 +19,7 @@ from . import layer
 from .digest import CHUNK
 from .errors import SandboxError
 from .paths import join, parents, show
-from .sandbox import DEVICE_LINKS, DEVICES, TERMINALS, Sandbox, runtime
+from .sandbox import DEVICE_LINKS, DEVICES, TERMINALS, Emulator, Sandbox, runtime
 
 if TYPE_CHECKING:
     import tarfile
@@ -211,7 +211,7 @@ def unpacked(
     layers: Iterable[bytes],
     workdir: bytes = b"/",
     network: str = "loopback",
-    emulator: bytes = b"",
+    emulator: Emulator | None = None,
 ) -> Iterator[Sandbox]:
     """Unpack the layer files `layers` (hostile), the lowest first; remove all of it afterwards.
 
