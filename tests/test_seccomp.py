@@ -9,6 +9,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import arm64
 import pytest
 from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES, Scons
 from scratch_image import layer, seccomp
@@ -112,6 +113,24 @@ def test_a_machine_that_libseccomp_does_not_know() -> None:
         "cannot profile programs for ELF machine 258: libseccomp does not know it; "
         "run the image under the engine's own profile"
     )
+
+
+FOREIGN = """
+base = env.Sysroot("base", directory="arm64")
+env.ScratchImage("y", "/usr/bin/hello", ROOT=base)
+"""
+
+
+def test_calls_of_an_emulator_are_no_profile(tmp_path: Path, newest: Scons) -> None:
+    project = Project(tmp_path, newest)
+    arm64.make_base(tmp_path / "arm64")
+
+    told = project.run(FOREIGN, "y.seccomp.json", status=2)
+
+    assert (
+        "cannot profile image y: it is for aarch64, and an emulator makes other calls; profile it "
+        "on such a machine"
+    ) in told
 
 
 SCONSTRUCT = """

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from . import tracer
-from .elf import native_machine
+from .elf import machine_name, native_machine, runs_here
 from .errors import ImageError, InputError, TraceError
 from .root import Root
 from .run import Run
@@ -75,6 +75,15 @@ class Trial:
     run: Run
     program: bytes
     """Image path."""
+
+
+def check(image: str, machine: int) -> None:
+    """Raise ImageError when calls of programs for `machine`, an EM_ number, are not seen here."""
+    if not runs_here(machine):
+        raise ImageError(
+            f"cannot profile image {image}: it is for {machine_name(machine)}, and an emulator "
+            "makes other calls; profile it on such a machine"
+        )
 
 
 def calls(

@@ -732,8 +732,10 @@ class SeccompStep(Step):
         for each in self.runs:
             command = replace(each.command, stdin=next(rest) if each.stdin else None)
             trials.append(seccomp.Trial(command, each.program))
+        machine = _machine(list(rest))
+        seccomp.check(self.name, machine)
         names = seccomp.calls(self.name, trials, layers, self.strace)
-        write(targets[0], [seccomp.profile(names, _machine(list(rest)))])
+        write(targets[0], [seccomp.profile(names, machine)])
         return f"{len(names)} system calls of {len(self.runs)} runs"
 
 
