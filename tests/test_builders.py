@@ -343,6 +343,9 @@ def test_source_that_cannot_be_read(project: Project) -> None:
         pytest.param("env.ScratchImage('x', {'/x': env.Dir('d')})",
                      "SConstruct:3: cannot stage '/x': d is a directory; stage its files",
                      id="stage of a directory"),
+        pytest.param("env.ScratchImage('x', {'/x': '.'})",
+                     "SConstruct:3: cannot stage '/x': . is a directory; stage its files",
+                     id="stage of the name of a directory"),
         pytest.param("env.ScratchImage('x', {})",
                      "SConstruct:3: cannot make an image of nothing: no file is staged; "
                      "stage the program", id="nothing staged"),
@@ -951,6 +954,27 @@ def test_directory_that_appears_where_a_file_is_staged(project: Project, base: P
     )
     (base / "opt/x").rmdir()
     assert "is up to date" in project.run(lines)
+
+
+STAGED = """
+env.ScratchImage("x", {"/usr/bin/x": "/bin/true", "/srv/x": "given"})
+"""
+
+
+def test_staged_file_that_is_not_there(project: Project) -> None:
+    mistake = _mistake(project.run(STAGED, status=2))
+
+    assert mistake.endswith(
+        f"cannot stage /srv/x: {project.directory}/given does not exist; build it, or name another "
+        "file"
+    )
+    (project.directory / "given").symlink_to("other")
+    assert _mistake(project.run(STAGED, status=2)).endswith(
+        "cannot stage /srv/x: it is a link to other, which is not there; stage that, too"
+    )
+    (project.directory / "given").unlink()
+    (project.directory / "given").write_text("")
+    project.run(STAGED)
 
 
 SYSROOTS = [

@@ -175,3 +175,35 @@ def test_file_of_the_project_comes_before_that_of_a_repository(
     (place.project / "src/more.extra").unlink()
     assert place.build() == ["LIST", "TAR", "IMAGE"]
     assert place.build() == []
+
+
+SOFT = """\
+SetOption("duplicate", "soft-copy")
+SConscript("src/SConscript", variant_dir="out", exports="env")
+"""
+
+STAGED = """\
+Import("env")
+staged = {"/usr/bin/reader": env.Program("reader", "reader.c"), "/srv/note": "note"}
+env.ScratchImage("image/reader", staged)
+"""
+
+
+@pytest.mark.parametrize("view", ["private", "plain"])
+def test_source_that_scons_links_to_is_staged_as_a_file(
+    tmp_path: Path, newest: Scons, view: str
+) -> None:
+    place = Place(tmp_path, Habit(), newest)
+    sconstruct = f"{HEAD}env['TRACE_ROOT'] = {view!r}\n{SOFT}"
+    Lab.write(place.project / "SConstruct", sconstruct)
+    Lab.write(place.sources / "SConscript", STAGED)
+
+    assert len(place.build()) == 5
+
+    assert (place.project / "out/note").is_symlink()
+    listed = (place.project / "out/image/reader.files").read_text()
+    assert "file 0644 0:0 /srv/note staged\n" in listed
+    assert str(place.project) not in listed
+    assert place.build() == []
+    Lab.write(place.sources / "note", "eton\n")
+    assert place.build() == ["TAR", "IMAGE"]

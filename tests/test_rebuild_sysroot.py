@@ -44,8 +44,9 @@ _STEP = re.compile(r"^([A-Z]+)  +(\S+)", re.MULTILINE)
 class Rig:
     """A project with an image of a tar, and one of packages."""
 
-    def __init__(self, directory: Path, scons: Scons) -> None:
+    def __init__(self, directory: Path, scons: Scons, jobs: int) -> None:
         self.scons = scons
+        self.jobs = jobs
         self.repository = Repository(directory / "repository")
         self.project = directory / "project"
         self.base = directory / "base"
@@ -99,7 +100,7 @@ class Rig:
 
     def build(self) -> list[str]:
         """Build all; return the sorted steps."""
-        ran = self.scons.run(self.project, "-j8")
+        ran = self.scons.run(self.project, f"-j{self.jobs}")
         assert ran.returncode == 0, ran.stdout
         assert "Traceback" not in ran.stdout, ran.stdout
         return sorted(f"{label} {name}" for label, name in _STEP.findall(ran.stdout))
@@ -162,13 +163,24 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def rig(newest: Scons, tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    rig = Rig(tmp_path_factory.mktemp("sysroots"), newest)
+def jobs(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def rig(scons: Scons, jobs: int, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    rig = Rig(tmp_path_factory.mktemp("sysroots"), scons, jobs)
     steps = [f"{label} sh" for label in ("LDD", "LIST", "TAR", "IMAGE")]
     assert rig.build() == sorted(["ROOT base", "ROOT debian", *ALL, *steps])
     return rig
 
 
+@pytest.mark.parametrize(
+    ("scons", "jobs"),
+    [("oldest", 1), ("newest", 8)],
+    indirect=True,
+    ids=["oldest, j1", "newest, j8"],
+)
 @pytest.mark.parametrize(("edit", "expected"), ROWS)
 def test_edit_packs_anew_what_differs(
     rig: Rig, edit: Callable[[Rig], object], expected: list[str]

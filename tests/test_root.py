@@ -125,6 +125,45 @@ def test_staged_file_takes_the_place_of_a_file_or_a_link_to_one(base: bytes, pat
     assert (path, Aspect.STAT) not in root.looked
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        pytest.param("", "{place} does not exist; build it, or name another file", id="missing"),
+        pytest.param(
+            "none", "it is a link to none, which is not there; stage that, too", id="link"
+        ),
+    ],
+)
+def test_staged_file_that_is_not_there(
+    base: bytes, tmp_path: Path, target: str, message: str
+) -> None:
+    place = tmp_path / "place"
+    if target == "/":
+        place.mkdir()
+    elif target:
+        place.symlink_to(target)
+    root = Root(base, {b"/srv/x": os.fsencode(place)})
+
+    with pytest.raises(InputError) as error:
+        root.require_staged()
+
+    assert str(error.value) == f"cannot stage /srv/x: {message.format(place=place)}"
+
+
+def test_staged_link_leads_to_what_is_staged_or_in_the_base(base: bytes, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("y")
+    (tmp_path / "y").write_text("")
+    (tmp_path / "other").symlink_to("/usr/lib/libx.so.1.0")
+    names = {b"/srv/x": "link", b"/srv/y": "y", b"/srv/z": "other"}
+    root = Root(base, {path: os.fsencode(tmp_path / name) for path, name in names.items()})
+
+    looked = set(root.looked)
+
+    root.require_staged()
+
+    assert root.looked == looked
+
+
 def test_directory_that_only_staged_files_need_is_made_up(base: bytes, tmp_path: Path) -> None:
     (tmp_path / "build").write_text("data")
     root = Root(base, {b"/srv/data/x": os.fsencode(tmp_path / "build")})

@@ -959,6 +959,23 @@ def test_private_run_sees_staged_files_in_their_places(tmp_path: Path) -> None:
     assert not [path for path in uses if path.startswith(os.fsencode(tmp_path))]
 
 
+@pytest.mark.parametrize("directory", [b"/srv/new", b"/home/me"])
+def test_staged_link_is_a_link_in_a_private_root(tmp_path: Path, directory: bytes) -> None:
+    (tmp_path / "data").write_text("staged")
+    (tmp_path / "link").symlink_to("data")
+    settle_clock()
+    staged = {directory + b"/" + os.fsencode(name): tmp_path / name for name in ("data", "link")}
+    root = Root(staged={path: os.fsencode(machine) for path, machine in staged.items()})
+    script = b"cd %s; cat link; readlink link" % directory
+
+    found = tracer.trace(Run("demo", (b"sh", b"-c", script)), b"/bin/sh", root, private=True)
+
+    assert found.stdout == b"stageddata\n"
+    uses = {use.path: use.kind for use in found.record.uses}
+    assert uses[directory + b"/link"] == "link"
+    assert uses[directory + b"/data"] == "read"
+
+
 @needs_root
 def test_private_run_of_a_program_in_a_home() -> None:
     with tempfile.TemporaryDirectory(dir="/root") as home:

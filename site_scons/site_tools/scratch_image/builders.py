@@ -25,7 +25,16 @@ from . import owners, plans, sysroot
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
-from .plans import EPOCH, Plan, epoch_of, machine_path, repositories_of, step_of, top_of
+from .plans import (
+    EPOCH,
+    Plan,
+    epoch_of,
+    machine_path,
+    repositories_of,
+    staged_path,
+    step_of,
+    top_of,
+)
 from .root import Root
 from .sconscript import refuse
 from .steps import SysrootStep
@@ -106,6 +115,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     try:
         root = footprint.root()
         footprint.discard()
+        root.require_staged()
         with (
             contextlib.nullcontext()
             if is_silent
@@ -237,7 +247,7 @@ def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -
     record = sysroot.owners_file(tree) if base and step_of(base).origin else b""
 
     def root() -> Root:
-        files = {path: machine_path(node) for path, node in staged.items()}
+        files = {path: staged_path(node) for path, node in staged.items()}
         kept = owners.read(record) if record else owners.Owners()
         return Root(tree, files, epoch, kept, top_of(owner), repositories_of(owner))
 

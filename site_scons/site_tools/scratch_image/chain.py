@@ -185,20 +185,28 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
                 f"cannot stage {path!r} by platform: there is no IMAGE_PLATFORMS; name one file, "
                 "or set it"
             )
-    staged = {os.fsencode(path): env.arg2nodes(node, env.File)[0] for path, node in program.items()}
-    for path, node in staged.items():
+    staged = {os.fsencode(path): _staged(env, path, node) for path, node in program.items()}
+    for path in staged:
         if path == b"/" or not is_plain(path):
             raise InputError(
                 f"cannot stage {os.fsdecode(path)!r}: it is not a plain absolute path; "
                 "write the path that the file will have in the image"
             )
-        if isinstance(node, SCons.Node.FS.Dir):
-            raise InputError(
-                f"cannot stage {os.fsdecode(path)!r}: {node} is a directory; stage its files"
-            )
     if not staged:
         raise InputError("cannot make an image of nothing: no file is staged; stage the program")
     return staged, [next(iter(staged.values()))]
+
+
+def _staged(env: Any, path: str, given: Any) -> Any:
+    """Return the File node that is to lie at `path`."""
+    try:
+        node = env.arg2nodes(given, env.File)[0]
+    except TypeError:
+        # So SCons tells of a directory where a file is meant.
+        node = env.arg2nodes(given, env.Dir)[0]
+    if isinstance(node, SCons.Node.FS.Dir):
+        raise InputError(f"cannot stage {path!r}: {node} is a directory; stage its files")
+    return node
 
 
 def _runs(env: Any) -> list[run.Run]:

@@ -115,8 +115,10 @@ def frozen(source: str, target: str) -> None:
 
 
 def link(path: str, text: str) -> None:
-    """Make a symbolic link."""
-    os.symlink(text, path)
+    """Make a symbolic link, and the directories above it, if there is nothing."""
+    if not os.path.lexists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.symlink(text, path)
 
 
 # The way in, for good.

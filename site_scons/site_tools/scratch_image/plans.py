@@ -163,6 +163,17 @@ def machine_path(node: Any) -> bytes:
     return os.fsencode(os.path.join(node.fs.Top.get_abspath(), str(node.rfile())))
 
 
+def staged_path(node: Any) -> bytes:
+    """Return where the File `node` lies that is to be staged.
+
+    Where variant and source directory are on two file systems, or the project wants it so, SCons
+    links to sources by symbolic links: what these say is of no image.
+    """
+    path, source = machine_path(node), node.srcnode()
+    made_by_scons = source is not node and not node.is_derived() and os.path.islink(path)
+    return machine_path(source) if made_by_scons else path
+
+
 def base_tree(
     make: Callable[[list[Any]], Origin],
     directory: str,

@@ -175,6 +175,29 @@ class Root:
         self.looked = looked
         return "there is a directory" if status and status.kind is Kind.DIR else ""
 
+    def require_staged(self) -> None:
+        """Raise InputError when a staged file is none, or is a link that leads nowhere.
+
+        Off the record, as its place: what files a step needs it looks at itself.
+        """
+        looked = set(self.looked)
+        for path, machine in self.staged.items():
+            if trouble := self._trouble(path, machine):
+                raise InputError(f"cannot stage {show(path)}: {trouble}")
+        self.looked = looked
+
+    def _trouble(self, path: bytes, machine: bytes) -> str:
+        """Return what is wrong with the staged file `path`, and what mends it; or nothing."""
+        if os.path.islink(machine):
+            if self.walk(path).status is None:
+                target = show(os.readlink(machine))
+                return f"it is a link to {target}, which is not there; stage that, too"
+        elif os.path.isdir(machine):
+            return f"{show(machine)} is a directory; stage its files"
+        elif not os.path.exists(machine):
+            return f"{show(machine)} does not exist; build it, or name another file"
+        return ""
+
     def location(self, path: bytes) -> bytes:
         """Return where `path` lies when the links of the base above it are followed."""
         for above in reversed(parents(path)):

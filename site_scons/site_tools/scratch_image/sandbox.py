@@ -292,8 +292,9 @@ class _View:
         yield from _kernel(top)
         for path, machine in sorted(self._files.items()):
             # In an overlay it is there already; its directory may be closed to the builder.
-            yield "file", _text(top + path)
-            yield "frozen", _text(machine), _text(top + path)
+            yield _place(machine, top + path)
+            if not os.path.islink(machine):
+                yield "frozen", _text(machine), _text(top + path)
 
     def start(self, path: bytes) -> Iterator[Step]:
         """Yield what makes the directory `path`, if the root has none there."""
@@ -302,14 +303,17 @@ class _View:
             yield "directory", _text(place), 0o755, 0, 0
 
     def _stage(self) -> Iterator[Step]:
-        """Yield what makes a tree of empty files, the uppermost lower layer of all overlays."""
+        """Yield what makes a tree of empty files, the uppermost lower layer of all overlays.
+
+        Links are whole there.
+        """
         above = {above for path in self._files for above in parents(path)}
         for path in sorted(above):
             status = self._root.peek(path)
             attributes = (status.mode, status.uid, status.gid) if status else (0o755, 0, 0)
             yield "directory", _text(self._place + b"/staged" + path), *attributes
-        for path in sorted(self._files):
-            yield "file", _text(self._place + b"/staged" + path)
+        for path, machine in sorted(self._files.items()):
+            yield _place(machine, self._place + b"/staged" + path)
 
     def _entries(self, directory: bytes) -> Iterator[Step]:
         for name in sorted(os.listdir(self._machine(directory))):
@@ -371,6 +375,13 @@ class _View:
 
     def _machine(self, path: bytes) -> bytes:
         return path if self._root.base == b"/" else self._root.base + path
+
+
+def _place(machine: bytes, path: bytes) -> Step:
+    """Return what makes `path`, a file to mount `machine` on, or the link that `machine` is."""
+    if os.path.islink(machine):
+        return "link", _text(path), _text(os.readlink(machine))
+    return "file", _text(path)
 
 
 def _attempts(steps: Iterable[Step]) -> Iterator[Step]:
