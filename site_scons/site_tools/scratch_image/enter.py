@@ -24,9 +24,6 @@ _MOUNT_SETATTR, _HERE, _RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
 _INET, _DATAGRAM, _SET_FLAGS, _UP = 2, 2, 0x8914, 1
 """AF_INET, SOCK_DGRAM, SIOCSIFFLAGS and IFF_UP of netdevice(7)."""
 
-_REGISTRY = "/proc/sys/fs/binfmt_misc"
-"""Where a user namespace says what runs which programs: Linux 6.7."""
-
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -72,15 +69,17 @@ def loopback() -> None:
     os.close(handle)
 
 
-def emulate(emulator: str, head: str) -> None:
+def emulate(registry: str, emulator: str, head: str) -> None:
     """Have the static program `emulator` run what begins as `head`, an ELF header in hex digits.
 
-    It is opened now, so that it need not be in any root: flag F of binfmt_misc.
+    That is for this user namespace, whose binfmt_misc is mounted at `registry`: Linux 6.7. It is
+    opened now (flag F), so that it need not be in any root.
     """
-    mount("binfmt_misc", _REGISTRY, "binfmt_misc", "nosuid nodev noexec", "")
+    os.mkdir(registry)
+    mount("binfmt_misc", registry, "binfmt_misc", "nosuid nodev noexec", "")
     magic, mask = bytes.fromhex(head), b"\xff" * 7 + bytes(11) + b"\xff" * 2
     words = ("".join(f"\\x{byte:02x}" for byte in each) for each in (magic, mask))
-    with open(f"{_REGISTRY}/register", "w") as sink:
+    with open(f"{registry}/register", "w") as sink:
         sink.write(":".join(["", "emulator", "M", "", *words, emulator, "FP"]))
 
 

@@ -99,7 +99,8 @@ class Sandbox:
         start: list[Step] = [("processes",), *([("loopback",)] if self._has_own_network else [])]
         if self.emulator:
             # Older kernels have one registry for all; what is in that may do as well.
-            words = _text(self.emulator.path), self.emulator.head.hex()
+            registry = _text(join(self.directory, b"registry"))
+            words = registry, _text(self.emulator.path), self.emulator.head.hex()
             start.append(("attempt", "emulate", *words))
         return [*self._unshare(), *self._enter(*start, *self.plan)]
 
@@ -121,7 +122,7 @@ class Sandbox:
 
         That is one which the words of `outside` started. The command is in the machine's root.
         """
-        kinds = [*(["user"] if _is_users(self.emulator) else []), "mnt", "ipc"]
+        kinds = [*(["user"] if _has_users(self.emulator) else []), "mnt", "ipc"]
         return self._enter(("join", str(pid), *kinds, *(["net"] if self._has_own_network else [])))
 
     @property
@@ -129,7 +130,7 @@ class Sandbox:
         return self.network == "loopback"
 
     def _unshare(self) -> list[bytes]:
-        user = [b"--user", b"--map-root-user"] if _is_users(self.emulator) else []
+        user = [b"--user", b"--map-root-user"] if _has_users(self.emulator) else []
         network = [b"--net"] if self._has_own_network else []
         others = [b"--mount", b"--ipc", b"--pid", b"--fork", b"--kill-child"]
         return [_tool(b"unshare"), *user, *network, *others, b"--"]
@@ -168,8 +169,8 @@ def refusal() -> str:
     )
 
 
-def _is_users(emulator: Emulator | None) -> bool:
-    """Tell whether the new namespaces are in one for users, which has emulators of its own."""
+def _has_users(emulator: Emulator | None) -> bool:
+    """Tell whether there is a new namespace for users, too: each may have emulators of its own."""
     return emulator is not None or _needs_user_namespace()
 
 
@@ -242,7 +243,7 @@ def overlaid(
         if _is_own(program):
             files[program] = root.machine(program)
         mounts = _mounts() if root.base == b"/" else ()
-        view = _View(place, root, files, mounts, goes_around=_is_users(emulator))
+        view = _View(place, root, files, mounts, goes_around=_has_users(emulator))
         steps = (*view.steps(), *view.start(run.cwd))
         yield Sandbox(join(place, b"root"), steps, directory, run.network, emulator)
 
