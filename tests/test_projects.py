@@ -177,6 +177,28 @@ def test_file_of_the_project_comes_before_that_of_a_repository(
     assert place.build() == []
 
 
+def test_targets_of_a_repository_are_left_to_it(tmp_path: Path, newest: Scons) -> None:
+    habit = Habit("Repository('../repository')\n")
+    place = Place(tmp_path, Habit(), newest)
+    place.build()
+    place.project.rename(tmp_path / "repository")
+    built = {path: path.read_bytes() for path in (tmp_path / "repository").rglob("*.tar")}
+    (tmp_path / "project/src").mkdir(parents=True)
+    Lab.write(place.project / "SConstruct", f"{HEAD}{habit.lines}{SCONSCRIPT})\n")
+    Lab.write(place.project / "src/note", "mine\n")
+
+    assert place.build() == ["TRACE", "LDD", "LIST", "TAR", "IMAGE"]
+
+    assert {path: path.read_bytes() for path in built} == built
+    with tarfile.open(place.project / "src/image/reader.tar") as tar:
+        note = tar.extractfile("srv/note")
+        assert note and note.read() == b"mine\n"
+    assert place.build() == []
+    Lab.write(place.project / "src/note", "other\n")
+    assert place.build() == ["TAR", "IMAGE"]
+    assert place.build() == []
+
+
 SOFT = """\
 SetOption("duplicate", "soft-copy")
 SConscript("src/SConscript", variant_dir="out", exports="env")

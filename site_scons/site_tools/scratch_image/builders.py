@@ -109,7 +109,8 @@ def _builder(plan: Planner, comstr: str, suffix: str) -> _StepBuilder:
 def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     """Let the target's step run; return None, or the line that says what went wrong."""
     step, footprint = target[0].attributes.step, target[0].attributes.footprint
-    files = [machine_path(each) for each in target]
+    # In the project, whatever a repository has built.
+    files = [os.fsencode(each.get_abspath()) for each in target]
     is_silent, begun = SCons.Script.GetOption("silent"), time.monotonic()
     title = f"{step.label:5}  {step.name}"
     try:
