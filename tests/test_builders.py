@@ -346,6 +346,15 @@ def test_source_that_cannot_be_read(project: Project) -> None:
         pytest.param("env.ScratchImage('x', {'/x': '.'})",
                      "SConstruct:3: cannot stage '/x': . is a directory; stage its files",
                      id="stage of the name of a directory"),
+        pytest.param("env.ScratchImage('x', {'/x': []})",
+                     "SConstruct:3: cannot stage [] at '/x': that names nothing; name a file",
+                     id="stage of nothing"),
+        pytest.param("env.ScratchImage('x', {3: 'x'})",
+                     "SConstruct:3: cannot stage 'x' at 3: that names nothing; name a file",
+                     id="stage at no path"),
+        pytest.param("env.ScratchImage('x', {'/proc/x': 'x'})",
+                     "SConstruct:3: cannot stage '/proc/x': an engine mounts its own there; "
+                     "stage it elsewhere", id="stage in a tree of the kernel's"),
         pytest.param("env.ScratchImage('x', {})",
                      "SConstruct:3: cannot make an image of nothing: no file is staged; "
                      "stage the program", id="nothing staged"),

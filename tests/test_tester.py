@@ -278,7 +278,7 @@ def test_server_is_asked_in_its_root(tmp_path: Path, temporary: Path, kind: str)
     layer = packed(tmp_path, trial)
 
     assert "stdout not compared" in tester.line(trial, tester.in_root(trial, [layer]))
-    tester.in_container(trial, NO_ENGINE, "not asked")
+    assert not tester.in_container(trial, NO_ENGINE, "not asked")
 
 
 # As an ordinary user, and in containers.
@@ -339,7 +339,7 @@ def test_container_prints_what_the_machine_printed(
     trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
     image = loaded(trial)
 
-    tester.in_container(trial, engine, image)
+    assert tester.in_container(trial, engine, image)
     told = message(lambda: tester.in_container(replace(trial, stdout=b"other"), engine, image))
 
     assert "on the machine 'other'; if it need not" in told

@@ -13,7 +13,7 @@ import SCons.Script
 
 from . import engine, run, sbom
 from .errors import InputError
-from .paths import is_plain
+from .paths import is_plain, is_under
 from .plans import image_path, machine_path, platforms_of, references_of, run_of, step_of
 from .sconscript import refuse
 from .steps import ImageStep, IndexStep
@@ -185,12 +185,18 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
                 f"cannot stage {path!r} by platform: there is no IMAGE_PLATFORMS; name one file, "
                 "or set it"
             )
-    staged = {os.fsencode(path): _staged(env, path, node) for path, node in program.items()}
+    nodes = {path: _staged(env, path, given) for path, given in program.items()}
+    staged = {os.fsencode(path): node for path, node in nodes.items()}
     for path in staged:
         if path == b"/" or not is_plain(path):
             raise InputError(
                 f"cannot stage {os.fsdecode(path)!r}: it is not a plain absolute path; "
                 "write the path that the file will have in the image"
+            )
+        if any(is_under(path, tree) for tree in (b"/dev", b"/proc", b"/sys")):
+            raise InputError(
+                f"cannot stage {os.fsdecode(path)!r}: an engine mounts its own there; "
+                "stage it elsewhere"
             )
     if not staged:
         raise InputError("cannot make an image of nothing: no file is staged; stage the program")
@@ -199,6 +205,8 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
 
 def _staged(env: Any, path: str, given: Any) -> Any:
     """Return the File node that is to lie at `path`."""
+    if not path or not isinstance(path, str) or not given:
+        raise InputError(f"cannot stage {given!r} at {path!r}: that names nothing; name a file")
     try:
         node = env.arg2nodes(given, env.File)[0]
     except TypeError:

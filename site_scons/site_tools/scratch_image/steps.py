@@ -689,15 +689,20 @@ class TestStep(Step):
         refusal = _refusal()
         if refusal and not image:
             raise SandboxError(f"{refusal}, or start a Docker engine")
-        lines = []
+        lines, contained = [], []
         for trial in trials:
             record = None if refusal else tester.in_root(trial, layers, self.strace)
-            if image:
-                tester.in_container(trial, self.address, image)
+            if image and tester.in_container(trial, self.address, image):
+                contained.append(trial.run.name)
+            elif refusal:
+                raise SandboxError(refusal)
             lines.append(f"{tester.line(trial, record)}\n".encode())
         write(targets[0], lines)
-        where = ["a root of its own"] * (not refusal) + ["a container"] * bool(image)
-        return f"{', '.join(each.command.name for each in self.runs)} in {' and in '.join(where)}"
+        names = ", ".join(trial.run.name for trial in trials)
+        own = [] if refusal else [f"{names} in a root of its own"]
+        same = own and len(contained) == len(trials)
+        there = f"{'' if same else ', '.join(contained) + ' '}in a container"
+        return " and ".join([*own, *([there] if contained else [])])
 
     def _trial(self, traced: Traced, sources: Iterator[bytes]) -> Trial:
         from .tester import Trial

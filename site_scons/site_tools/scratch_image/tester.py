@@ -57,15 +57,15 @@ def in_root(trial: Trial, layers: Sequence[bytes], strace: bytes = b"strace") ->
         return _repeat(trial, sandbox, strace)
 
 
-def in_container(trial: Trial, address: str, image: str) -> None:
-    """Repeat `trial` in a container of `image` of the engine at `address`.
+def in_container(trial: Trial, address: str, image: str) -> bool:
+    """Repeat `trial` in a container of `image` of the engine at `address`; tell whether it ran.
 
     A server is not started there: without a network nobody could ask it anything. Nor is a program
     for another machine. ImageError when the run ends otherwise or prints something else;
     EngineError when the engine fails.
     """
     if trial.run.ready or tracer.emulator(trial.run, trial.program, trial.root):
-        return
+        return False
     content = None
     if trial.run.stdin is not None:
         with open(trial.run.stdin, "rb") as stream:
@@ -77,6 +77,7 @@ def in_container(trial: Trial, address: str, image: str) -> None:
             trial, f"{result.end} in its container, and said {last_words(result.stderr)!r}"
         )
     _check_stdout(trial, result)
+    return True
 
 
 def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
