@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,21 @@ image = env.ScratchImage(
     IMAGE_ENTRYPOINT="/srv/made",
     EXTRA_FILES="one.extra",
 )
+"""
+
+STOPPED = """\
+import os
+os_replace = os.replace
+
+def replace(source, target):
+    os_replace(source, target)
+    os.utime(target, ({now}, {now}))
+
+os.replace = replace
+"""
+"""Put before the SConstruct: what steps write has one time, as what two builds write in a second.
+
+SCons tells times in seconds.
 """
 
 ALL = ["IMAGE", "LDD", "LIST", "TAR"]
@@ -121,6 +137,17 @@ def sealed(tmp_path: Path, newest: Scons) -> Project:
     assert project.build(later=True) == []
     assert project.seal.exists()
     return project
+
+
+def test_targets_of_one_time_and_one_size_are_told_apart(tmp_path: Path, newest: Scons) -> None:
+    project = Project(tmp_path, newest).make()
+    stopped = STOPPED.format(now=int(time.time()))
+    project.write("SConstruct", stopped + (tmp_path / "SConstruct").read_text())
+    project.build()
+
+    for text in ("OTHER", "other", "OTHER"):
+        project.write("images/one/other", text)
+        assert project.build() == ["IMAGE", "TAR"]
 
 
 def _walked(project: Project, *words: str) -> set[str]:

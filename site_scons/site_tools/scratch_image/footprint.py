@@ -170,8 +170,11 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
 def trust_time(node: Any) -> None:
     """Let SCons take the target `node` for what it was if its time and size are the same.
 
-    Targets are always written anew. SCons alone would read a large layer on every null build.
+    Targets are always written anew. SCons alone would read a large layer on every null build. It
+    tells times in seconds: what this build has made may look like what it was.
     """
+    if node.get_state() == SCons.Node.executed:
+        return
     was = node.get_stored_info().ninfo
     # A stored node may lack any of these, and nothing may be raised here.
     csig = getattr(was, "csig", None)
