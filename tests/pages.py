@@ -20,6 +20,7 @@ _COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _MASKS = (
     (re.compile(r"sha256:[0-9a-f]+…?"), "DIGEST"),
     (re.compile(r", [0-9.]+ s$", re.MULTILINE), ""),
+    (re.compile(r"\+(deb\d+u|b)\d+\b"), ""),  # updates of Debian's packages
     (re.compile(r"\d[\d.,]*"), "0"),
     (re.compile(" +"), " "),
 )

@@ -77,15 +77,8 @@ def test_scanner_sees_the_packages_of_all_files(checkout: tuple[Path, str]) -> N
     found = scanners.scanned(output / "fortune.oci.tar")
 
     packages = {each["name"] for each in found}
-    assert packages == {
-        "base-files",
-        "fortune-mod",
-        "fortunes",
-        "fortunes-min",
-        "libc6",
-        "librecode0",
-    }
     assert packages == scanners.owners(output / "fortune.files")
+    assert packages >= {"base-files", "fortune-mod", "fortunes-min", "libc6", "librecode0"}
     assert all("distro=debian-" in each["purl"] for each in found)
 
 
@@ -121,7 +114,8 @@ def test_bills_name_all_files_and_are_the_same_twice(
     assert purls == {each["purl"] for each in found}
     packages = {each["name"] for each in spdx["packages"]} - {"fortune:latest"}
     assert packages == {each["name"] for each in found}
-    assert told == [f"{form}, {len(files)} files of 6 packages" for form in ("SPDX", "CycloneDX")]
+    counts = f"{len(files)} files of {len(packages)} packages"
+    assert told == [f"SPDX, {counts}", f"CycloneDX, {counts}"]
 
 
 def test_what_scanners_are_told_takes_little(checkout: tuple[Path, str]) -> None:
@@ -129,8 +123,9 @@ def test_what_scanners_are_told_takes_little(checkout: tuple[Path, str]) -> None
     with tarfile.open(output / "fortune.tar") as layer:
         told = [member.size for member in layer if member.name.startswith("var/lib/dpkg/status.d/")]
 
-    assert len(told) == 12
-    assert sum(told) < 16_000
+    packages = scanners.owners(output / "fortune.files")
+    assert len(told) == 2 * len(packages)
+    assert sum(told) < 2700 * len(packages)
 
 
 def test_size_is_that_of_the_files(checkout: tuple[Path, str]) -> None:

@@ -7,9 +7,11 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, Lab, Scons
+from scratch_image.digest import Digest
 
 OUTPUTS = (".first.trace", ".second.trace", ".ldd", ".files", ".tar", ".oci.tar")
 
@@ -50,12 +52,12 @@ def _edit(lab: Lab, version: str) -> None:
     lab.write(lab.world / "same1.txt", version)
 
 
-def _outputs(lab: Lab) -> dict[str, bytes]:
-    return {name: lab.out(name).read_bytes() for name in OUTPUTS}
+def _outputs(lab: Lab, project: Path | None = None) -> dict[str, Digest]:
+    return {name: Digest.of(lab.out(name, project).read_bytes()) for name in OUTPUTS}
 
 
 @pytest.fixture(scope="module")
-def clean(lab: Lab) -> dict[str, dict[str, bytes]]:
+def clean(lab: Lab) -> dict[str, dict[str, Digest]]:
     """Give the right outputs of both versions."""
     found = {}
     for version in ("1", "2"):
@@ -63,11 +65,11 @@ def clean(lab: Lab) -> dict[str, dict[str, bytes]]:
         project = lab.world.parent / f"clean{version}"
         Lab.copy_project(lab.project, project)
         lab.build(project=project)
-        found[version] = {name: lab.out(name, project).read_bytes() for name in OUTPUTS}
+        found[version] = _outputs(lab, project)
     return found
 
 
-def _check(lab: Lab, clean: dict[str, dict[str, bytes]], version: str) -> None:
+def _check(lab: Lab, clean: dict[str, dict[str, Digest]], version: str) -> None:
     _edit(lab, version)
     lab.build()
 
@@ -81,7 +83,7 @@ def _check(lab: Lab, clean: dict[str, dict[str, bytes]], version: str) -> None:
 )
 @pytest.mark.parametrize("moment", range(1, MOMENTS + 1))
 def test_killed_at_a_rename(
-    lab: Lab, clean: dict[str, dict[str, bytes]], when: str, moment: int
+    lab: Lab, clean: dict[str, dict[str, Digest]], when: str, moment: int
 ) -> None:
     _edit(lab, "1")
     lab.build()
@@ -104,7 +106,7 @@ def test_every_rename_of_a_build_was_a_moment(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_killed_at_any_time(lab: Lab, clean: dict[str, dict[str, bytes]], seed: int) -> None:
+def test_killed_at_any_time(lab: Lab, clean: dict[str, dict[str, Digest]], seed: int) -> None:
     _edit(lab, "1")
     lab.build()
     _edit(lab, "2")

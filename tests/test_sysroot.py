@@ -114,10 +114,7 @@ def test_owners_and_modes_are_kept_for_an_ordinary_user(tmp_path: Path) -> None:
 
 
 def as_nobody(directory: Path, act: Callable[[], object]) -> None:
-    """Let a child process `act` as an ordinary user; pytest's directories become open to it."""
-    for above in directory.parents:
-        if above.is_relative_to("/tmp") and above != Path("/tmp"):
-            above.chmod(0o755)
+    """Let a child process `act` as an ordinary user, to whom `directory` becomes open."""
     directory.chmod(0o755)
     child = os.fork()
     if child == 0:
@@ -423,6 +420,26 @@ def test_unknown_suite_package_or_architecture(tree: bytes, origin: Origin, told
         make(origin, tree)
 
     assert str(error.value) == f"cannot make sysroot of {told}"
+
+
+def test_tool_that_mmdebstrap_lacks_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tree: bytes
+) -> None:
+    for place in ("/usr/sbin", "/usr/bin"):
+        for name in os.listdir(place):
+            if name != "arch-test" and not os.path.lexists(tmp_path / "tools" / name):
+                (tmp_path / "tools").mkdir(exist_ok=True)
+                (tmp_path / "tools" / name).symlink_to(f"{place}/{name}")
+    variables = {**process.TOOL_ENVIRONMENT, b"PATH": os.fsencode(tmp_path / "tools")}
+    monkeypatch.setattr(process, "TOOL_ENVIRONMENT", variables)
+
+    with pytest.raises(SysrootError) as error:
+        make(Packages("bookworm", ("dash",), architecture="s390x"), tree)
+
+    assert str(error.value) == (
+        "cannot make sysroot of packages dash of bookworm for s390x: install arch-test for foreign "
+        "architecture support; apt-get install arch-test"
+    )
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,9 @@ class Packages(Origin):
 
     def _unmade(self, cause: str, locked: Sequence[str]) -> SysrootError:
         mend = "correct suite, packages or mirror"
-        if "executed natively" in cause:
+        if "arch-test" in cause:
+            mend = "apt-get install arch-test"
+        elif "executed natively" in cause:
             mend = f"have what runs {self.architecture} registered, as by qemu-user-static"
         elif locked:
             mend = (
