@@ -19,6 +19,9 @@ from registries import docker_registry
 
 TOP = Path(__file__).parents[1]
 
+# Not in /tmp, of which private runs see nothing.
+TEMPORARY = Path(os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp"))
+
 
 def _oldest() -> Scons:
     """Return the oldest SCons that pyproject allows, installed once below build/."""
@@ -39,7 +42,7 @@ def _open_directories(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Open pytest's directories to ordinary users, once: their modes are in footprints below."""
     base = tmp_path_factory.getbasetemp()
     for directory in (base, *base.parents):
-        if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
+        if directory.is_relative_to(TEMPORARY) and directory != TEMPORARY:
             directory.chmod(0o755)
 
 

@@ -45,6 +45,7 @@ from scratch_image.deny import denied
         (b"/run/secrets/token", "mounted secret"),
         (b"/var/run/secrets/kubernetes.io/serviceaccount/token", "mounted secret"),
         (b"/etc/krb5.keytab", "machine credentials"),
+        (b"/tmp/krb5cc_1000", "Kerberos tickets"),
         (b"/var/spool/mail/me", "mail of users"),
         (b"/var/spool/cron/crontabs/me", "jobs of users"),
         (b"/etc/ssl/certs/ca-certificates.crt", ""),

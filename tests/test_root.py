@@ -220,6 +220,38 @@ def test_open_refuses_what_is_no_regular_file(
     assert str(error.value).startswith(message)
 
 
+def test_hidden_directories_have_nothing_of_the_base(base: bytes) -> None:
+    for name in (b"/home/me", b"/home/app", b"/homes"):
+        os.makedirs(base + name)
+        for each in (b"/data", b"/tool"):
+            with open(base + name + each, "w") as stream:
+                stream.write("x")
+    root = Root(base, {b"/home/app/made": base + b"/homes/data"})
+
+    root.hide([b"/home"], [b"/home/me/tool", b"/usr/lib"])
+
+    there = {
+        path: root.status(path) is not None
+        for path in (
+            b"/home",
+            b"/home/me",
+            b"/home/me/tool",
+            b"/home/me/data",
+            b"/home/app/made",
+            b"/home/app/data",
+            b"/homes/data",
+        )
+    }
+    assert [path for path, found in there.items() if not found] == [
+        b"/home/me/data",
+        b"/home/app/data",
+    ]
+    names = [root.listing(path) for path in (b"/home", b"/home/me", b"/home/app", b"/homes")]
+    assert names == [[b"app", b"me"], [b"tool"], [b"made"], [b"data", b"tool"]]
+    views = {path for path, aspect in root.looked if aspect is Aspect.VIEW}
+    assert views == {b"/home", b"/home/me/tool"}
+
+
 def test_path_that_may_not_be_looked_at_is_an_error(tmp_path: Path) -> None:
     long = b"/" + b"n" * 300
 

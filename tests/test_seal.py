@@ -115,6 +115,21 @@ def test_databases_are_sealed_where_they_were_asked(base: Path) -> None:
     assert not [path for path in places.whole if path.endswith(b"libc.so.6")]
 
 
+def test_hidden_directory_may_gain_what_it_likes(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Root(os.fsencode(base))
+    root.hide([b"/listed"])
+    root.listing(b"/listed")
+    _settle(monkeypatch)
+    taken = Seal.take("signature", Places.of(state.take(root), Root(os.fsencode(base))))
+    assert taken is not None
+
+    (base / "listed/new").write_text("")
+
+    assert taken.holds("signature")
+
+
 def test_engine_is_asked_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Root(os.fsencode(base))
     root.look(b"unix:///nonexistent one:1", Aspect.IMAGE)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from programs import ODD_NAMES, WORKLOADS, make_odd, make_workplace, settle_clock, traced
-from scratch_image import process, tracer
+from scratch_image import process, state, tracer
 from scratch_image.errors import InputError, TraceError
 from scratch_image.root import Aspect, Root
 from scratch_image.run import Run
@@ -929,6 +929,35 @@ def test_private_run_has_no_homes_and_no_network(site: Path) -> None:
     assert re.findall(r"(\w+):", devices) == ["lo"]
 
 
+@needs_root
+def test_private_run_depends_on_nothing_that_is_hidden() -> None:
+    with (
+        tempfile.TemporaryDirectory(dir="/root") as home,
+        tempfile.NamedTemporaryFile(dir="/tmp") as other,
+    ):
+        (Path(home) / "secret").write_text("secret")
+        settle_clock()
+        # Our own temporary directories change /tmp while it runs.
+        script = f"cat {home}/secret {other.name}; ls /tmp /root; [ -e {home} ]; [ -d /home/none ]"
+        root = Root()
+        found = traced(b"/bin/sh", "-c", script, root=root, private=True, cwd=b"/", status=1)
+        footprint = state.take(root)
+        (Path(home) / "secret").write_text("changed")
+
+    assert found.stdout == b"/root:\n\n/tmp:\n"
+    assert {use.path: use.kind for use in found.record.uses if is_hidden(use.path)} == {
+        b"/home/none": "absent", b"/root": "list", b"/tmp": "list",
+        os.fsencode(home): "absent", os.fsencode(other.name): "absent",
+    }  # fmt: skip
+    assert footprint.again(Root()).signature() == footprint.signature()
+    staged = Root(staged={os.fsencode(f"{home}/secret"): b"/etc/passwd"})
+    assert footprint.again(staged).signature() != footprint.signature()
+
+
+def is_hidden(path: bytes) -> bool:
+    return path.startswith((b"/home", b"/root", b"/tmp"))
+
+
 CLIENT = "import socket; socket.create_connection(('127.0.0.1', {})); print('reached')"
 
 
@@ -980,9 +1009,18 @@ def test_staged_link_is_a_link_in_a_private_root(tmp_path: Path, directory: byte
 def test_private_run_of_a_program_in_a_home() -> None:
     with tempfile.TemporaryDirectory(dir="/root") as home:
         shutil.copy("/bin/true", f"{home}/mine")
-        found = traced(os.fsencode(f"{home}/mine"), private=True, cwd=b"/")
+        Path(home, "link").symlink_to("mine")
+        settle_clock()
+        root = Root()
+        found = traced(os.fsencode(f"{home}/link"), root=root, private=True, cwd=b"/")
+        footprint = state.take(root)
+        same = footprint.again(Root()).signature()
+        Path(home, "mine").write_text("")
+        other = footprint.again(Root()).signature()
 
     assert Used(Use.EXEC, os.fsencode(f"{home}/mine")) in found.record.uses
+    assert Used(Use.LINK, os.fsencode(f"{home}/link")) in found.record.uses
+    assert same == footprint.signature() != other
 
 
 SERVER = """

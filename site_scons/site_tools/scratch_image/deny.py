@@ -25,6 +25,7 @@ NAMES = {
     "git repository": rb"\.git(/.+)",
     "GitHub token": rb"\.config/(gh|hub)(/.+)?",
     "password store": rb"\.(password-store|local/share/keyrings)(/.+)|.*\.kdbx",
+    "Kerberos tickets": rb"krb5cc_.+",
     "Vault token": rb"\.vault-token",
     "Terraform credentials": rb"\.(terraformrc|terraform\.d/credentials\.tfrc\.json)",
 }

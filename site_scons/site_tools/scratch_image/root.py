@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -52,6 +52,8 @@ class Aspect(Enum):
     """Which image an engine holds under a tag; the "path" is engine address and tag."""
     TAG = "tag"
     """What a registry holds under a tag; the "path" is what `registry.Tag` has as text."""
+    VIEW = "view"
+    """Whether what the base has there is hidden or shown: see `Root.hide`."""
 
 
 class Kind(Enum):
@@ -147,10 +149,30 @@ class Root:
         self.epoch = epoch
         self.looked: set[tuple[bytes, Aspect]] = set()
         self.staged: dict[bytes, bytes] = {}
+        self.hidden: tuple[bytes, ...] = ()
+        self.shown: dict[bytes, bytes] = {}
         self._staged_dirs: dict[bytes, set[bytes]] = {}
         for path, machine in (staged or {}).items():
             self._stage(path, machine)
         self._image = {machine: image for image, machine in self.staged.items()}
+
+    def hide(self, directories: Iterable[bytes], shown: Iterable[bytes] = ()) -> None:
+        """See nothing of the base below `directories`, but for the files `shown`.
+
+        That goes on record: what is hidden cannot change what a step does.
+        """
+        self.hidden = tuple(directories)
+        for path in shown:
+            if self._is_hidden(path):
+                self.shown[path] = self.machine(path)
+                self._lead_to(path)
+        for path in (*self.hidden, *self.shown):
+            self.look(path, Aspect.VIEW)
+
+    def _is_hidden(self, path: bytes) -> bool:
+        """Tell whether the base has something at `path`, if at all, that is not seen."""
+        below = any(path.startswith(each + b"/") for each in self.hidden)
+        return below and path not in self.staged and path not in self.shown
 
     def _stage(self, path: bytes, machine: bytes) -> None:
         # A path staged below a link of the base (/bin/hello) lies where the link leads.
@@ -158,6 +180,10 @@ class Root:
         if cause := self._taken(place):
             raise InputError(f"cannot stage {show(path)}: {cause}; stage it elsewhere")
         self.staged[place] = machine
+        self._lead_to(place)
+
+    def _lead_to(self, place: bytes) -> None:
+        """Have the directories above `place`, whatever the base has."""
         for above, below in zip(parents(place), [*parents(place)[1:], place], strict=True):
             self._staged_dirs.setdefault(above, set()).add(os.path.basename(below))
 
@@ -232,6 +258,8 @@ class Root:
 
     def peek(self, path: bytes) -> Status | None:
         """As `status`, but off the record: for what cannot change a step's result."""
+        if self.hidden and self._is_hidden(path):
+            return _STAGED_DIR if path in self._staged_dirs else None
         try:
             found = os.lstat(self.machine(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -270,6 +298,8 @@ class Root:
         """Return the sorted names in the directory `path`, staged ones included."""
         self.look(path, Aspect.LISTING)
         names = set(self._staged_dirs.get(path, ()))
+        if path in self.hidden or self._is_hidden(path):
+            return sorted(names)
         try:
             names.update(os.listdir(self.machine(path)))
         except FileNotFoundError:

@@ -42,12 +42,12 @@ DEVICE_LINKS = {
     b"/dev/stderr": b"/proc/self/fd/2",
 }
 
-_OWN = {
-    b"/dev": 0o755, b"/dev/shm": 0o1777, b"/home": 0o755, b"/proc": 0o555, b"/root": 0o700,
-    b"/sys": 0o555,
-}  # fmt: skip
-"""Directories of which a view has nothing of its base, with their modes: the kernel's, and homes,
-where secrets lie."""
+HIDDEN = {b"/home": 0o755, b"/root": 0o700, b"/tmp": 0o1777}
+"""Directories of which a view has nothing of its base, with their modes: people's, where secrets
+lie, and what changes while a run runs."""
+
+_OWN = {b"/dev": 0o755, b"/dev/shm": 0o1777, b"/proc": 0o555, b"/sys": 0o555, **HIDDEN}
+"""These, and the kernel's."""
 
 _CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 29, 31)
 """What root may inside: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
@@ -227,23 +227,18 @@ def _of_the_machine() -> Iterator[bytes]:
 
 
 @contextmanager
-def overlaid(
-    root: Root, run: Run, program: bytes = b"", emulator: Emulator | None = None
-) -> Iterator[Sandbox]:
+def overlaid(root: Root, run: Run, emulator: Emulator | None = None) -> Iterator[Sandbox]:
     """Give `run` a private view of `root`: what it writes goes to memory, and is thrown away.
 
-    Homes are empty, but for `program`, an image path. The directory where the run starts is there,
-    as engines make it. Mounts of the machine are there as its directories are.
+    `root` hides the directories `HIDDEN`. The directory where the run starts is there, as engines
+    make it. Mounts of the machine are there as its directories are.
     """
     with _temporary() as directory:
         # What is mounted here is seen in the new namespaces only.
         place = join(directory, b"mount")
         os.mkdir(place)
-        files = dict(root.staged)
-        if _is_own(program):
-            files[program] = root.machine(program)
         mounts = _mounts() if root.base == b"/" else ()
-        view = _View(place, root, files, mounts, goes_around=_has_users(emulator))
+        view = _View(place, root, mounts, goes_around=_has_users(emulator))
         steps = (*view.steps(), *view.start(run.cwd))
         yield Sandbox(join(place, b"root"), steps, directory, run.network, emulator)
 
@@ -265,14 +260,13 @@ class _View:
         self,
         place: bytes,
         root: Root,
-        files: Mapping[bytes, bytes],
         mounts: Sequence[bytes],
         *,
         goes_around: bool,
     ) -> None:
         self._place = place
         self._root = root
-        self._files = files
+        self._files = {**root.staged, **root.shown}
         self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
         self._overlays = 0
         # In a user namespace no overlay may go above what has other mounts below.

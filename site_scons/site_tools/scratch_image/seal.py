@@ -47,11 +47,13 @@ class Places:
         """Return where the step has looked, in `root`, that left `footprint`."""
         whole, directories, remotes = set(_databases(footprint, root)), set(), set()
         for (path, aspect), found in footprint.states.items():
+            # What lies in a hidden directory is not seen.
+            lists = aspect is Aspect.LISTING and (path, Aspect.VIEW) not in footprint.states
             if aspect in REMOTE:
                 remotes.add((path, aspect, found))
-            elif found[:4] == b"dir " and aspect is not Aspect.LISTING:
+            elif found[:4] == b"dir " and not lists:
                 directories.add(root.machine(path))
-            elif aspect is not Aspect.SONAME:
+            elif aspect not in (Aspect.SONAME, Aspect.VIEW):
                 whole.add(root.machine(path))
         return cls(frozenset(whole), frozenset(directories), frozenset(remotes))
 

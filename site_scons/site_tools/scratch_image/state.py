@@ -23,6 +23,9 @@ _HEADER = b"# scratch_image footprint 1\n"
 _WORDS = {aspect: aspect.value.encode() for aspect in Aspect}
 _ASPECTS = {word: aspect for aspect, word in _WORDS.items()}
 
+_HIDDEN, _SHOWN = b"hidden", b"shown"
+"""States of what a root hides of its base, and of what it shows all the same."""
+
 REMOTE = (Aspect.IMAGE, Aspect.TAG)
 """What is on no file system: an engine or a registry has it."""
 
@@ -68,12 +71,16 @@ class Footprint:
         for (path, aspect), found in sorted(self.states.items(), key=_order):
             yield b"%s %s %s\n" % (_WORDS[aspect], escape(path), found)
 
+    def _viewed(self, word: bytes) -> list[bytes]:
+        return [key[0] for key, was in self.states.items() if key[1] is Aspect.VIEW and was == word]
+
     def signature(self) -> str:
         """Return the digest of the text without the stamp."""
         return str(Digest.of(b"".join([self.nonce, b"\n", *self._lines()])))
 
     def again(self, root: Root) -> Footprint:
         """Return the same footprint with every state taken afresh in `root`."""
+        root.hide(self._viewed(_HIDDEN), self._viewed(_SHOWN))
         kept, stamp = {}, _stamp(root, self.states)
         if self.stamp == stamp:
             kept = {key: was for key, was in self.states.items() if key[1] is Aspect.OWNER}
@@ -160,6 +167,8 @@ def _state(
             return str(Digest.of(dpkg.answer(root, path))).encode()
         if aspect in REMOTE:
             return remote(path, aspect)
+        if aspect is Aspect.VIEW:
+            return _HIDDEN if path in root.hidden else _SHOWN
         status = peek(path)
         return b"absent" if status is None else _words(root, path, aspect, status)
     except ScratchImageError as error:

@@ -20,7 +20,7 @@ from .paths import escape, is_plain, is_under, join, parents, show, unescape
 from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
 from .run import Run, Unix
-from .sandbox import Emulator, Sandbox, overlaid
+from .sandbox import HIDDEN, Emulator, Sandbox, overlaid
 from .strace import Access, Log, Use, parse
 from .strace import join as join_logs
 
@@ -103,12 +103,15 @@ def trace(
     worthless; SandboxError when a tool for the view is missing.
     """
     tool = Tool.find(run, strace)
+    if private:
+        found = root.walk(program)
+        root.hide(HIDDEN, (*found.links, found.real))
     target = _Target.find(run, program, root, private=private)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
         directory = os.fsencode(name)
         started_ns = _clock(directory)
         if private:
-            with overlaid(root, run, target.real, target.emulator) as sandbox:
+            with overlaid(root, run, target.emulator) as sandbox:
                 performance, text = perform_in(
                     sandbox, run, target.path, tool, Root(root.base), has_commands=True
                 )
@@ -536,7 +539,7 @@ class _Settling:
 
     def _has_changed(self, path: bytes) -> bool:
         status = self._root.peek(path)
-        if status is None or status.ctime_ns <= self._started_ns:
+        if status is None or status.ctime_ns <= self._started_ns or path in self._root.hidden:
             return False
         # A directory changes with any entry: that counts only for who read its entries.
         if status.kind is not Kind.DIR:
