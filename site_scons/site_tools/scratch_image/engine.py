@@ -118,8 +118,8 @@ def load(address: str, archive_path: bytes, known: Sequence[Loaded] = ()) -> Loa
 
     Only what is missing is sent, nothing at all when the tags are right. `known` are images that
     this project gave to engines: of these layers are left out, if this one still has the image.
-    Should the engine refuse the part, it gets the whole. InputError when the archive is broken;
-    EngineError when the engine cannot be reached, or does not take the image.
+    Should the engine refuse the part, it gets the whole, twice if it has to be. InputError when the
+    archive is broken; EngineError when the engine cannot be reached, or does not take the image.
     """
     from . import archive
 
@@ -133,9 +133,10 @@ def _brought(address: str, image: Archive, known: Sequence[Loaded]) -> str:
     if found:
         return found
     omit = _omittable(address, image, known)
-    if omit:
+    # What a refused load has unpacked goes while a containerd store counts on it: once more, then.
+    for each in (omit, frozenset[Digest]()) if omit else ():
         with suppress(EngineError):
-            return _sent(address, image, omit)
+            return _sent(address, image, each)
     return _sent(address, image, frozenset())
 
 
