@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -357,6 +358,21 @@ def test_mapped_files_are_judged_by_both_names(secrets: Path, line: str, secret:
         assert secret
     else:
         assert not secret
+
+
+def test_base_may_lie_in_a_home() -> None:
+    with tempfile.TemporaryDirectory(dir=Path.home()) as home:
+        for name in ("data/a", "root/x", "etc/shadow"):
+            (Path(home) / name).parent.mkdir()
+            (Path(home) / name).write_text("")
+        root = Overlay(Root(os.fsencode(home)), b"/project")
+
+        entries = filelist.merge(root, [Want(b"/data/a", "run:1")])
+        for secret in (b"/root/x", b"/etc/shadow"):
+            with pytest.raises(ListError, match="it is a secret"):
+                filelist.merge(root, [Want(secret, "run:1")])
+
+    assert [entry.path for entry in entries] == [b"/data", b"/data/a"]
 
 
 def test_listed_directories_come_whole_where_asked(base: Path) -> None:

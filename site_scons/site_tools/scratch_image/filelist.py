@@ -309,7 +309,9 @@ def _secret(view: Overlay, path: bytes) -> str:
     if status is not None and status.kind is Kind.DIR:
         return ""
     own = view.is_own(path)
-    return denied(path, own=own) or denied(view.machine(path), own=own)
+    # In whose home a sysroot was unpacked does not matter.
+    source = view.machine(path).removeprefix(view.base.rstrip(b"/"))
+    return denied(path, own=own) or denied(source, own=own)
 
 
 def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:
