@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab import NO_ENGINE
+from lab import NO_ENGINE, PACKAGE
 from packages import SUITE, Repository
 from scratch_image import layer, owners, process, sysroot
 from scratch_image.errors import EngineError, InputError, ScratchImageError, SysrootError
@@ -301,6 +302,58 @@ def test_locked_packages_give_the_same_tree(
     )
 
 
+BUILDER = """\
+from scratch_image import process, root, sysroot
+from scratch_image.errors import SysrootError
+process.SEARCH_PATH = b"{tools}:" + process.SEARCH_PATH
+packages = sysroot.Packages("{suite}", ("hello",), ("{mirror}",))
+try:
+    with sysroot.unpacked(packages, b"{tree}", root.Root(), ()) as made:
+        print(made.content)
+except SysrootError as error:
+    print(error)
+"""
+
+AS_NOBODY = """\
+mount --bind {numbers} /etc/subuid && mount --bind {numbers} /etc/subgid &&
+exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+"""
+"""For a mount namespace: nobody has these numbers of others, and builds."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.parametrize("numbers", ["nobody:100000:65536\n", ""], ids=["numbers", "no numbers"])
+def test_packages_of_an_ordinary_user(
+    small: tuple[Repository, Packages], tmp_path: Path, tree: bytes, numbers: str
+) -> None:
+    repository, packages = small
+    made = make(packages, tree)
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 65534, 65534)
+    tmp_path.chmod(0o755)
+    (tmp_path / "numbers").write_text(numbers)
+    builder = BUILDER.format(
+        tools=repository.tools,
+        suite=SUITE,
+        mirror=repository.mirror,
+        tree=tmp_path / "theirs/x.root",
+    )
+
+    ran = subprocess.run(
+        ["unshare", "-m", "sh", "-c", AS_NOBODY.format(numbers=tmp_path / "numbers"), "sh",
+         sys.executable, "-B", "-c", builder],
+        env={"PYTHONPATH": str(PACKAGE.parent), "TMPDIR": "/tmp"}, cwd="/", capture_output=True,
+        text=True,
+    )  # fmt: skip
+
+    told = (
+        "cannot make sysroot of packages hello of small: unable to pick chroot mode automatically "
+        "(use --mode for manual selection); apt-get install uidmap, and give the user numbers in "
+        "/etc/subuid and /etc/subgid"
+    )
+    assert ran.stdout == (f"{made.content}\n" if numbers else f"{told}\n"), ran.stderr
+
+
 def test_lock_that_resolves_no_longer(
     small: tuple[Repository, Packages], tmp_path: Path, tree: bytes
 ) -> None:
@@ -411,7 +464,7 @@ def test_tree_without_packages_cannot_be_locked(tmp_path: Path) -> None:
                      "no-such-package; correct suite, packages or mirror", id="package"),
         pytest.param(Packages("bookworm", ("dash",), architecture="s390x"),
                      "packages dash of bookworm for s390x: s390x can neither be executed natively "
-                     "nor via qemu user emulation with binfmt_misc; have what runs s390x "
+                     "nor via qemu user emulation with binfmt_misc; have what runs it "
                      "registered, as by qemu-user-static", id="architecture"),
     ],
 )  # fmt: skip

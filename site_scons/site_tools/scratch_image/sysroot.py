@@ -41,6 +41,14 @@ _LOCK = re.compile(
 
 _PINNED = re.compile(r"(?:^|@)sha256:[0-9a-f]{64}$")
 
+_MENDS = {
+    "arch-test": "apt-get install arch-test",
+    "executed natively": "have what runs it registered, as by qemu-user-static",
+    "chroot mode": "apt-get install uidmap, and give the user numbers in /etc/subuid and "
+    "/etc/subgid",
+}
+"""What to do about what mmdebstrap complains of, by words of that."""
+
 _FIELD = re.compile(r"^(Package|Status|Version): (.*)$", re.MULTILINE)
 _STATUS = b"/var/lib/dpkg/status"
 
@@ -195,14 +203,11 @@ class Packages(Origin):
 
     def _unmade(self, cause: str, locked: Sequence[str]) -> SysrootError:
         mend = "correct suite, packages or mirror"
-        if "arch-test" in cause:
-            mend = "apt-get install arch-test"
-        elif "executed natively" in cause:
-            mend = f"have what runs {self.architecture} registered, as by qemu-user-static"
-        elif locked:
+        if locked:
             mend = (
                 f"delete {show(self.lock)} to lock anew, or name a mirror that has these versions"
             )
+        mend = next((words for said, words in _MENDS.items() if said in cause), mend)
         return SysrootError(f"cannot make sysroot of {self}: {cause}; {mend}")
 
     def _locked(self) -> tuple[str, ...]:
