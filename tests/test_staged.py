@@ -117,13 +117,7 @@ def test_image_holds_staged_files_and_their_libraries(staged: Staged, image: str
 
 
 @pytest.mark.parametrize("image", list(PRINTED))
-def test_image_tells_nothing_of_the_build_directory(
-    request: pytest.FixtureRequest, staged: Staged, mode: str, image: str
-) -> None:
-    if (mode, image) == ("plain", "script"):
-        reason = "Python looks at the directories above its script, wherever that runs"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
-
+def test_image_tells_nothing_of_the_build_directory(staged: Staged, image: str) -> None:
     assert str(staged.directory) not in staged.out(image, ".files").read_text()
 
 

@@ -867,6 +867,20 @@ def test_argument_that_names_a_staged_file_is_its_build_path(tmp_path: Path) -> 
     assert Used(Use.READ, b"/srv/data") in found.record.uses
 
 
+def test_directories_of_the_build_are_looked_at_and_in_no_image(tmp_path: Path) -> None:
+    here = os.fsencode(tmp_path)
+    (tmp_path / "made").write_text("#!/bin/sh\nls ${0%/*}\n")
+    (tmp_path / "made").chmod(0o755)
+    settle_clock()
+    root = Root(staged={b"/srv/tool": here + b"/made"})
+
+    found = tracer.trace(Run("demo", (b"tool",)), b"/srv/tool", root)
+
+    assert found.stdout == b"made\n"
+    assert not [use for use in found.record.uses if use.path.startswith(here)]
+    assert (here, Aspect.LISTING) in root.looked
+
+
 def test_directory_of_a_file_that_was_made_and_removed_is_needed(tmp_path: Path) -> None:
     script = f"echo x > {tmp_path}/gone; rm {tmp_path}/gone"
     found = tracer.trace(Run("demo", (b"sh", b"-c", script.encode())), b"/bin/sh", Root())

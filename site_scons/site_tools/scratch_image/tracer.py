@@ -511,6 +511,10 @@ class _Settling:
         self._private = private
         self._read: set[bytes] = set()
         self._images = {os.path.realpath(machine): image for image, machine in root.staged.items()}
+        # What leads to a staged file on the machine leads to none in the image.
+        built = () if private else (*root.staged.values(), *self._images)
+        self._ways = {above for machine in built for above in parents(machine)}
+        self._looks: set[tuple[bytes, Aspect]] = set()
         self._walked: dict[tuple[bytes, bool], Walk] = {}
         self._outputs: set[bytes] = set()
         self._made: set[bytes] = set()
@@ -530,7 +534,7 @@ class _Settling:
         self._take_interpreters()
         self.record = self._record()
         # A walk leaves traces in the kernel's trees and in outputs, too: the record says it all.
-        root.looked = looked | _looks(self.record)
+        root.looked = looked | _looks(self.record) | self._looks
 
     @property
     def changed(self) -> list[bytes]:
@@ -606,6 +610,9 @@ class _Settling:
         if _is_volatile(path) or path in self._outputs:
             return
         if self._made and not self._made.isdisjoint(parents(path)):
+            return
+        if path in self._ways and path != b"/":
+            self._looks.add((path, _ASPECTS[kind]))
             return
         known = self._kinds.get(path)
         if known is None or _STRENGTH[kind] > _STRENGTH[known]:
