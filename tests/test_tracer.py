@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -1200,6 +1201,28 @@ WRITABLE = "find /proc -path '/proc/[0-9]*' -prune -o -type f -perm /222 -writab
 
 def test_what_is_the_machines_in_proc_cannot_be_written(site: Path) -> None:
     assert traced(b"/bin/sh", "-c", WRITABLE, private=True).stdout == b""
+
+
+def test_private_run_ignores_no_signal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        found = traced(b"/bin/grep", "SigIgn", "/proc/self/status", private=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert found.stdout == b"SigIgn:\t0000000000000000\n"
+
+
+DRESSED = """
+for path in /dev/null /dev/tty /dev/urandom /proc/[!0-9]*; do
+    [ -L $path ] || ! chmod $(stat -c %a $path) $path || echo $path
+done 2>&-
+echo x >/dev/null
+"""
+
+
+def test_what_is_the_machines_keeps_mode_and_owner(site: Path) -> None:
+    assert traced(b"/bin/sh", "-c", DRESSED, private=True).stdout == b""
 
 
 KEYS = """

@@ -24,6 +24,9 @@ _MOUNT_SETATTR, _HERE, _RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
 _INET, _DATAGRAM, _SET_FLAGS, _UP = 2, 2, 0x8914, 1
 """AF_INET, SOCK_DGRAM, SIOCSIFFLAGS and IFF_UP of netdevice(7)."""
 
+_SIGNALS = 65
+"""One more than the highest number: signal(7)."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -172,6 +175,9 @@ def main(plan: str, *command: str) -> None:
         steps = marshal.load(stream)  # noqa: S302  # the package wrote it
     for name, *arguments in steps:
         _STEPS[name](*arguments)
+    for number in range(1, _SIGNALS):
+        # Python ignores some, and a builder in the background more; a container does not.
+        _libc.signal(number, None)
     os.execvp(command[0], command)  # noqa: S606
 
 

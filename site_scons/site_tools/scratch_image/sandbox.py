@@ -207,23 +207,22 @@ def runtime(root: bytes) -> Iterator[Step]:
     for path in _of_the_machine():
         yield "frozen", _text(path), _text(root + path)
     for name in DEVICES:
+        # Read-only, it can be written to, but keeps mode and owner.
         path = b"/dev/" + name
-        yield "mount", _text(path), _text(root + path), "", "bind", ""
+        yield "frozen", _text(path), _text(root + path)
     options = "newinstance,ptmxmode=0666,mode=0620"
     yield "mount", "devpts", _text(root + TERMINALS), "devpts", "nosuid noexec", options
 
 
 def _of_the_machine() -> Iterator[bytes]:
-    """Yield what of /proc is no process's, and may be written; root needs no capability for most.
+    """Yield what of /proc is no process's: its content, mode and owner are the machine's.
 
-    Engines have a list, to which kernels add: interrupts, buses and drivers are the machine's.
+    Root needs no capability to change most of it. Engines have a list, to which kernels add.
     """
     for name in sorted(os.listdir(b"/proc")):
         path = b"/proc/" + name
         if not name.isdigit() and not os.path.islink(path):
-            mode = os.stat(path).st_mode
-            if stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and mode & 0o222):
-                yield path
+            yield path
 
 
 @contextmanager
