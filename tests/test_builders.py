@@ -996,7 +996,7 @@ SYSROOTS = [
     pytest.param("env.Sysroot('x', packages='dash')\n",
                  "cannot make sysroot of packages: '' is no suite; correct it", id="no suite"),
     pytest.param("env.Sysroot('x', 'rootfs.zip')\n",
-                 "cannot make layer rootfs.zip: its suffix tells no compression; ", id="other archive"),
+                 "cannot use tar rootfs.zip: its suffix tells no compression; ", id="other archive"),
     pytest.param("env.Ldd('x', '/bin/true', ROOT='/srv')\n",
                  "cannot use ROOT '/srv': it is no sysroot; give what Sysroot returns", id="ROOT is no sysroot"),
 ]  # fmt: skip

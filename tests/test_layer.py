@@ -613,7 +613,7 @@ def test_a_file_without_a_known_suffix() -> None:
     with pytest.raises(InputError) as caught:
         layer.suffix(b"/x y.tgz")
     assert str(caught.value) == (
-        "cannot make layer /x\\040y.tgz: its suffix tells no compression; "
+        "cannot use tar /x\\040y.tgz: its suffix tells no compression; "
         "end its name in one of .tar, .tar.gz, .tar.zst"
     )
 

@@ -210,16 +210,17 @@ def _without_loader(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "cause"),
+    ("spoil", "told"),
     [
-        pytest.param(lambda _: None, "it is empty", id="empty"),
-        pytest.param(_nothing, "No such file or directory", id="missing"),
-        pytest.param(_without_loader, "it has no loader, as /lib64/ld-linux-x86-64.so.2",
-                     id="no loader"),
+        pytest.param(lambda _: None, "it is empty; give it the C library, as by libc6", id="empty"),
+        pytest.param(_nothing, "No such file or directory; name a directory that can be listed",
+                     id="missing"),
+        pytest.param(_without_loader, "it has no loader, as /lib64/ld-linux-x86-64.so.2; give it "
+                     "the C library, as by libc6", id="no loader"),
     ],
 )  # fmt: skip
 def test_directory_in_which_nothing_runs(
-    tmp_path: Path, spoil: Callable[[Path], None], cause: str
+    tmp_path: Path, spoil: Callable[[Path], None], told: str
 ) -> None:
     (tmp_path / "root").mkdir()
     spoil(tmp_path / "root")
@@ -227,9 +228,7 @@ def test_directory_in_which_nothing_runs(
     with pytest.raises(SysrootError) as error:
         sysroot.check(os.fsencode(tmp_path / "root"), "base")
 
-    assert str(error.value) == (
-        f"cannot use sysroot base: {cause}; give it the C library, as by libc6"
-    )
+    assert str(error.value) == f"cannot use sysroot base: {told}"
 
 
 def test_loader_behind_links_of_the_tree_is_found(tmp_path: Path) -> None:

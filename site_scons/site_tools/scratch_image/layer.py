@@ -279,7 +279,7 @@ def suffix(path: bytes) -> str:
         if path.endswith(known.encode()):
             return known
     raise InputError(
-        f"cannot make layer {show(path)}: its suffix tells no compression; "
+        f"cannot use tar {show(path)}: its suffix tells no compression; "
         f"end its name in one of {', '.join(MEDIA_TYPES)}"
     )
 

@@ -295,7 +295,9 @@ def check(directory: bytes, named: str) -> None:
     try:
         cause = "" if os.listdir(directory) else "it is empty"
     except OSError as error:
-        cause = str(error.strerror)
+        raise SysrootError(
+            f"cannot use sysroot {named}: {error.strerror}; name a directory that can be listed"
+        ) from error
     if not cause and not any(_has_loader(root, each) for each in _LIBRARIES):
         cause = "it has no loader, as /lib64/ld-linux-x86-64.so.2"
     if cause:
