@@ -169,10 +169,14 @@ class Root:
         for path in (*self.hidden, *self.shown):
             self.look(path, Aspect.VIEW)
 
+    def hides(self, directory: bytes) -> bool:
+        """Tell whether nothing that the base has in `directory` is seen."""
+        return any(is_under(directory, each) for each in self.hidden)
+
     def _is_hidden(self, path: bytes) -> bool:
-        """Tell whether the base has something at `path`, if at all, that is not seen."""
-        below = any(path.startswith(each + b"/") for each in self.hidden)
-        return below and path not in self.staged and path not in self.shown
+        """Tell whether what the base has at `path`, if anything, is not seen."""
+        seen = path in self.hidden or path in self.staged or path in self.shown
+        return not seen and self.hides(path)
 
     def _stage(self, path: bytes, machine: bytes) -> None:
         # A path staged below a link of the base (/bin/hello) lies where the link leads.
@@ -298,7 +302,7 @@ class Root:
         """Return the sorted names in the directory `path`, staged ones included."""
         self.look(path, Aspect.LISTING)
         names = set(self._staged_dirs.get(path, ()))
-        if path in self.hidden or self._is_hidden(path):
+        if self.hides(path):
             return sorted(names)
         try:
             names.update(os.listdir(self.machine(path)))

@@ -514,7 +514,7 @@ class _Settling:
         # What leads to a staged file on the machine leads to none in the image.
         built = () if private else (*root.staged.values(), *self._images)
         self._ways = {above for machine in built for above in parents(machine)}
-        self._looks: set[tuple[bytes, Aspect]] = set()
+        self._unrecorded: set[tuple[bytes, Aspect]] = set()
         self._walked: dict[tuple[bytes, bool], Walk] = {}
         self._outputs: set[bytes] = set()
         self._made: set[bytes] = set()
@@ -534,7 +534,7 @@ class _Settling:
         self._take_interpreters()
         self.record = self._record()
         # A walk leaves traces in the kernel's trees and in outputs, too: the record says it all.
-        root.looked = looked | _looks(self.record) | self._looks
+        root.looked = looked | _looks(self.record) | self._unrecorded
 
     @property
     def changed(self) -> list[bytes]:
@@ -543,7 +543,7 @@ class _Settling:
 
     def _has_changed(self, path: bytes) -> bool:
         status = self._root.peek(path)
-        if status is None or status.ctime_ns <= self._started_ns or path in self._root.hidden:
+        if status is None or status.ctime_ns <= self._started_ns:
             return False
         # A directory changes with any entry: that counts only for who read its entries.
         if status.kind is not Kind.DIR:
@@ -612,8 +612,12 @@ class _Settling:
         if self._made and not self._made.isdisjoint(parents(path)):
             return
         if path in self._ways and path != b"/":
-            self._looks.add((path, _ASPECTS[kind]))
+            self._unrecorded.add((path, _ASPECTS[kind]))
             return
+        if kind is Use.LIST and self._root.hides(path):
+            # No more than what is staged: who takes the record at its word lists the machine's.
+            self._unrecorded.add((path, Aspect.LISTING))
+            kind = Use.STAT
         known = self._kinds.get(path)
         if known is None or _STRENGTH[kind] > _STRENGTH[known]:
             self._kinds[path] = kind
