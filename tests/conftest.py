@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,12 @@ def _open_directories(tmp_path_factory: pytest.TempPathFactory) -> None:
     for directory in (base, *base.parents):
         if directory.is_relative_to(TEMPORARY) and directory != TEMPORARY:
             directory.chmod(0o755)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heed_signals() -> None:
+    """Have programs end by SIGINT, though tests run in the background, where it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=["newest", "oldest"])
