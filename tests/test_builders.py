@@ -362,9 +362,9 @@ def test_source_that_cannot_be_read(project: Project) -> None:
                      "env.ScratchImage('x', '/bin/true', RUNS=[Run(name='a'), Run(name='a')])",
                      "SConstruct:4: cannot tell runs apart: two have one name; ", id="run names"),
         pytest.param("env.LayerTar('x', 'x.files', LAYERTARSUFFIX='.zip')",
-                     "SConstruct:3: cannot make layer x.zip: ", id="suffix of no compressor"),
+                     "SConstruct:3: cannot use tar x.zip: ", id="suffix of no compressor"),
         pytest.param("env.LayerStack('x', 'x.files', LAYERTARSUFFIX='.zip')",
-                     "SConstruct:3: cannot make layer x.layers.zip: ", id="suffix of blobs"),
+                     "SConstruct:3: cannot use tar x.layers.zip: ", id="suffix of blobs"),
         pytest.param("env.ScratchImage('x', '/bin/true', IMAGE_LAYERS='files')",
                      "SConstruct:3: cannot use IMAGE_LAYERS 'files': it is none of single and "
                      "packages; write one of these", id="kind of layers"),
