@@ -14,7 +14,7 @@ from scratch_image import probe
 
 def _ask(*words: str) -> str:
     """Return what the program prints that asks."""
-    command = [sys.executable, "-I", "-S", probe.__file__, *words, "5"]
+    command = [sys.executable, "-I", "-S", probe.__file__, *words, "5", "/"]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 

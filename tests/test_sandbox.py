@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -337,6 +339,57 @@ def run_python(
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
+def test_no_way_leads_out_for_who_cannot_give_capabilities_up(
+    leaver: bytes, temporary: Path
+) -> None:
+    code = (
+        "import sys; from scratch_image import process, unpacking\n"
+        f"with unpacking.unpacked([{leaver!r}]) as box:\n"
+        f"    words = [*{IN_A_SHELL!r}, *box.inside({{}}, b'/'), '/bin/program']\n"
+        "    ran = process.run([*box.outside(), *words], timeout=10)\n"
+        "    sys.stdout.buffer.write(ran.check().stdout)\n"
+    )
+
+    ran = run_python(code, temporary, "setpriv", "--bounding-set=-setpcap")
+
+    assert ran.stdout == "end\n", ran.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts over /proc")
+def test_processes_of_others_cannot_be_changed_where_they_are_seen(
+    looker: bytes, temporary: Path
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as copy:
+        os.chmod(copy, 0o755)
+        shutil.copy(os.fsdecode(looker), f"{copy}/layer.tar")
+        code = (
+            "import sys; from scratch_image import process, unpacking\n"
+            f"with unpacking.unpacked([b'{copy}/layer.tar']) as box:\n"
+            "    words = [*box.inside({}, b'/'), '/bin/program', '/proc/self/oom_score_adj']\n"
+            "    ran = process.run([*box.outside(), *words], timeout=10)\n"
+            "    sys.stdout.buffer.write(ran.check().stdout)\n"
+        )
+        as_in_a_container = (
+            "mount -t tmpfs none /proc/irq; exec setpriv --reuid=65534 --clear-groups"
+        )
+        before = ("unshare", "-m", "sh", "-c", f'{as_in_a_container} "$@"', "sh")
+        ran = run_python(code, temporary, *before)
+
+    assert ran.stdout.endswith(" /proc/self/oom_score_adj:0:-1\n"), ran.stderr
+
+
+NAMES = ("add_key", "request_key", "keyctl", "io_uring_setup", "seccomp", "prlimit64", "socket")
+
+
+@pytest.mark.parametrize(("architecture", "bits"), [(0xC000003E, 64), (0x40000003, 32)])
+def test_refused_calls_have_the_kernels_numbers(architecture: int, bits: int) -> None:
+    header = Path(f"/usr/include/x86_64-linux-gnu/asm/unistd_{bits}.h").read_text()
+    numbers = dict(re.findall(r"#define __NR_(\w+) (\d+)", header))
+
+    assert [int(numbers[name]) for name in NAMES] == [*sandbox._CALLS[architecture][1:]]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -1224,6 +1225,108 @@ echo x >/dev/null
 
 def test_what_is_the_machines_keeps_mode_and_owner(site: Path) -> None:
     assert traced(b"/bin/sh", "-c", DRESSED, private=True).stdout == b""
+
+
+CHANGING = """
+import os
+for change in (
+    lambda: open("/proc/self/fd/0", "w").write("changed"),
+    lambda: os.fchmod(0, 0o777),
+    lambda: os.utime(0, (1, 1)),
+):
+    try:
+        print(change())
+    except OSError:
+        pass
+print(os.read(0, 9))
+"""
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_standard_input_can_only_be_read(site: Path, *, given: bool) -> None:
+    (site / "input").write_text("text")
+    settle_clock()
+    stdin = os.fsencode(site / "input") if given else None
+    before = os.stat(stdin or "/dev/null")
+
+    words = (b"/usr/bin/python3", "-c", CHANGING)
+    found = traced(*words, private=True, cwd=b"/", stdin=stdin)
+
+    after = os.stat(stdin or "/dev/null")
+    assert found.stdout == (b"b'text'\n" if given else b"7\nb''\n")
+    assert (before.st_mode, before.st_ctime_ns) == (after.st_mode, after.st_ctime_ns)
+    assert not [use for use in found.record.uses if b"input" in use.path or b"stdin" in use.path]
+
+
+REFUSED = """
+import ctypes, errno, resource, socket
+libc = ctypes.CDLL(None, use_errno=True)
+program = ctypes.create_string_buffer(16)
+print(libc.syscall(317, 1, 8, program), errno.errorcode[ctypes.get_errno()])
+print(libc.syscall(425, 8, program), errno.errorcode[ctypes.get_errno()])
+for call in (
+    lambda: resource.prlimit(1, resource.RLIMIT_FSIZE, (0, 0)),
+    lambda: socket.socket(socket.AF_VSOCK),
+    lambda: print(resource.prlimit(0, resource.RLIMIT_CORE) > (), socket.socket() and "socket"),
+):
+    try:
+        call()
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+def test_what_would_hide_calls_is_refused(site: Path) -> None:
+    found = traced(b"/usr/bin/python3", "-c", REFUSED, private=True, cwd=b"/")
+
+    told = "-1 EINVAL\n-1 ENOSYS\nEPERM\nEAFNOSUPPORT\nTrue socket\n"
+    assert found.stdout.decode() == told
+
+
+def test_what_asks_a_server_is_where_that_is(site: Path) -> None:
+    mark = 4000 + os.getpid() % 1000
+    asked = f"sh -c 'setsid sleep {mark} >/dev/null 2>&1 & test ! -e /proc/{os.getpid()}/exe'"
+    run = {"ready": "exec:true", "probes": (asked,), "timeout": 10.0, "cwd": b"/"}
+
+    with pytest.raises(TraceError, match="left processes behind"):
+        traced(b"/usr/bin/python3", "-c", SERVER, "tcp", "80", private=True, **run)  # type: ignore[arg-type]
+
+    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert f"sleep {mark}" not in commands.stdout.splitlines()
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """Make a base with a shell, of which a link leads to a directory that only the machine has."""
+    (tmp_path / "victim").mkdir(mode=0o700)
+    base = tmp_path / "base"
+    (base / "bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", base / "bin/sh")
+    (base / "srv").symlink_to(tmp_path / "victim")
+    settle_clock()
+    return base
+
+
+@pytest.mark.parametrize("cwd", [b"/srv", b"/srv/new"])
+def test_directory_where_a_run_starts_is_made_in_its_root(linked: Path, cwd: bytes) -> None:
+    run = Run("demo", (b"sh", b"-c", b"pwd"), cwd=cwd)
+
+    with contextlib.suppress(TraceError):
+        tracer.trace(run, b"/bin/sh", Root(os.fsencode(linked)), private=True)
+
+    victim = linked.parent / "victim"
+    assert list(victim.iterdir()) == []
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o700
+
+
+def test_socket_of_a_server_is_looked_for_in_its_root(linked: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(linked.parent / "victim/s"))
+        server.listen()
+        script = b"ln -s ../../../../../../../../srv /run; sleep 9"
+        run = Run("demo", (b"sh", b"-c", script), ready="unix:/srv/s", timeout=1.0)
+        with pytest.raises(TraceError, match="was not ready"):
+            tracer.trace(run, b"/bin/sh", Root(os.fsencode(linked)), private=True)
 
 
 KEYS = """

@@ -8,15 +8,26 @@ gives it.
 """
 
 import ctypes
+import errno
 import marshal
 import os
+import struct
 import sys
 
 _FLAGS = {"nosuid": 2, "nodev": 4, "noexec": 8, "bind": 4096, "rec": 16384}
 """Flags of mount(2), by the names that plans have for them."""
 
-_CAPBSET_DROP, _SET_NO_NEW_PRIVS = 24, 38
-"""Operations of prctl(2)."""
+_CAPBSET_DROP, _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 24, 38, 22, 2
+"""Operations of prctl(2), and the mode of the last one."""
+
+_LOAD, EQUAL, ANY, _LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
+"""Instructions of filters: https://docs.kernel.org/userspace-api/seccomp_filter.html."""
+
+_ALLOW, _ERROR = 0x7FFF0000, 0x00050000
+"""What filters return: SECCOMP_RET_ALLOW, or SECCOMP_RET_ERRNO with a number of errno(3)."""
+
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+"""Where struct seccomp_data has a call's number, whose number that is, and the arguments."""
 
 _MOUNT_SETATTR, _HERE, _RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
 """mount_setattr(2), which has one number everywhere: AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY."""
@@ -56,9 +67,20 @@ def attempt(step: str, *arguments: str) -> None:
 def processes() -> None:
     """Mount /proc for the new process namespace.
 
-    In a container that hides parts of /proc the kernel refuses; the old one then stays.
+    In a container that hides parts of /proc the kernel refuses; the old one then stays, read-only:
+    it has the processes of others.
     """
-    attempt("mount", "proc", "/proc", "proc", "nosuid nodev noexec", "")
+    try:
+        mount("proc", "/proc", "proc", "nosuid nodev noexec", "")
+    except OSError:
+        freeze("/proc")
+
+
+def read(path: str) -> None:
+    """Have the file at `path` as standard input."""
+    handle = os.open(path, os.O_RDONLY)
+    os.dup2(handle, 0)
+    os.close(handle)
 
 
 def loopback() -> None:
@@ -127,17 +149,27 @@ def link(path: str, text: str) -> None:
 
 
 def join(process: str, *kinds: str) -> None:
-    """Go into the namespaces of `process` that are of these `kinds`: namespaces(7)."""
+    """Go into the namespaces of `process` that are of these `kinds`: namespaces(7).
+
+    In that of processes only a child can be, whose status is passed on.
+    """
     handles = [os.open(f"/proc/{process}/ns/{kind}", os.O_RDONLY) for kind in kinds]
     for handle in handles:
         _check(_libc.setns(handle, 0), process)
         os.close(handle)
+    if child := os.fork():
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os._exit(status if status >= 0 else 128 - status)
 
 
 def root(path: str, cwd: str) -> None:
-    """Take `path` for the root, and go to `cwd` there."""
+    """Take `path` for the root, and go to `cwd` there, which is made as engines make it."""
     os.chroot(path)
-    os.chdir(cwd)
+    try:
+        os.chdir(cwd)
+    except FileNotFoundError:
+        os.makedirs(cwd)
+        os.chdir(cwd)
 
 
 def keep(*capabilities: int) -> None:
@@ -145,7 +177,50 @@ def keep(*capabilities: int) -> None:
     number = 0
     while number in capabilities or not _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0):
         number += 1
-    _libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # There is no capability of that number, then.
+    _check(ctypes.get_errno() != errno.EINVAL, f"capability {number}")
+    _check(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def refuse(*tables: tuple[int, int, tuple[tuple[int, ...], ...]]) -> None:
+    """Refuse system calls from here on, whatever is executed: seccomp(2).
+
+    Each of the `tables` is for an architecture, one of the kernel's AUDIT_ARCH_*: that, the lowest
+    number of calls of another kind, which are refused, and the rules. A rule is a call's number,
+    the number of the error, and maybe which argument it goes by, an instruction, and a value.
+    """
+    code = [(_LOAD, 0, 0, _ARCHITECTURE)]
+    for architecture, foreign, rules in tables:
+        block = [(_LOAD, 0, 0, _NUMBER), (_LEAST, 0, 1, foreign), _error(errno.ENOSYS)]
+        for rule in rules:
+            block += _refusal(*rule)
+        block.append((_RETURN, 0, 0, _ALLOW))
+        code += [(EQUAL, 0, len(block), architecture), *block]
+    code.append((_RETURN, 0, 0, _ALLOW))
+    filters = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
+    program = struct.pack("HP", len(code), ctypes.addressof(filters))
+    _check(_libc.prctl(_SET_SECCOMP, _FILTER, program, 0, 0), "seccomp")
+
+
+Instruction = tuple[int, int, int, int]
+"""Code, how many to skip if it holds and if not, and a value: struct sock_filter."""
+
+
+def _refusal(number: int, error: int, *test: int) -> list[Instruction]:
+    if not test:
+        return [(EQUAL, 0, 1, number), _error(error)]
+    argument, operation, value = test
+    return [
+        (EQUAL, 0, 4, number),
+        (_LOAD, 0, 0, _ARGUMENTS + 8 * argument),
+        (operation, 0, 1, value),
+        _error(error),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+
+
+def _error(number: int) -> Instruction:
+    return _RETURN, 0, 0, _ERROR | number
 
 
 def environment(*variables: str) -> None:
@@ -164,7 +239,7 @@ _STEPS = {
     step.__name__: step
     for step in (
         *(mount, overlay, attempt, processes, loopback, emulate, freeze, frozen, directory),
-        *(file, link, join, root, keep, environment),
+        *(file, link, read, join, root, keep, refuse, environment),
     )
 }
 
@@ -178,7 +253,21 @@ def main(plan: str, *command: str) -> None:
     for number in range(1, _SIGNALS):
         # Python ignores some, and a builder in the background more; a container does not.
         _libc.signal(number, None)
-    os.execvp(command[0], command)  # noqa: S606
+    become(*command)
+
+
+def become(*command: str) -> None:
+    """Execute `command`, which is looked for on PATH; OSError when that cannot be.
+
+    `os.execvp` would import a module, of which a root need not have any.
+    """
+    places = [""] if "/" in command[0] else os.environ.get("PATH", "").split(":")
+    for place in places:
+        try:
+            os.execv(os.path.join(place, command[0]), command)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 if __name__ == "__main__":

@@ -96,8 +96,11 @@ def _judge(run: Run, result: process.Result) -> str:
 class Way:
     """How to get to a server that has namespaces of its own."""
 
-    beside: Callable[[int], list[bytes]]
-    """Gives the words that start a command of the machine in the namespaces of a process."""
+    beside: Callable[..., list[bytes]]
+    """Gives the words that start a command of the machine in the namespaces of a process, with a
+    file as standard input."""
+    root: bytes
+    """Where, there, the server's root lies."""
     inside: Sequence[bytes] = ()
     """Further words, which start one among the server's own files; none for the machine's."""
 
@@ -218,12 +221,13 @@ def _ask(question: Question, cwd: bytes, seconds: float) -> str:
 def _ask_there(question: Question, way: Way, pid: int, seconds: float) -> str:
     """As `_ask`, from the namespaces of the process `pid`."""
     seconds = max(seconds, _POLL)
-    beside = way.beside(pid)
     if isinstance(question, Command):
-        words = [*beside, *way.inside, *question.argv]
-        return _failure(process.run(words, timeout=seconds, stdin=question.stdin))
-    asking = [sys.executable, "-I", "-S", probe.__file__, *_words(question), str(seconds)]
-    result = process.run([*beside, *asking], timeout=seconds + _GRACE)
+        stdin = [question.stdin] if question.stdin else []
+        words = [*way.beside(pid, *stdin), *way.inside, *question.argv]
+        return _failure(process.run(words, timeout=seconds))
+    asking = [sys.executable, "-I", "-S", probe.__file__, *_words(question)]
+    there: list[bytes | str] = [*way.beside(pid), *asking, str(seconds), way.root]
+    result = process.run(there, timeout=seconds + _GRACE)
     return result.stdout.decode() or _failure(result)
 
 

@@ -1,7 +1,7 @@
 """One question to a server.
 
-It is a program, too, ``python -I -S probe.py KIND WORD... SECONDS``, for a server that has a
-network of its own: whoever asks it has to go there. It imports nothing of the package.
+It is a program, too, ``python -I -S probe.py KIND WORD... SECONDS ROOT``, for a server that has a
+network and a root of its own: whoever asks it has to go there. It imports nothing of the package.
 """
 
 import os
@@ -56,9 +56,12 @@ KINDS: dict[str, Callable[..., str]] = {
 
 def main(kind: str, *words: str) -> None:
     """Ask; print how it failed."""
-    *what, seconds = words
+    *what, seconds, root = words
     if kind == "unix":
-        # The name of a socket is short, and that of its directory may not be.
+        # Links on the way are the server's. The name of a socket is short, that of its directory
+        # may not be.
+        if root != "/":
+            os.chroot(root)
         above, what = os.path.dirname(what[0]), [os.path.basename(what[0])]
         os.chdir(above)
     sys.stdout.write(KINDS[kind](*what, float(seconds)))

@@ -11,6 +11,7 @@ https://docs.kernel.org/filesystems/overlayfs.html.
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import re
@@ -21,8 +22,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
-from . import process
+from . import enter, process
 from .errors import SandboxError
 from .paths import is_under, join, parents, show, unescape
 from .root import Root
@@ -33,6 +35,8 @@ DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty")
 
 TERMINALS = b"/dev/pts"
 """Where a root has pseudo-terminals of its own: pts(4)."""
+
+_NOTHING = b"/dev/null"
 
 DEVICE_LINKS = {
     b"/dev/ptmx": b"pts/ptmx",
@@ -56,12 +60,43 @@ net_bind_service, net_raw, audit_write and setfcap of capabilities(7).
 Docker gives these, and two that lead out of a root that is no more than that: mknod and sys_chroot.
 """
 
-_NAMESPACES = (12, 18, 21)
-"""What making namespaces takes without one for users: net_admin, sys_chroot and sys_admin."""
+_NAMESPACES = (8, 12, 18, 21)
+"""What it takes without a namespace for users to make the others and a root, and to give
+capabilities up: setpcap, net_admin, sys_chroot and sys_admin."""
+
+_NO_OTHERS = 0xFFFFFFFF
+
+_CALLS = {
+    0xC000003E: (0x40000000, 248, 249, 250, 425, 317, 302, 41),  # x86_64, without x32
+    0x40000003: (_NO_OTHERS, 286, 287, 288, 425, 354, 340, 359),  # i386
+    0xC00000B7: (_NO_OTHERS, 217, 218, 219, 425, 277, 261, 198),  # aarch64
+    0x40000028: (_NO_OTHERS, 309, 310, 311, 425, 383, 369, 281),  # arm
+}
+"""By AUDIT_ARCH_*: from which number on calls are of another kind, and the numbers of add_key,
+request_key, keyctl, io_uring_setup, seccomp, prlimit64 and socket."""
+
+
+def refused() -> Iterator[tuple[int, int, tuple[tuple[int, ...], ...]]]:
+    """Yield what no run may do, as `enter` takes it.
+
+    The kernel's keys and AF_VSOCK, the host's sockets on a virtual machine, have no namespace. What
+    io_uring does, and what a program lets another one of its own decide, strace does not see; and
+    strace, which is process 1 there, must not be limited in what it writes.
+    """
+    for architecture, (foreign, *keys, ring, seccomp, prlimit, socket) in _CALLS.items():
+        rules = (
+            *((number, errno.EPERM) for number in keys),
+            (ring, errno.ENOSYS),
+            (seccomp, errno.EINVAL, 1, enter.ANY, 8),  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+            (prlimit, errno.EPERM, 0, enter.EQUAL, 1),
+            (socket, errno.EAFNOSUPPORT, 0, enter.EQUAL, 40),  # AF_VSOCK
+        )
+        yield architecture, foreign, rules
+
 
 _CHECK_SECONDS = 30.0
 
-Step = tuple[str | int, ...]
+Step = tuple[Any, ...]
 """A function of `enter` and its arguments."""
 
 
@@ -90,11 +125,11 @@ class Sandbox:
     emulator: Emulator | None = None
     """What runs the programs of the root, if they are for another machine."""
 
-    def outside(self) -> list[bytes]:
+    def outside(self, stdin: bytes = _NOTHING) -> list[bytes]:
         """Return the words that start a command in new namespaces, still in the machine's root.
 
-        All that the command starts ends with it, what has left its session included.
-        SandboxError when a tool is missing.
+        Standard input is the file `stdin`, which it can only read. All that the command starts ends
+        with it, what has left its session included. SandboxError when a tool is missing.
         """
         start: list[Step] = [("processes",), *([("loopback",)] if self._has_own_network else [])]
         if self.emulator:
@@ -102,7 +137,7 @@ class Sandbox:
             registry = _text(join(self.directory, b"registry"))
             words = registry, _text(self.emulator.path), self.emulator.head.hex()
             start.append(("attempt", "emulate", *words))
-        return [*self._unshare(), *self._enter(*start, *self.plan)]
+        return [*self._unshare(), *self._enter(*start, *self._reading(stdin), *self.plan)]
 
     def inside(self, environment: Mapping[bytes, bytes], cwd: bytes) -> list[bytes]:
         """Return the words that start a program of that root, in that root.
@@ -114,16 +149,30 @@ class Sandbox:
         return self._enter(
             ("root", _text(self.root), _text(cwd)),
             ("keep", *_CAPABILITIES),
+            ("refuse", *refused()),
             ("environment", *variables),
         )
 
-    def beside(self, pid: int) -> list[bytes]:
+    def beside(self, pid: int, stdin: bytes = _NOTHING) -> list[bytes]:
         """Return the words that start a command in the namespaces of the process `pid`.
 
-        That is one which the words of `outside` started. The command is in the machine's root.
+        That is one which the words of `outside` started. The command is in the machine's root, and
+        reads the file `stdin`.
         """
-        kinds = [*(["user"] if _has_users(self.emulator) else []), "mnt", "ipc"]
-        return self._enter(("join", str(pid), *kinds, *(["net"] if self._has_own_network else [])))
+        users = ["user"] if _has_users(self.emulator) else []
+        network = ["net"] if self._has_own_network else []
+        into: Step = ("join", str(pid), *users, "mnt", "ipc", "pid", *network)
+        return self._enter(into, *self._reading(stdin))
+
+    @property
+    def stdin(self) -> bytes:
+        """Where standard input is mounted."""
+        return join(self.directory, b"stdin")
+
+    def _reading(self, stdin: bytes) -> list[Step]:
+        # An open file leads to where it was opened: by a read-only mount nothing of it is changed.
+        place = _text(self.stdin)
+        return [("file", place), ("frozen", _text(stdin), place), ("read", place)]
 
     @property
     def _has_own_network(self) -> bool:
@@ -229,8 +278,7 @@ def _of_the_machine() -> Iterator[bytes]:
 def overlaid(root: Root, run: Run, emulator: Emulator | None = None) -> Iterator[Sandbox]:
     """Give `run` a private view of `root`: what it writes goes to memory, and is thrown away.
 
-    `root` hides the directories `HIDDEN`. The directory where the run starts is there, as engines
-    make it. Mounts of the machine are there as its directories are.
+    `root` hides the directories `HIDDEN`. Mounts of the machine are there as its directories are.
     """
     with _temporary() as directory:
         # What is mounted here is seen in the new namespaces only.
@@ -238,7 +286,7 @@ def overlaid(root: Root, run: Run, emulator: Emulator | None = None) -> Iterator
         os.mkdir(place)
         mounts = _mounts() if root.base == b"/" else ()
         view = _View(place, root, mounts, goes_around=_has_users(emulator))
-        steps = (*view.steps(), *view.start(run.cwd))
+        steps = tuple(view.steps())
         yield Sandbox(join(place, b"root"), steps, directory, run.network, emulator)
 
 
@@ -289,12 +337,6 @@ class _View:
             yield _place(machine, top + path)
             if not os.path.islink(machine):
                 yield "frozen", _text(machine), _text(top + path)
-
-    def start(self, path: bytes) -> Iterator[Step]:
-        """Yield what makes the directory `path`, if the root has none there."""
-        if self._root.walk(path).status is None:
-            place = join(self._place, b"root") + self._root.location(path)
-            yield "directory", _text(place), 0o755, 0, 0
 
     def _stage(self) -> Iterator[Step]:
         """Yield what makes a tree of empty files, the uppermost lower layer of all overlays.

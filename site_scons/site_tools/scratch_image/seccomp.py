@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from . import tracer
 from .elf import machine_name, native_machine, runs_here
 from .errors import ImageError, InputError, TraceError
-from .root import Root
 from .run import Run
 from .unpacking import unpacked
 
@@ -99,7 +98,7 @@ def calls(
         tool = tracer.Tool.find(trial.run, strace)
         with unpacked(layers, trial.run.cwd, trial.run.network) as sandbox:
             performance, text = tracer.perform_in(
-                sandbox, trial.run, trial.program, tool.of_all_calls(), Root(sandbox.root)
+                sandbox, trial.run, trial.program, tool.of_all_calls()
             )
         if performance.trouble:
             trouble = performance.trouble.rpartition("; ")[0]

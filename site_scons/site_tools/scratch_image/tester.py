@@ -83,7 +83,7 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
 def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
     tool = tracer.Tool.find(trial.run, strace)
     root = Root(sandbox.root)
-    performance, text = tracer.perform_in(sandbox, trial.run, trial.program, tool, root)
+    performance, text = tracer.perform_in(sandbox, trial.run, trial.program, tool)
     record = tracer.settle(parse(text, b"/"), root, started_ns=0)
     if missing := _missing(trial, record):
         raise _failed(trial, f"it did not find {_shown(missing)}, which the machine has")

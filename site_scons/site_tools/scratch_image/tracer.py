@@ -19,7 +19,7 @@ from .errors import InputError, ListError, TraceError
 from .paths import escape, is_plain, is_under, join, parents, show, unescape
 from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
-from .run import Run, Unix
+from .run import Run
 from .sandbox import HIDDEN, Emulator, Sandbox, overlaid
 from .strace import Access, Log, Use, parse
 from .strace import join as join_logs
@@ -112,9 +112,7 @@ def trace(
         started_ns = _clock(directory)
         if private:
             with overlaid(root, run, target.emulator) as sandbox:
-                performance, text = perform_in(
-                    sandbox, run, target.path, tool, Root(root.base), has_commands=True
-                )
+                performance, text = perform_in(sandbox, run, target.path, tool, has_commands=True)
         else:
             # The machine has staged files elsewhere: the program is told where.
             words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
@@ -139,11 +137,10 @@ def perform_in(
     run: Run,
     program: bytes,
     tool: Tool,
-    root: Root,
     *,
     has_commands: bool = False,
 ) -> tuple[Performance, bytes]:
-    """Carry out `run` in `sandbox`, of `root`, under strace.
+    """Carry out `run` in `sandbox` under strace.
 
     With `has_commands` the root has the commands that a server is asked by; else they are the
     machine's, in the sandbox's namespaces. Return how it went, and strace's text by the names that
@@ -151,31 +148,26 @@ def perform_in(
     """
     inside = sandbox.inside(_environment(run), run.cwd)
     words = [*inside, program, *run.argv[1:]]
-    command = [*sandbox.outside(), *tool.command(words, sandbox.directory)]
-    outside = _seen_from_outside(run, sandbox.root, root)
-    way = Way(sandbox.beside, inside if has_commands else ())
-    performance = perform(outside, command, way)
+    stdin = [run.stdin] if run.stdin else []
+    command = [*sandbox.outside(*stdin), *tool.command(words, sandbox.directory)]
+    way = Way(sandbox.beside, sandbox.root, inside if has_commands else ())
+    performance = perform(_seen_from_outside(run), command, way)
     logs = _logs(sandbox.directory)
     if logs:
         logs[min(logs)] = _ENTERED.split(logs[min(logs)], 1)[-1]
     # strace is outside of the root, and sees some paths from there.
     prefix = re.compile(re.escape(sandbox.root) + rb"(?=[/>\"])/?")
-    return performance, prefix.sub(b"/", join_logs(logs))
+    text = prefix.sub(b"/", join_logs(logs))
+    return performance, text.replace(sandbox.stdin, b"/dev/stdin")
 
 
 def _environment(run: Run) -> dict[bytes, bytes]:
     return {b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment}
 
 
-def _seen_from_outside(run: Run, top: bytes, root: Root) -> Run:
-    """Return `run` as it looks to who starts it and asks it: `root` lies at `top` there."""
-    ready = run.ready
-    if isinstance(run.readiness, Unix):
-        above, name = os.path.split(run.readiness.path)
-        # Seen from outside, links in it would lead out of the root.
-        ready = f"unix:{os.fsdecode(top + root.walk(above).real)}/{os.fsdecode(name)}"
-    status = passed_on(run.status)
-    return replace(run, environment={}, cwd=b"/", ready=ready, status=status)
+def _seen_from_outside(run: Run) -> Run:
+    """Return `run` as it looks to who starts it; what it reads and where it is, is in the plan."""
+    return replace(run, environment={}, cwd=b"/", stdin=None, status=passed_on(run.status))
 
 
 def passed_on(status: int) -> int:
