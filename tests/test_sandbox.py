@@ -221,10 +221,54 @@ def test_image_whose_dev_is_a_link_is_refused(tmp_path: Path, temporary: Path) -
         pass
 
     assert str(error.value) == (
-        "cannot unpack image: /dev/shm lies below /dev, which is no directory; "
+        "cannot unpack image: /dev is no directory; "
         "build it anew, of files, links and directories only"
     )
     (temporary / "outside").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "what"),
+    [
+        pytest.param("proc", "/usr", "/proc is no directory", id="proc"),
+        pytest.param("dev/pts", "/usr", "/dev/pts is no directory", id="terminals"),
+        pytest.param("dev/null", "/bin/sh", "/dev/null is no file", id="device"),
+    ],
+)
+def test_links_where_the_kernels_trees_are_mounted_are_refused(
+    tmp_path: Path, temporary: Path, path: str, text: str, what: str
+) -> None:
+    layer = packed(tmp_path, member(path, tarfile.SYMTYPE, text))
+
+    with (
+        pytest.raises(SandboxError, match=f"cannot unpack image: {what}; "),
+        unpacking.unpacked([layer]),
+    ):
+        pass
+
+
+def test_extended_headers_without_end_are_refused(tmp_path: Path, temporary: Path) -> None:
+    header = member("pax_global_header", tarfile.XGLTYPE, size=0)
+    layer = packed(tmp_path, *[header] * 3000)
+
+    with pytest.raises(SandboxError, match="cannot unpack layer "), unpacking.unpacked([layer]):
+        pass
+
+
+def test_directory_is_removed_however_deep(temporary: Path) -> None:
+    top = temporary / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("directory", dir_fd=here)
+        below = os.open("directory", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+    unpacking.remove(os.fsencode(top))
+
+    assert not top.exists()
 
 
 def test_closed_directories_are_removed_as_well(tmp_path: Path, temporary: Path) -> None:

@@ -37,6 +37,7 @@ ALONE = {
     Access(DEMO + b"/new", Use.CREATE, follow=False),
     Access(DEMO + b"/new", Use.WRITE, follow=False),
     Access(DEMO + b"/new/out", Use.CREATE, real=DEMO + b"/new/out"),
+    Access(DEMO + b"/new/out", Use.READ, follow=False),
     Access(DEMO + b"/new/out", Use.WRITE, follow=False),
     Access(DEMO + b"/new/out2", Use.CREATE, follow=False),
     Access(DEMO + b"/new/out2", Use.WRITE, follow=False),
@@ -120,6 +121,7 @@ def accesses(*lines: bytes, cwd: bytes = b"/w") -> list[Access]:
             id="O_RDWR",
         ),
         pytest.param(b'open("a", O_RDWR|O_TRUNC) = 3', [Access(b"/w/a", Use.WRITE)], id="O_TRUNC"),
+        pytest.param(b'open("a", O_RDONLY|O_EXCL) = 3', [Access(b"/w/a", Use.READ)], id="O_EXCL"),
         pytest.param(
             b'open("a", O_RDONLY|O_CREAT, 0644) = 3',
             [Access(b"/w/a", Use.CREATE), Access(b"/w/a", Use.READ)],
@@ -220,7 +222,11 @@ def accesses(*lines: bytes, cwd: bytes = b"/w") -> list[Access]:
         ),
         pytest.param(
             b'rename("a", "b") = 0',
-            [Access(b"/w/a", Use.WRITE, False), Access(b"/w/b", Use.CREATE, False)],
+            [
+                Access(b"/w/a", Use.READ, False),
+                Access(b"/w/a", Use.WRITE, False),
+                Access(b"/w/b", Use.CREATE, False),
+            ],
             id="rename",
         ),
         pytest.param(
@@ -230,7 +236,11 @@ def accesses(*lines: bytes, cwd: bytes = b"/w") -> list[Access]:
         ),
         pytest.param(
             b'linkat(AT_FDCWD</c>, "/proc/self/fd/7", AT_FDCWD</c>, "t", AT_SYMLINK_FOLLOW) = 0',
-            [Access(b"/c/t", Use.CREATE), Access(b"/proc/self/fd/7", Use.WRITE)],
+            [
+                Access(b"/c/t", Use.CREATE),
+                Access(b"/proc/self/fd/7", Use.READ),
+                Access(b"/proc/self/fd/7", Use.WRITE),
+            ],
             id="linkat",
         ),
         pytest.param(
@@ -376,6 +386,12 @@ def test_line(line: bytes, expected: list[Access]) -> None:
     ("line", "call", "cause"),
     [
         pytest.param(b'chroot("d") = 0', b"chroot", "another view", id="chroot"),
+        pytest.param(
+            b'openat2(4</d>, "/b", {flags=O_RDONLY, resolve=RESOLVE_IN_ROOT}, 24) = -1 ENOENT',
+            b"openat2",
+            "another view",
+            id="RESOLVE_IN_ROOT",
+        ),
         pytest.param(
             b'mount("a", "/b", NULL, MS_BIND, NULL) = 0', b"mount", "another view", id="mount"
         ),

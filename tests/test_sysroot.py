@@ -114,6 +114,25 @@ def test_owners_and_modes_are_kept_for_an_ordinary_user(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="for other users it is in the record anyway")
+def test_nobody_gets_privileges_by_a_tree(tmp_path: Path, tree: bytes) -> None:
+    archive = packed(
+        tmp_path,
+        LOADER,
+        member("usr/bin/su", mode=0o4755),
+        member("usr/bin/wall", mode=0o2755, gid=5),
+    )
+
+    make(Archive("x"), tree, archive)
+
+    found = Root(tree, owners=owners.read(sysroot.owners_file(tree)))
+    for path, mode in ((b"/usr/bin/su", 0o4755), (b"/usr/bin/wall", 0o2755)):
+        assert os.lstat(tree + path).st_mode & 0o7777 == 0o755
+        status = found.status(path)
+        assert status is not None
+        assert status.mode == mode
+
+
 def as_nobody(directory: Path, act: Callable[[], object]) -> None:
     """Let a child process `act` as an ordinary user, to whom `directory` becomes open."""
     directory.chmod(0o755)

@@ -931,6 +931,17 @@ def test_private_run_changes_nothing(programs: Path, site: Path) -> None:
     }  # fmt: skip
 
 
+@needs_root
+@pytest.mark.parametrize("move", ["ln", "mv"])
+def test_what_a_private_run_read_by_another_name_is_an_input(move: str) -> None:
+    script = f"{move} /etc/debian_version /etc/other && cat /etc/other"
+
+    found = traced(b"/bin/sh", "-c", script, private=True, cwd=b"/")
+
+    assert found.stdout == Path("/etc/debian_version").read_bytes()
+    assert Used(Use.READ, b"/etc/debian_version") in found.record.uses
+
+
 SHOWN = "for path do if [ -e $path ]; then echo $path $(LC_ALL=C ls -A $path); fi; done; cat /proc/net/dev"
 
 

@@ -48,7 +48,7 @@ def test_who_unpacks_a_whole_system_can_read_it(whole: Unpacking) -> None:
     )
 
     modes = [stat.S_IMODE(os.lstat(whole.directory + path).st_mode) for path in (b"/d", b"/d/f")]
-    assert modes == [0o750, 0o4611]
+    assert modes == [0o750, 0o611]
     assert whole.wanted[b"/d/f"] == (0o4011, 33, 44)
     assert whole.wanted[b"/d"] == (0o050, 0, 0)
 

@@ -300,10 +300,16 @@ _PATHS = _calls(
     ("mkdirat mknodat", (_itself(1, Use.CREATE, at=True),)),
     ("symlink", (_itself(1, Use.CREATE),)),
     ("symlinkat", (_itself(2, Use.CREATE, at=True),)),
-    ("link", (_itself(0, Use.WRITE), _itself(1, Use.CREATE))),
-    ("linkat", (_itself(1, Use.WRITE, at=True), _itself(3, Use.CREATE, at=True))),
-    ("rename", (_itself(0, Use.WRITE), _itself(1, Use.CREATE))),
-    ("renameat renameat2", (_itself(1, Use.WRITE, at=True), _itself(3, Use.CREATE, at=True))),
+    # What is there by another name now may be read by that.
+    ("link rename", (_itself(0, Use.READ), _itself(0, Use.WRITE), _itself(1, Use.CREATE))),
+    (
+        "linkat renameat renameat2",
+        (
+            _itself(1, Use.READ, at=True),
+            _itself(1, Use.WRITE, at=True),
+            _itself(3, Use.CREATE, at=True),
+        ),
+    ),
     ("mount mount_setattr move_mount pivot_root umount umount2", ()),
 )
 """The calls that take paths; the last row's are problems when they succeed."""
@@ -356,7 +362,7 @@ _PROBLEMS = {
 }
 """Calls that hide something when they succeed."""
 
-_NO_FOLLOW = (b"O_NOFOLLOW", b"AT_SYMLINK_NOFOLLOW", b"O_EXCL")
+_NO_FOLLOW = (b"O_NOFOLLOW", b"AT_SYMLINK_NOFOLLOW")
 
 _MISSING = frozenset({b"ENOENT", b"ENOTDIR"})
 
@@ -543,7 +549,9 @@ def _argument_places(words: _Words, argument: _Argument) -> Iterator[_Place]:
     for kind in dict.fromkeys(_outcome(kind, words) for kind in kinds):
         yield _Place(
             kind,
-            follow and not any(flag in words.flags for flag in _NO_FOLLOW),
+            follow
+            and not _is_new(words.flags)
+            and not any(map(words.flags.__contains__, _NO_FOLLOW)),
             words.token(argument.index, b'"'),
             words.token(before, b"<>"),
             nameless=descriptor[:1].isdigit() and b"<>" not in descriptor,
@@ -556,12 +564,17 @@ def _is_gone(words: _Words, index: int) -> bool:
     return words.argument(index).endswith(b"<>(deleted)")
 
 
+def _is_new(flags: bytes) -> bool:
+    """Tell whether an open(2) with `flags` succeeds only where it makes the file."""
+    return b"O_CREAT" in flags and b"O_EXCL" in flags
+
+
 def _open_kinds(flags: bytes) -> tuple[Use, ...]:
     """Return what an open(2) with `flags` does when it succeeds."""
     if b"O_PATH" in flags or b"O_DIRECTORY" in flags or b"O_TMPFILE" in flags:
         return (Use.STAT,)
     changes = Use.CREATE if b"O_CREAT" in flags else Use.WRITE
-    if b"O_WRONLY" in flags or b"O_TRUNC" in flags or b"O_EXCL" in flags:
+    if b"O_WRONLY" in flags or b"O_TRUNC" in flags or _is_new(flags):
         return (changes,)
     if b"O_RDWR" in flags or b"O_CREAT" in flags:
         return (Use.READ, changes)
@@ -587,6 +600,8 @@ def _problem(words: _Words) -> Problem | None:
 
 def _unknown(words: _Words) -> str:
     """Return what to say of a call that may take paths, but is in no table."""
+    if b"RESOLVE_IN_ROOT" in words.flags:
+        return _OTHER_VIEW
     first = words.argument(0)
     takes_path = first == b'"' or first.startswith(b"AT_FDCWD")
     known = words.call in _PATHS or words.call in _NOT_PATHS

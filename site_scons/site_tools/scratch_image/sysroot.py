@@ -349,7 +349,7 @@ def _fill(
         with closing(origin.tar(root, sources, work)) as chunks:
             unpacking.unpack(chunks)
         unpacking.finish()
-    except (tarfile.TarError, ValueError, OverflowError) as error:
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise SysrootError(
             f"cannot unpack {origin}: {error}; give the tar of a whole root file system"
         ) from error

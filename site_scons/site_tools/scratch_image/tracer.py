@@ -473,6 +473,9 @@ def _gives_privileges(root: Root, path: bytes) -> bool:
 
 # What the log means.
 
+_LONGEST = 4095
+"""PATH_MAX, without the zero at its end: a longer name is none that can be looked at."""
+
 _STRENGTH = {use: -number for number, use in enumerate(Use)}
 
 _ASPECTS = {
@@ -561,6 +564,8 @@ class _Settling:
         return self._walked[key]
 
     def _look_up(self, path: bytes, follow: bool) -> Walk:
+        while len(self._root.machine(path)) > _LONGEST:
+            path = os.path.dirname(path)
         while True:
             try:
                 walk = self._root.walk(path, follow=follow)

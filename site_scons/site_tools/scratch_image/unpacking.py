@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from . import layer
+from . import layer, process
 from .digest import CHUNK
 from .errors import SandboxError
-from .paths import join, parents, show
+from .paths import is_under, join, parents, show
 from .sandbox import DEVICE_LINKS, DEVICES, TERMINALS, Emulator, Sandbox, runtime
 
 if TYPE_CHECKING:
@@ -41,6 +40,9 @@ _LONGEST = 4096
 _DEEPEST = 400
 """Directories in each other."""
 
+_SECONDS = 3600.0
+"""For removing a whole system."""
+
 
 class Unpacking:
     """A new directory, and what was put into it."""
@@ -56,6 +58,8 @@ class Unpacking:
         """Mode, user and group of each path, as the tars say."""
         self._whole_system = whole_system
         self._own_bits = 0o700 if whole_system else 0
+        # What is set-id in a system is not for everybody on this machine.
+        self._kept_bits = 0o1777 if whole_system else 0o7777
         self._kinds = {b"/": stat.S_IFDIR}
         self._modes = {b"/": 0o755}
         self._contents: dict[bytes, bytes] = {}
@@ -98,6 +102,10 @@ class Unpacking:
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._kinds
+
+    def kind(self, path: bytes) -> int:
+        """Return what was put at `path`: stat(2)'s S_IFREG, S_IFDIR or S_IFLNK."""
+        return self._kinds[path]
 
     def make_directory(self, path: bytes, mode: int) -> None:
         """Make the directory `path`, or give it another mode; ValueError when it has no place."""
@@ -155,7 +163,7 @@ class Unpacking:
             with suppress(PermissionError):
                 os.lchown(place, member.uid, member.gid)
         if member.isreg():
-            os.chmod(place, mode | self._own_bits & 0o600)
+            os.chmod(place, mode & self._kept_bits | self._own_bits & 0o600)
             os.utime(place, (member.mtime, member.mtime))
 
     def finish(self) -> None:
@@ -172,17 +180,9 @@ class Unpacking:
 
 
 def remove(directory: bytes) -> None:
-    """Remove `directory` with all below, whatever modes the directories in it have."""
-    _open_up(directory)
-    shutil.rmtree(directory)
-
-
-def _open_up(directory: bytes) -> None:
-    os.chmod(directory, 0o700)
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                _open_up(entry.path)
+    """Remove `directory` with all below, however deep, whatever modes the directories have."""
+    for tool in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        process.run([*tool, "--", directory], timeout=_SECONDS).check()
 
 
 def _plain(name: str) -> bytes:
@@ -241,7 +241,7 @@ def _told(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (tarfile.TarError, ValueError, OverflowError) as error:
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise SandboxError(
             f"cannot unpack {what}: {error}; build it anew, of files, links and directories only"
         ) from error
@@ -252,10 +252,14 @@ def _finish(unpacking: Unpacking, workdir: bytes) -> None:
     for path, mode in {**_DIRECTORIES, workdir: 0o755}.items():
         if path not in unpacking:
             unpacking.make_directory(path, mode)
+        elif path in _DIRECTORIES and unpacking.kind(path) != stat.S_IFDIR:
+            raise ValueError(f"{show(path)} is no directory")
     for path, content in _FILES.items():
         if path not in unpacking:
             unpacking.make_file(path, [content])
             os.chmod(unpacking.directory + path, 0o644)
+        elif is_under(path, b"/dev") and unpacking.kind(path) != stat.S_IFREG:
+            raise ValueError(f"{show(path)} is no file")
     for path, text in _LINKS.items():
         if path not in unpacking:
             unpacking.make_link(path, text)
