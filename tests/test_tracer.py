@@ -869,6 +869,18 @@ def test_argument_that_names_a_staged_file_is_its_build_path(tmp_path: Path) -> 
     assert Used(Use.READ, b"/srv/data") in found.record.uses
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_directory_of_what_is_temporary_may_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, private: bool
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settle_clock()
+
+    found = traced(b"/bin/ls", str(tmp_path), private=private, cwd=b"/").record
+
+    assert Used(Use.LIST, os.fsencode(tmp_path)) in found.uses
+
+
 def test_directories_of_the_build_are_looked_at_and_in_no_image(tmp_path: Path) -> None:
     here = os.fsencode(tmp_path)
     (tmp_path / "made").write_text("#!/bin/sh\nls ${0%/*}\n")

@@ -15,12 +15,11 @@ import errno
 import marshal
 import os
 import re
-import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,8 +196,8 @@ _text = os.fsdecode
 
 def refusal() -> str:
     """Return why this machine gives no process a root of its own, and what to allow; else ""."""
-    with _temporary() as directory:
-        place = _text(directory)
+    with tempfile.TemporaryDirectory(prefix="scratch_image-") as place:
+        directory = os.fsencode(place)
         steps: list[Step] = [
             ("mount", "tmpfs", place, "tmpfs", "", ""),
             *(("directory", f"{place}/{name}", 0o755, 0, 0) for name in ("a", "b", "c", "d")),
@@ -241,15 +240,6 @@ def _tool(name: bytes) -> bytes:
     return path
 
 
-@contextmanager
-def _temporary() -> Iterator[bytes]:
-    directory = os.path.realpath(os.fsencode(tempfile.mkdtemp(prefix="scratch_image-")))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
 def runtime(root: bytes) -> Iterator[Step]:
     """Yield what mounts the kernel's trees and devices in `root`, where their places are."""
     yield "mount", "/proc", _text(root + b"/proc"), "", "bind rec", ""
@@ -274,20 +264,18 @@ def _of_the_machine() -> Iterator[bytes]:
             yield path
 
 
-@contextmanager
-def overlaid(root: Root, run: Run, emulator: Emulator | None = None) -> Iterator[Sandbox]:
+def overlaid(root: Root, run: Run, directory: bytes, emulator: Emulator | None = None) -> Sandbox:
     """Give `run` a private view of `root`: what it writes goes to memory, and is thrown away.
 
     `root` hides the directories `HIDDEN`. Mounts of the machine are there as its directories are.
+    `directory` is a private one, without links in its path.
     """
-    with _temporary() as directory:
-        # What is mounted here is seen in the new namespaces only.
-        place = join(directory, b"mount")
-        os.mkdir(place)
-        mounts = _mounts() if root.base == b"/" else ()
-        view = _View(place, root, mounts, goes_around=_has_users(emulator))
-        steps = tuple(view.steps())
-        yield Sandbox(join(place, b"root"), steps, directory, run.network, emulator)
+    # What is mounted here is seen in the new namespaces only.
+    place = join(directory, b"mount")
+    os.mkdir(place)
+    mounts = _mounts() if root.base == b"/" else ()
+    view = _View(place, root, mounts, goes_around=_has_users(emulator))
+    return Sandbox(join(place, b"root"), tuple(view.steps()), directory, run.network, emulator)
 
 
 def _is_own(path: bytes) -> bool:

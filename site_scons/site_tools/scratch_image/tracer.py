@@ -108,22 +108,23 @@ def trace(
         root.hide(HIDDEN, (*found.links, found.real))
     target = _Target.find(run, program, root, private=private)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
-        directory = os.fsencode(name)
+        directory = os.path.realpath(os.fsencode(name))
         started_ns = _clock(directory)
         if private:
-            with overlaid(root, run, target.emulator) as sandbox:
-                performance, text = perform_in(sandbox, run, target.path, tool, has_commands=True)
+            sandbox = overlaid(root, run, directory, target.emulator)
+            performance, text = perform_in(sandbox, run, target.path, tool, has_commands=True)
         else:
             # The machine has staged files elsewhere: the program is told where.
             words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
             command = tool.command(words, directory, filters=tool.filters(target))
             performance = perform(run, command)
             text = join_logs(_logs(directory))
-    log = _with_start(parse(text, run.cwd), run.cwd)
-    _check_end(run, performance, log, target)
-    _check_log(run, log)
-    settling = _Settling(log, root, started_ns, private=private)
-    _check_inputs(run, settling, target, root, private or tool.strips_privileges(target))
+        log = _with_start(parse(text, run.cwd), run.cwd)
+        _check_end(run, performance, log, target)
+        _check_log(run, log)
+        # Before our directory goes: who listed the one above it would have seen that change.
+        settling = _Settling(log, root, started_ns, private=private)
+        _check_inputs(run, settling, target, root, private or tool.strips_privileges(target))
     record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
     return Trace(text, record, performance.result.stdout)
 
