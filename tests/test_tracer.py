@@ -1330,6 +1330,22 @@ def linked(tmp_path: Path) -> Path:
     return base
 
 
+def test_what_hidden_links_lead_to_is_hidden(linked: Path) -> None:
+    (linked / "data/home/me").mkdir(parents=True)
+    (linked / "home").symlink_to("/data/home")
+    settle_clock()
+    script = b"echo /home/* /data/*; [ -e /home/me ] || [ -d /data/home ]"
+    root = Root(os.fsencode(linked))
+
+    found = tracer.trace(Run("demo", (b"sh", b"-c", script)), b"/bin/sh", root, private=True)
+
+    assert found.stdout == b"/home/* /data/home\n"
+    assert kinds(found.record) == {
+        b"/": "stat", b"/bin/sh": "exec", b"/data": "list", b"/data/home": "stat",
+        b"/home": "stat", b"/home/me": "absent",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("cwd", [b"/srv", b"/srv/new"])
 def test_directory_where_a_run_starts_is_made_in_its_root(linked: Path, cwd: bytes) -> None:
     run = Run("demo", (b"sh", b"-c", b"pwd"), cwd=cwd)

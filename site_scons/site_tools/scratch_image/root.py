@@ -159,9 +159,11 @@ class Root:
     def hide(self, directories: Iterable[bytes], shown: Iterable[bytes] = ()) -> None:
         """See nothing of the base below `directories`, but for the files `shown`.
 
-        That goes on record: what is hidden cannot change what a step does.
+        Where the base has a link to a directory, that one is hidden, too, and there is a directory
+        in both places. It goes on record: what is hidden cannot change what a step does.
         """
-        self.hidden = tuple(directories)
+        places = [place for each in directories for place in (each, self.walk(each).real)]
+        self.hidden = tuple(dict.fromkeys(place for place in places if place != b"/"))
         for path in shown:
             if self._is_hidden(path):
                 self.shown[path] = self.machine(path)
@@ -266,6 +268,8 @@ class Root:
             return _STAGED_DIR if path in self._staged_dirs else None
         try:
             found = os.lstat(self.machine(path))
+            if path in self.hidden and stat.S_ISLNK(found.st_mode):
+                return _STAGED_DIR
         except (FileNotFoundError, NotADirectoryError):
             return _STAGED_DIR if path in self._staged_dirs else None
         except OSError as error:

@@ -319,6 +319,9 @@ class _View:
                 yield from self._mount(path)
         for path, mode in _OWN.items():
             yield "directory", _text(top + path), mode, 0, 0
+        for path in self._root.hidden:
+            if path not in _OWN:
+                yield "mount", "tmpfs", _text(top + path), "tmpfs", "nosuid nodev", "mode=755"
         yield from _kernel(top)
         for path, machine in sorted(self._files.items()):
             # In an overlay it is there already; its directory may be closed to the builder.
