@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import marshal
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,20 @@ def test_command_has_the_environment_of_the_plan(tmp_path: Path) -> None:
     ran = _run(tmp_path, [["environment", "A=1=2", "B=\udcff"]], "/usr/bin/env")
 
     assert (ran.stdout, ran.stderr) == ("A=1=2\nB=\udcff\n", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its root")
+def test_command_is_found_where_there_is_no_python(tmp_path: Path) -> None:
+    (tmp_path / "base/bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", tmp_path / "base/bin/sh")
+    steps: list[list[object]] = [
+        ["root", str(tmp_path / "base"), "/new"],
+        ["environment", "PATH=/none:/bin"],
+    ]
+
+    ran = _run(tmp_path, steps, "sh", "-c", "pwd")
+
+    assert (ran.stdout, ran.stderr) == ("/new\n", "")
 
 
 @pytest.mark.parametrize(

@@ -425,6 +425,26 @@ def test_processes_of_others_cannot_be_changed_where_they_are_seen(
     assert ran.stdout.endswith(" /proc/self/oom_score_adj:0:-1\n"), ran.stderr
 
 
+AUTOMOUNT = """
+import ctypes, os
+read, write = os.pipe()
+options = f"fd={write},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct".encode()
+assert ctypes.CDLL(None).mount(b"x", b"/media", b"autofs", 0, options) == 0
+os.close(read)
+from scratch_image import root, run, tracer
+words = (b"sh", b"-c", b"echo x > /media/y || echo x > /mnt/y && cat /mnt/y")
+traced = tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
+print(traced.stdout)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_what_takes_no_overlay_can_be_read(temporary: Path) -> None:
+    ran = run_python(AUTOMOUNT, temporary, "unshare", "-m")
+
+    assert ran.stdout == "b'x\\n'\n", ran.stderr
+
+
 NAMES = ("add_key", "request_key", "keyctl", "io_uring_setup", "seccomp", "prlimit64", "socket")
 
 

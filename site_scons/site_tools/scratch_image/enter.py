@@ -138,6 +138,18 @@ def frozen(source: str, target: str) -> None:
     freeze(target)
 
 
+def layered(target: str, options: str, lowest: str) -> None:
+    """Mount an overlay at `target`, or, where its file system takes none, what is `lowest` alone.
+
+    FAT takes none, for one, and is what many machines have at /boot. What cannot be mounted at all,
+    as by an automounter that is gone, is left out.
+    """
+    try:
+        overlay(target, options)
+    except OSError:
+        attempt("frozen", lowest, target)
+
+
 def link(path: str, text: str) -> None:
     """Make a symbolic link, and the directories above it, if there is nothing."""
     if not os.path.lexists(path):
@@ -239,7 +251,7 @@ _STEPS = {
     step.__name__: step
     for step in (
         *(mount, overlay, attempt, processes, loopback, emulate, freeze, frozen, directory),
-        *(file, link, read, join, root, keep, refuse, environment),
+        *(file, layered, link, read, join, root, keep, refuse, environment),
     )
 }
 

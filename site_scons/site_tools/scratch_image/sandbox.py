@@ -382,7 +382,7 @@ class _View:
             return
         if stat.S_ISDIR(status.st_mode):
             attributes = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
-            yield from _attempts(self._layers(path, attributes))
+            yield from self._layers(path, attributes)
         elif stat.S_ISREG(status.st_mode):
             # No socket: who listens there is the machine's, an engine perhaps.
             frozen: Step = ("frozen", _text(path), _text(self._place + b"/root" + path))
@@ -398,7 +398,8 @@ class _View:
         lower = [self._machine(path)]
         if any(is_under(staged, path) for staged in self._files):
             lower.insert(0, self._place + b"/staged" + path)
-        yield _overlay(self._place + b"/root" + path, upper, work, *lower)
+        _, *overlay = _overlay(self._place + b"/root" + path, upper, work, *lower)
+        yield "layered", *overlay, _text(lower[-1])
 
     def _machine(self, path: bytes) -> bytes:
         return path if self._root.base == b"/" else self._root.base + path
@@ -414,7 +415,7 @@ def _place(machine: bytes, path: bytes) -> Step:
 def _attempts(steps: Iterable[Step]) -> Iterator[Step]:
     """Yield `steps`; what cannot be mounted is left out."""
     for step in steps:
-        yield ("attempt", *step) if step[0] in ("overlay", "frozen") else step
+        yield ("attempt", *step) if step[0] == "frozen" else step
 
 
 def _overlay(target: bytes, upper: bytes, work: bytes, *lower: bytes) -> Step:
