@@ -69,7 +69,7 @@ def test_command_lines_for_a_shell(command: str, cause: str) -> None:
         Run.parse("demo", command)
     assert str(caught.value) == (
         f"cannot read the command {command!r} of run demo: {cause}; "
-        'use Run(...) with argv ["sh", "-c", ...] for what a shell has to do'
+        "give a list of words, and what a shell has to do to a script that is the program"
     )
 
 
@@ -124,8 +124,8 @@ BAD_PAGE = "only pages of this machine are asked for; use http://127.0.0.1:PORT/
         ),
         pytest.param(
             {"ready": "exec:a | b"},
-            "the command 'a | b' of run demo: | is for a shell; use Run(...) with argv "
-            '["sh", "-c", ...] for what a shell has to do',
+            "the command 'a | b' of run demo: | is for a shell; give a list of words, and what a "
+            "shell has to do to a script that is the program",
             id="shell",
         ),
         pytest.param(

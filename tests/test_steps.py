@@ -45,6 +45,19 @@ def _path(directory: Path, name: str) -> bytes:
     return os.fsencode(directory / name)
 
 
+def test_trace_tells_of_a_name_that_is_another_programs(tmp_path: Path) -> None:
+    targets = [os.fsencode(tmp_path / name) for name in ("x.strace", "x.trace", "x.stdout")]
+    told = [
+        TraceStep("x", b"/bin/echo", Run("default", words), b"strace", "auto").run(
+            Root(), targets, []
+        )
+        for words in ((b"/usr/bin/echo", b"hi"), (b"sh", b"hi"))
+    ]
+
+    assert "\n" not in told[0]
+    assert told[1].endswith("\ntrace: sh is only what /bin/echo was called")
+
+
 def test_trace_writes_text_and_record(tmp_path: Path) -> None:
     root = Root()
     step = TraceStep("x", b"/bin/cat", Run("default", (b"cat",)), b"strace", "auto")

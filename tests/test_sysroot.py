@@ -320,6 +320,20 @@ def test_locked_packages_give_the_same_tree(
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="for other users it has one of its own anyway")
+def test_what_mmdebstrap_mounts_ends_with_it(
+    small: tuple[Repository, Packages], tmp_path: Path, tree: bytes
+) -> None:
+    repository, packages = small
+    wrapper = repository.tools / "mmdebstrap"
+    noting = f"#!/bin/sh\nreadlink /proc/self/ns/mnt >{tmp_path}/namespace\n"
+    wrapper.write_text(noting + wrapper.read_text())
+
+    make(packages, tree)
+
+    assert (tmp_path / "namespace").read_text().strip() != os.readlink("/proc/self/ns/mnt")
+
+
 BUILDER = """\
 from scratch_image import process, root, sysroot
 from scratch_image.errors import SysrootError
@@ -482,7 +496,7 @@ def test_tree_without_packages_cannot_be_locked(tmp_path: Path) -> None:
                      "no-such-package; correct suite, packages or mirror", id="package"),
         pytest.param(Packages("bookworm", ("dash",), architecture="s390x"),
                      "packages dash of bookworm for s390x: s390x can neither be executed natively "
-                     "nor via qemu user emulation with binfmt_misc; have what runs it "
+                     "nor via qemu user emulation with binfmt_misc; name it by dpkg's word, and have what runs it "
                      "registered, as by qemu-user-static", id="architecture"),
     ],
 )  # fmt: skip

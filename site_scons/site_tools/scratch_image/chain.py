@@ -117,6 +117,8 @@ def _of_platform(program: Any, name: str) -> Any:
 
 def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, Any]) -> list[Any]:
     try:
+        if "RUN" in variables:
+            raise InputError("cannot use RUN: an image may have several; write RUNS=[...]")
         staged, programs = _programs(env, program)
         given = {**variables, "IMAGE_STAGED": staged}
         if not any(name in env or name in given for name in ("IMAGE_CMD", "IMAGE_ENTRYPOINT")):
@@ -178,7 +180,12 @@ _engine_answers = functools.cache(engine.answers)
 def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     """Return the staged files and the program nodes that `program` means."""
     if not isinstance(program, Mapping):
-        return {}, [env.arg2nodes(program, env.File)[0]]
+        try:
+            return {}, [env.arg2nodes(program, env.File)[0]]
+        except TypeError as error:
+            raise InputError(
+                f"cannot make an image of {program}: it is a directory; name a program"
+            ) from error
     for path, node in program.items():
         if isinstance(node, Mapping):
             raise InputError(

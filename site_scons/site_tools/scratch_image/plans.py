@@ -184,7 +184,8 @@ def base_tree(
     """Make a base that is not the machine's root: ``STEM.sysroot``, which vouches for a tree."""
     name = _stem(target[0])
     if directory:
-        tree = os.fsencode(env.Dir(directory).srcnode().get_abspath())
+        node = _named(env.Dir, directory, "sysroot", "a directory, or the tar of one as source")
+        tree = os.fsencode(node.srcnode().get_abspath())
         return Plan(SysrootStep(name, None, tree, directory), target, [])
     tree = os.fsencode(os.path.join(target[0].dir.get_abspath(), f"{name}.root"))
     step = SysrootStep(name, make(source), tree)
@@ -208,11 +209,24 @@ def origin(
         return sysroot.Archive(str(source[0]))
     if image:
         return sysroot.EngineImage(env["DOCKER_HOST"], image)
-    file = os.fsencode(env.File(lock).srcnode().get_internal_path()) if lock else b""
+    file = b""
+    if lock:
+        node = _named(env.File, lock, "lock", "a file")
+        file = os.fsencode(node.srcnode().get_internal_path())
     names = tuple(sorted(_words(packages)))
     mirrors = (mirror,) if isinstance(mirror, str) else tuple(mirror)
     top, epoch = top_of(env.Dir(".")), epoch_of(env)
     return sysroot.Packages(suite, names, mirrors, architecture, file, top, epoch)
+
+
+def _named(make: Callable[[str], Any], name: str, what: str, wanted: str) -> Any:
+    """Return the node that `make` gives for `name`; InputError where it is of another kind."""
+    try:
+        return make(name)
+    except TypeError as error:
+        raise InputError(
+            f"cannot use {what} {name}: it is of another kind; name {wanted}"
+        ) from error
 
 
 def trace(target: list[Any], source: list[Any], env: Any) -> Plan:

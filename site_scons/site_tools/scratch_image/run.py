@@ -209,6 +209,6 @@ def _bad(run: Run, what: str, cause: str, mend: str) -> InputError:
 
 def _bad_command(name: str, command: str, cause: str) -> InputError:
     return InputError(
-        f"cannot read the command {command!r} of run {name}: {cause}; "
-        'use Run(...) with argv ["sh", "-c", ...] for what a shell has to do'
+        f"cannot read the command {command!r} of run {name or 'default'}: {cause}; "
+        "give a list of words, and what a shell has to do to a script that is the program"
     )

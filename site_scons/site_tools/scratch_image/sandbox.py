@@ -217,6 +217,11 @@ def refusal() -> str:
     )
 
 
+def own_mounts() -> list[bytes]:
+    """Return words that start a command whose mounts end with it; none for who may not do that."""
+    return [] if _needs_user_namespace() else [_tool(b"unshare"), b"--mount", b"--"]
+
+
 def _has_users(emulator: Emulator | None) -> bool:
     """Tell whether there is a new namespace for users, too: each may have emulators of its own."""
     return emulator is not None or _needs_user_namespace()

@@ -125,8 +125,13 @@ class TraceStep(Step):
         write(text, [trace.text])
         write(record, [tracer.write_record(trace.record)])
         write(stdout, [trace.stdout])
-        told = f"{trace.files} files, {trace.absent} absent"
-        return f"{told}\n{_plain(refusal)}" if refusal and not _noted(refusal) else told
+        told = [f"{trace.files} files, {trace.absent} absent"]
+        name = os.path.basename(command.argv[0]) if command.argv else b""
+        if name not in (b"", os.path.basename(self.program)):
+            told.append(f"trace: {show(name)} is only what {show(self.program)} was called")
+        if refusal and not _noted(refusal):
+            told.append(_plain(refusal))
+        return "\n".join(told)
 
 
 @functools.cache

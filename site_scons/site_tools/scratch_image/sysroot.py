@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
-from . import owners, process
+from . import owners, process, sandbox
 from .digest import Digest
 from .errors import InputError, SysrootError
 from .paths import join, show
 from .root import Aspect, Kind, Root
 from .unpacking import Unpacking, remove
+
+_TOLD = 300
+"""Characters of a complaint that a message quotes."""
 
 _SECONDS = 3600.0
 """For mmdebstrap to fetch and install."""
@@ -43,7 +47,8 @@ _PINNED = re.compile(r"(?:^|@)sha256:[0-9a-f]{64}$")
 
 _MENDS = {
     "arch-test": "apt-get install arch-test",
-    "executed natively": "have what runs it registered, as by qemu-user-static",
+    "executed natively": "name it by dpkg's word, and have what runs it registered, as by "
+    "qemu-user-static",
     "chroot mode": "apt-get install uidmap, and give the user numbers in /etc/subuid and "
     "/etc/subgid",
 }
@@ -183,6 +188,8 @@ class Packages(Origin):
         foreign = [f"--architectures={self.architecture}"] if self.architecture else []
         ran = process.run(
             [
+                # Killed, it would leave the machine what it has mounted.
+                *sandbox.own_mounts(),
                 *(tool, "--variant=custom"),
                 *foreign,
                 *(f"--include={','.join(packages)}" for packages in included),
@@ -257,7 +264,7 @@ def _cause(ran: process.Result) -> str:
         return ran.end
     lines = ran.stderr.decode("utf-8", "backslashreplace").splitlines()
     told = [line for line in lines if line.startswith("E: ")] or lines or [ran.end]
-    return " ".join(told[0].removeprefix("E: ").split()).rstrip(" .;")
+    return textwrap.shorten(told[0].removeprefix("E: "), _TOLD, placeholder=" …").rstrip(" .;")
 
 
 def installed(tree: bytes) -> list[str]:
