@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,16 @@ def test_a_server_is_asked_and_told_to_stop(before: tuple[str, ...], port: int) 
     )
     assert found.trouble == ""
     assert found.result.stdout == b"goodbye\n"
+
+
+def test_a_page_that_never_ends(port: int) -> None:
+    begun = time.monotonic()
+    page = f"http://127.0.0.1:{port}/slow"
+
+    found = served(port, "clean", probes=(page,), timeout=2.0)
+
+    assert f"probe {page!r} failed: it did not end in time" in found.trouble
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("before", [(), STRACE], ids=["alone", "under strace"])

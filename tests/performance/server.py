@@ -8,12 +8,16 @@ import signal
 import socketserver
 import subprocess
 import sys
+import time
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """Answers /200 with status 200, and so on."""
+    """Answers /200 with status 200, and so on; /slow, if that ever comes, is the last."""
 
     def do_GET(self) -> None:
+        while self.path == "/slow":
+            self.wfile.write(b"H")
+            time.sleep(0.3)
         self.send_response(int(self.path.strip("/")))
         self.end_headers()
 

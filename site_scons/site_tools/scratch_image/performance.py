@@ -214,6 +214,9 @@ def _ask(question: Question, cwd: bytes, seconds: float) -> str:
     seconds = max(seconds, _POLL)
     if isinstance(question, Command):
         return _failure(process.run(question.argv, timeout=seconds, stdin=question.stdin, cwd=cwd))
+    if isinstance(question, Page):
+        # It may come byte by byte: only a program ends in time.
+        return _asked([], question, seconds, b"/")
     kind, *words = _words(question)
     return probe.KINDS[kind](*words, seconds)
 
@@ -225,9 +228,15 @@ def _ask_there(question: Question, way: Way, pid: int, seconds: float) -> str:
         stdin = [question.stdin] if question.stdin else []
         words = [*way.beside(pid, *stdin), *way.inside, *question.argv]
         return _failure(process.run(words, timeout=seconds))
+    return _asked(way.beside(pid), question, seconds, way.root)
+
+
+def _asked(
+    before: Sequence[bytes], question: Tcp | Unix | Page, seconds: float, root: bytes
+) -> str:
+    """As `_ask`, by a program that the words `before` start."""
     asking = [sys.executable, "-I", "-S", probe.__file__, *_words(question)]
-    there: list[bytes | str] = [*way.beside(pid), *asking, str(seconds), way.root]
-    result = process.run(there, timeout=seconds + _GRACE)
+    result = process.run([*before, *asking, str(seconds), root], timeout=seconds + _GRACE)
     return result.stdout.decode() or _failure(result)
 
 

@@ -425,8 +425,8 @@ def _attempts(steps: Iterable[Step]) -> Iterator[Step]:
 
 def _overlay(target: bytes, upper: bytes, work: bytes, *lower: bytes) -> Step:
     """Return what mounts an overlay; of several `lower` layers the first is the uppermost."""
-    layers = b":".join(re.sub(rb"([\\,:])", rb"\\\1", path) for path in lower)
-    options = b"lowerdir=%b,upperdir=%b,workdir=%b,userxattr" % (layers, upper, work)
+    places = [re.sub(rb"([\\,:])", rb"\\\1", path) for path in (upper, work, *lower)]
+    options = b"upperdir=%b,workdir=%b,lowerdir=%b,userxattr" % (*places[:2], b":".join(places[2:]))
     return "overlay", _text(target), _text(options)
 
 
