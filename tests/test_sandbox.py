@@ -477,7 +477,7 @@ def test_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         sandbox.refusal()
 
     assert str(error.value) == (
-        "cannot give a process a root of its own: there is no unshare; apt-get install util-linux"
+        "cannot give a process a root of its own: there is no setpriv; apt-get install util-linux"
     )
 
 

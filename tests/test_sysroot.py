@@ -326,12 +326,13 @@ def test_what_mmdebstrap_mounts_ends_with_it(
 ) -> None:
     repository, packages = small
     wrapper = repository.tools / "mmdebstrap"
-    noting = f"#!/bin/sh\nreadlink /proc/self/ns/mnt >{tmp_path}/namespace\n"
+    noting = f"#!/bin/sh\nreadlink /proc/self/ns/mnt /proc/self/ns/pid >{tmp_path}/namespaces\n"
     wrapper.write_text(noting + wrapper.read_text())
 
     make(packages, tree)
 
-    assert (tmp_path / "namespace").read_text().strip() != os.readlink("/proc/self/ns/mnt")
+    theirs = (tmp_path / "namespaces").read_text().split()
+    assert not {os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "pid")} & {*theirs}
 
 
 BUILDER = """\

@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -1210,6 +1211,38 @@ def test_hostile_run_leaves_nothing(site: Path) -> None:
         told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         assert f"hostile-{mark}" not in told
         assert ":47113" not in told
+
+
+ORPHAN = """
+import sys; sys.path[:0] = {path!r}
+from scratch_image import root, run, tracer
+words = (b"sh", b"-c", b"setsid sleep {mark}")
+tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
+"""
+
+
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_run_ends_with_who_builds(site: Path, user: str | None) -> None:
+    if user and os.geteuid() != 0:
+        pytest.skip("only root becomes somebody else")
+    mark = f"{5000 + os.getpid() % 1000}"
+    command = [sys.executable, "-B", "-c", ORPHAN.format(path=sys.path, mark=mark)]
+
+    def runs() -> bool:
+        commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+        return f"sleep {mark}" in commands.stdout.splitlines()
+
+    with subprocess.Popen(command, user=user, cwd="/") as builder:
+        wait_for(runs)
+        builder.kill()
+    wait_for(lambda: not runs())
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def machine() -> list[object]:

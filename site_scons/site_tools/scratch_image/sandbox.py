@@ -136,7 +136,7 @@ class Sandbox:
             registry = _text(join(self.directory, b"registry"))
             words = registry, _text(self.emulator.path), self.emulator.head.hex()
             start.append(("attempt", "emulate", *words))
-        return [*self._unshare(), *self._enter(*start, *self._reading(stdin), *self.plan)]
+        return [*self._namespaces(), *self._enter(*start, *self._reading(stdin), *self.plan)]
 
     def inside(self, environment: Mapping[bytes, bytes], cwd: bytes) -> list[bytes]:
         """Return the words that start a program of that root, in that root.
@@ -177,11 +177,10 @@ class Sandbox:
     def _has_own_network(self) -> bool:
         return self.network == "loopback"
 
-    def _unshare(self) -> list[bytes]:
+    def _namespaces(self) -> list[bytes]:
         user = [b"--user", b"--map-root-user"] if _has_users(self.emulator) else []
         network = [b"--net"] if self._has_own_network else []
-        others = [b"--mount", b"--ipc", b"--pid", b"--fork", b"--kill-child"]
-        return [_tool(b"unshare"), *user, *network, *others, b"--"]
+        return _unshare(*user, *network, b"--mount", b"--ipc", b"--pid")
 
     def _enter(self, *steps: Step) -> list[bytes]:
         handle, plan = tempfile.mkstemp(dir=self.directory)
@@ -217,9 +216,18 @@ def refusal() -> str:
     )
 
 
-def own_mounts() -> list[bytes]:
-    """Return words that start a command whose mounts end with it; none for who may not do that."""
-    return [] if _needs_user_namespace() else [_tool(b"unshare"), b"--mount", b"--"]
+def apart() -> list[bytes]:
+    """Return words that start a command whose processes and mounts end with it.
+
+    Who may not make these namespaces gets none.
+    """
+    return [] if _needs_user_namespace() else _unshare(b"--mount", b"--pid")
+
+
+def _unshare(*namespaces: bytes) -> list[bytes]:
+    """Return words that start a command in new `namespaces`: all in them end with who builds."""
+    bound = [_tool(b"setpriv"), b"--pdeathsig", b"KILL", b"--"]
+    return [*bound, _tool(b"unshare"), *namespaces, b"--fork", b"--kill-child", b"--"]
 
 
 def _has_users(emulator: Emulator | None) -> bool:

@@ -188,8 +188,8 @@ class Packages(Origin):
         foreign = [f"--architectures={self.architecture}"] if self.architecture else []
         ran = process.run(
             [
-                # Killed, it would leave the machine what it has mounted.
-                *sandbox.own_mounts(),
+                # Killed, it would leave the machine what it has mounted, and what it has started.
+                *sandbox.apart(),
                 *(tool, "--variant=custom"),
                 *foreign,
                 *(f"--include={','.join(packages)}" for packages in included),
