@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lab import NO_ENGINE, Lab, Scons
+from lab import NO_ENGINE, PACKAGE, Lab, Scons
 from scratch_image.digest import Digest
 
 OUTPUTS = (".first.trace", ".second.trace", ".ldd", ".files", ".tar", ".oci.tar")
@@ -100,6 +100,46 @@ def test_every_rename_of_a_build_was_a_moment(lab: Lab) -> None:
     killed = lab.build(f"after={MOMENTS}", "images/reader", status=None)
 
     assert killed.status == 0, "MOMENTS is too small: a build renames more files"
+
+
+SLEEPER = """\
+DefaultEnvironment(tools=[])
+env = Environment(tools=["scratch_image"], toolpath=["{tool}"], DOCKER_HOST="{engine}")
+env.ScratchImage("build/sleeper", "/bin/sleep", RUNS=["sleep " + ARGUMENTS["seconds"]])
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_run_ends_at_once(tmp_path: Path, scons: Scons, number: int, jobs: int) -> None:
+    seconds = f"{6000 + os.getpid() % 1000}"
+    sconstruct = SLEEPER.format(tool=PACKAGE.parent, engine=NO_ENGINE)
+    (tmp_path / "SConstruct").write_text(sconstruct)
+    command = [*scons.command(), f"-j{jobs}", f"seconds={seconds}", "build/sleeper.strace"]
+
+    def runs() -> bool:
+        commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+        return f"/bin/sleep {seconds}" in commands.stdout.splitlines()
+
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": scons.path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 20
+        while not runs() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 2
+    assert "Build interrupted." in output
+    assert not runs()
+    again = scons.run(tmp_path, "seconds=0", "build/sleeper.strace")
+    assert again.returncode == 0, again.stdout
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -26,6 +26,17 @@ def python(code: str) -> bytes:
     return run(PYTHON, "-c", code).check().stdout
 
 
+def test_interruption_ends_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = time.monotonic()
+    monkeypatch.setattr(process, "is_interrupted", lambda: time.monotonic() > begun + 0.5)
+
+    with pytest.raises(ProcessError) as error:
+        process.run(["sleep", "60"], timeout=60)
+
+    assert str(error.value) == "cannot go on: the build was interrupted; build again"
+    assert time.monotonic() < begun + 10
+
+
 def test_result_holds_all_that_came_out() -> None:
     found = run("sh", "-c", b"echo out; echo err >&2; exit 3")
     expected = (b"sh", b"-c", b"echo out; echo err >&2; exit 3")

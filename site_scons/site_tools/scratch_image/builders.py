@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ import SCons.Builder
 import SCons.Node.FS
 import SCons.Script
 
-from . import owners, plans, sysroot
+from . import owners, plans, process, sysroot
 from .digest import Digest
 from .errors import InputError, ScratchImageError
 from .footprint import Footprint
@@ -46,6 +47,7 @@ Planner = Callable[[list[Any], list[Any], Any], Plan]
 
 def add_to(env: Any) -> None:
     """Add the builders and the defaults of all variables to `env`."""
+    process.is_interrupted = _is_interrupted
     env["BUILDERS"].update(_builders())
     env.AddMethod(make_sysroot, "Sysroot")
     env["_SCRATCH_IMAGE_STEP"] = signature
@@ -58,6 +60,13 @@ def add_to(env: Any) -> None:
         IMAGE_LAYERS="single",
         REGISTRY_INSECURE=["localhost", "127.0.0.1", "[::1]"],
     )
+
+
+def _is_interrupted() -> bool:
+    """Tell whether SCons was told to stop, which only its handler of signals and the jobs know."""
+    known = getattr(signal.getsignal(signal.SIGINT), "__defaults__", None) or (None,)
+    were_interrupted = getattr(known[0], "were_interrupted", bool)
+    return bool(were_interrupted())
 
 
 @functools.cache

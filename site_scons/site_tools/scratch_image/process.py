@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import IO
@@ -25,6 +25,12 @@ TOOL_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType(
     {b"LC_ALL": b"C", b"PATH": SEARCH_PATH, b"HOME": b"/"}
 )
 """What tools get, whoever builds: messages are parsed, and nobody's settings are read."""
+
+is_interrupted: Callable[[], bool] = bool
+"""Tells whether the builder is told to stop; who can be told sets it."""
+
+_SLICE = 0.2
+"""Seconds between two looks at that."""
 
 KEPT = 1 << 19
 """Bytes kept of the beginning of each output, and as many of its end."""
@@ -158,7 +164,19 @@ class Running:
         return self._child.poll() is not None
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it has ended and its outputs are closed; tell if `seconds` were enough."""
+        """Wait until it has ended and its outputs are closed; tell if `seconds` were enough.
+
+        ProcessError when the builder is told to stop meanwhile.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._wait(min(_SLICE, deadline - time.monotonic())):
+            if is_interrupted():
+                raise ProcessError("cannot go on: the build was interrupted; build again")
+            if time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         for output in self._outputs:
             output.join(max(0.0, deadline - time.monotonic()))
@@ -188,7 +206,7 @@ class Running:
                 process.signal(signal.SIGKILL)
             time.sleep(_POLL)
         # Somebody who left the session may hold the pipes open: what came is enough.
-        self.wait(_PATIENCE)
+        self._wait(_PATIENCE)
         return first
 
     def result(self, overdue: tuple[bytes, ...] = ()) -> Result:
