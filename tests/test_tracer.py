@@ -667,6 +667,18 @@ def test_what_hides_something(what: str, cause: str, programs: Path, site: Path)
     )
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_logs_that_are_too_large(
+    site: Path, monkeypatch: pytest.MonkeyPatch, *, private: bool
+) -> None:
+    monkeypatch.setattr(tracer, "_MOST_LOG", 1000)
+
+    with pytest.raises(TraceError) as caught:
+        traced(b"/bin/ls", private=private, cwd=b"/")
+
+    assert str(caught.value) == "cannot trace run demo: its log has 0 MB; let it do less"
+
+
 def test_lines_that_are_not_understood(site: Path) -> None:
     # With -k strace prints where in the program each call comes from.
     with pytest.raises(TraceError) as caught:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from . import enter, process
+from . import process
 from .errors import SandboxError
 from .paths import is_under, join, parents, show, unescape
 from .root import Root
@@ -82,6 +82,8 @@ def refused() -> Iterator[tuple[int, int, tuple[tuple[int, ...], ...]]]:
     io_uring does, and what a program lets another one of its own decide, strace does not see; and
     strace, which is process 1 there, must not be limited in what it writes.
     """
+    from . import enter
+
     for architecture, (foreign, *keys, ring, seccomp, prlimit, socket) in _CALLS.items():
         rules = (
             *((number, errno.EPERM) for number in keys),

@@ -118,7 +118,7 @@ def trace(
             words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
             command = tool.command(words, directory, filters=tool.filters(target))
             performance = perform(run, command)
-            text = join_logs(_logs(directory))
+            text = join_logs(_logs(run, directory))
         log = _with_start(parse(text, run.cwd), run.cwd)
         _check_end(run, performance, log, target)
         _check_log(run, log)
@@ -153,7 +153,7 @@ def perform_in(
     command = [*sandbox.outside(*stdin), *tool.command(words, sandbox.directory)]
     way = Way(sandbox.beside, sandbox.root, inside if has_commands else ())
     performance = perform(_seen_from_outside(run), command, way)
-    logs = _logs(sandbox.directory)
+    logs = _logs(run, sandbox.directory)
     if logs:
         logs[min(logs)] = _ENTERED.split(logs[min(logs)], 1)[-1]
     # strace is outside of the root, and sees some paths from there.
@@ -197,14 +197,22 @@ def _clock(directory: bytes) -> int:
         return os.fstat(stream.fileno()).st_ctime_ns
 
 
-def _logs(directory: bytes) -> dict[int, bytes]:
-    """Return what strace wrote into `directory`, by process number."""
+_MOST_LOG = 1 << 29
+"""Bytes of log that are read: many times what a compiler of a whole project leaves."""
+
+
+def _logs(run: Run, directory: bytes) -> dict[int, bytes]:
+    """Return what strace wrote into `directory`, by process number; TraceError for too much."""
+    names = [name for name in os.listdir(directory) if name.startswith(b"log.")]
+    size = sum(os.path.getsize(join(directory, name)) for name in names)
+    if size > _MOST_LOG:
+        raise TraceError(
+            f"cannot trace run {run.name}: its log has {size >> 20} MB; let it do less"
+        )
     found = {}
-    for name in os.listdir(directory):
-        stem, _, pid = name.partition(b".")
-        if stem == b"log":
-            with open(join(directory, name), "rb") as stream:
-                found[int(pid)] = stream.read()
+    for name in names:
+        with open(join(directory, name), "rb") as stream:
+            found[int(name.partition(b".")[2])] = stream.read()
     return found
 
 
