@@ -36,6 +36,7 @@ TERMINALS = b"/dev/pts"
 """Where a root has pseudo-terminals of its own: pts(4)."""
 
 _NOTHING = b"/dev/null"
+"""What is read where a run says nothing else."""
 
 DEVICE_LINKS = {
     b"/dev/ptmx": b"pts/ptmx",
@@ -64,6 +65,7 @@ _NAMESPACES = (8, 12, 18, 21)
 capabilities up: setpcap, net_admin, sys_chroot and sys_admin."""
 
 _NO_OTHERS = 0xFFFFFFFF
+"""A number that no call has: all are of one kind."""
 
 _CALLS = {
     0xC000003E: (0x40000000, 248, 249, 250, 425, 317, 302, 41),  # x86_64, without x32
