@@ -428,7 +428,8 @@ def test_processes_of_others_cannot_be_changed_where_they_are_seen(
 AUTOMOUNT = """
 import ctypes, os
 read, write = os.pipe()
-options = f"fd={write},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct".encode()
+os.setpgrp()
+options = f"fd={write},pgrp={os.getpid()},minproto=5,maxproto=5,direct".encode()
 assert ctypes.CDLL(None).mount(b"x", b"/media", b"autofs", 0, options) == 0
 os.close(read)
 from scratch_image import root, run, tracer
