@@ -19,6 +19,9 @@ _UTF8 = re.compile(
 _NO_NAMES = frozenset({b"", b".", b".."})
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
+PATH_MAX = 4096
+"""Bytes of the longest name that the kernel looks up, with the zero at its end."""
+
 
 def escape(name: bytes) -> bytes:
     """Return `name` as one word of a text record."""

@@ -225,8 +225,7 @@ def _ask_there(question: Question, way: Way, pid: int, seconds: float) -> str:
     """As `_ask`, from the namespaces of the process `pid`."""
     seconds = max(seconds, _POLL)
     if isinstance(question, Command):
-        stdin = [question.stdin] if question.stdin else []
-        words = [*way.beside(pid, *stdin), *way.inside, *question.argv]
+        words = [*way.beside(pid, question.stdin), *way.inside, *question.argv]
         return _failure(process.run(words, timeout=seconds))
     return _asked(way.beside(pid), question, seconds, way.root)
 

@@ -27,16 +27,12 @@ from . import process
 from .errors import SandboxError
 from .paths import is_under, join, parents, show, unescape
 from .root import Root
-from .run import Run
 
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty")
 """The machine's devices that there are in /dev."""
 
 TERMINALS = b"/dev/pts"
 """Where a root has pseudo-terminals of its own: pts(4)."""
-
-_NOTHING = b"/dev/null"
-"""What is read where a run says nothing else."""
 
 DEVICE_LINKS = {
     b"/dev/ptmx": b"pts/ptmx",
@@ -128,11 +124,12 @@ class Sandbox:
     emulator: Emulator | None = None
     """What runs the programs of the root, if they are for another machine."""
 
-    def outside(self, stdin: bytes = _NOTHING) -> list[bytes]:
+    def outside(self, stdin: bytes | None = None) -> list[bytes]:
         """Return the words that start a command in new namespaces, still in the machine's root.
 
-        Standard input is the file `stdin`, which it can only read. All that the command starts ends
-        with it, what has left its session included. SandboxError when a tool is missing.
+        Standard input is the file `stdin`, or nothing; it can only be read. All that the command
+        starts ends with it, what has left its session included. SandboxError when a tool is
+        missing.
         """
         start: list[Step] = [("processes",), *([("loopback",)] if self._has_own_network else [])]
         if self.emulator:
@@ -156,11 +153,11 @@ class Sandbox:
             ("environment", *variables),
         )
 
-    def beside(self, pid: int, stdin: bytes = _NOTHING) -> list[bytes]:
+    def beside(self, pid: int, stdin: bytes | None = None) -> list[bytes]:
         """Return the words that start a command in the namespaces of the process `pid`.
 
         That is one which the words of `outside` started. The command is in the machine's root, and
-        reads the file `stdin`.
+        reads the file `stdin`, or nothing.
         """
         users = ["user"] if _has_users(self.emulator) else []
         network = ["net"] if self._has_own_network else []
@@ -172,10 +169,10 @@ class Sandbox:
         """Where standard input is mounted."""
         return join(self.directory, b"stdin")
 
-    def _reading(self, stdin: bytes) -> list[Step]:
+    def _reading(self, stdin: bytes | None) -> list[Step]:
         # An open file leads to where it was opened: by a read-only mount nothing of it is changed.
         place = _text(self.stdin)
-        return [("file", place), ("frozen", _text(stdin), place), ("read", place)]
+        return [("file", place), ("frozen", _text(stdin or b"/dev/null"), place), ("read", place)]
 
     @property
     def _has_own_network(self) -> bool:
@@ -281,8 +278,10 @@ def _of_the_machine() -> Iterator[bytes]:
             yield path
 
 
-def overlaid(root: Root, run: Run, directory: bytes, emulator: Emulator | None = None) -> Sandbox:
-    """Give `run` a private view of `root`: what it writes goes to memory, and is thrown away.
+def overlaid(
+    root: Root, directory: bytes, network: str, emulator: Emulator | None = None
+) -> Sandbox:
+    """Return a private view of `root`: what is written there goes to memory, and is thrown away.
 
     `root` hides the directories `HIDDEN`. Mounts of the machine are there as its directories are.
     `directory` is a private one, without links in its path.
@@ -292,7 +291,7 @@ def overlaid(root: Root, run: Run, directory: bytes, emulator: Emulator | None =
     os.mkdir(place)
     mounts = _mounts() if root.base == b"/" else ()
     view = _View(place, root, mounts, goes_around=_has_users(emulator))
-    return Sandbox(join(place, b"root"), tuple(view.steps()), directory, run.network, emulator)
+    return Sandbox(join(place, b"root"), tuple(view.steps()), directory, network, emulator)
 
 
 def _is_own(path: bytes) -> bool:

@@ -71,16 +71,15 @@ class Footprint:
         for (path, aspect), found in sorted(self.states.items(), key=_order):
             yield b"%s %s %s\n" % (_WORDS[aspect], escape(path), found)
 
-    def _viewed(self, word: bytes) -> list[bytes]:
-        return [key[0] for key, was in self.states.items() if key[1] is Aspect.VIEW and was == word]
-
     def signature(self) -> str:
         """Return the digest of the text without the stamp."""
         return str(Digest.of(b"".join([self.nonce, b"\n", *self._lines()])))
 
     def again(self, root: Root) -> Footprint:
         """Return the same footprint with every state taken afresh in `root`."""
-        root.hide(self._viewed(_HIDDEN), self._viewed(_SHOWN))
+        views = [(key[0], was) for key, was in self.states.items() if key[1] is Aspect.VIEW]
+        hidden, shown = ([path for path, was in views if was == word] for word in (_HIDDEN, _SHOWN))
+        root.hide(hidden, shown)
         kept, stamp = {}, _stamp(root, self.states)
         if self.stamp == stamp:
             kept = {key: was for key, was in self.states.items() if key[1] is Aspect.OWNER}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from . import elf, process
 from .errors import InputError, ListError, TraceError
-from .paths import escape, is_plain, is_under, join, parents, show, unescape
+from .paths import PATH_MAX, escape, is_plain, is_under, join, parents, show, unescape
 from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
 from .run import Run
@@ -111,7 +111,7 @@ def trace(
         directory = os.path.realpath(os.fsencode(name))
         started_ns = _clock(directory)
         if private:
-            sandbox = overlaid(root, run, directory, target.emulator)
+            sandbox = overlaid(root, directory, run.network, target.emulator)
             performance, text = perform_in(sandbox, run, target.path, tool, has_commands=True)
         else:
             # The machine has staged files elsewhere: the program is told where.
@@ -149,8 +149,7 @@ def perform_in(
     """
     inside = sandbox.inside(_environment(run), run.cwd)
     words = [*inside, program, *run.argv[1:]]
-    stdin = [run.stdin] if run.stdin else []
-    command = [*sandbox.outside(*stdin), *tool.command(words, sandbox.directory)]
+    command = [*sandbox.outside(run.stdin), *tool.command(words, sandbox.directory)]
     way = Way(sandbox.beside, sandbox.root, inside if has_commands else ())
     performance = perform(_seen_from_outside(run), command, way)
     logs = _logs(run, sandbox.directory)
@@ -482,9 +481,6 @@ def _gives_privileges(root: Root, path: bytes) -> bool:
 
 # What the log means.
 
-_LONGEST = 4095
-"""PATH_MAX, without the zero at its end: a longer name is none that can be looked at."""
-
 _STRENGTH = {use: -number for number, use in enumerate(Use)}
 
 _ASPECTS = {
@@ -573,7 +569,7 @@ class _Settling:
         return self._walked[key]
 
     def _look_up(self, path: bytes, follow: bool) -> Walk:
-        while len(self._root.machine(path)) > _LONGEST:
+        while len(self._root.machine(path)) >= PATH_MAX:
             path = os.path.dirname(path)
         while True:
             try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from . import layer, process
 from .digest import CHUNK
 from .errors import SandboxError
-from .paths import is_under, join, parents, show
+from .paths import PATH_MAX, is_under, join, parents, show
 from .sandbox import DEVICE_LINKS, DEVICES, TERMINALS, Emulator, Sandbox, runtime
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ _FILES = {
 _LINKS = {**DEVICE_LINKS, b"/etc/mtab": b"/proc/mounts"}
 """What a container's runtime puts into every container."""
 
-_LONGEST = 4096
-"""PATH_MAX."""
 _DEEPEST = 400
 """Directories in each other."""
 
@@ -190,7 +188,7 @@ def _plain(name: str) -> bytes:
     parts = [part for part in _encoded(name).split(b"/") if part not in (b"", b".")]
     if name.startswith("/") or b".." in parts:
         raise ValueError(f"{show(_encoded(name))} leads out of the root")
-    if len(name) > _LONGEST or len(parts) > _DEEPEST:
+    if len(name) > PATH_MAX or len(parts) > _DEEPEST:
         raise ValueError("it has a name that no file can have")
     return b"/" + b"/".join(parts)
 
