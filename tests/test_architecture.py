@@ -41,6 +41,7 @@ ORDER = [
         "packages",
         "lint",
         "why",
+        "bytecode",
         "layer",
         "stack",
         "contents",

@@ -144,7 +144,7 @@ def test_python_reads_back_what_was_written(base: Path) -> None:
         ".": (b"5", 0o755, 0, 0, EPOCH),
         "bin": (b"5", 0o755, 0, 0, EPOCH),
         "bin/hello": (b"0", 0o4755, 1000, 50, EPOCH - 1000),
-        "bin/hi": (b"1", 0o4755, 1000, 50, EPOCH),
+        "bin/hi": (b"1", 0o4755, 1000, 50, EPOCH - 1000),
         "etc": (b"5", 0o755, 0, 0, EPOCH),
         "etc/conf.d": (b"5", 0o755, 0, 0, EPOCH),
         "etc/conf.d/a": (b"0", 0o644, 0, 0, EPOCH),

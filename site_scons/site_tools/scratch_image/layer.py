@@ -232,6 +232,10 @@ def _members(entries: Iterable[Entry], root: Root) -> Iterator[bytes]:
             yield padding(len(entry.text))
         elif entry.kind == "file":
             yield from _file(entry, root)
+        elif entry.kind == "hard":
+            # Engines give the file the time of each of its names.
+            first = root.peek(entry.target)
+            yield _member(entry, 0, first.mtime if first else root.epoch)
         else:
             yield _member(entry, 0, root.epoch)
     yield END

@@ -102,6 +102,13 @@ class Overlay(Root):
             bits |= (mode & 0o444) >> 2
         self.placed[path] = replace(placed, status=replace(status, mode=bits, uid=uid, gid=gid))
 
+    def keep_time(self, path: bytes) -> None:
+        """Have the file `path`, link-free, keep its own time, however new and whoever's it is."""
+        status = self.peek(path)
+        if status is not None:
+            placed = self.placed.get(path, Placed(status))
+            self.placed[path] = replace(placed, status=replace(status, mtime=status.own_mtime))
+
     def is_own(self, path: bytes) -> bool:
         """Tell whether what lies at `path` is the project's own: placed by it, or in its tree."""
         placed = self.placed.get(path)

@@ -43,7 +43,9 @@ class Aspect(Enum):
     HARD = "hard"
     """Which other paths are the same file."""
     MTIME = "mtime"
-    """A regular file's modification time in whole seconds."""
+    """A regular file's modification time in whole seconds, none later than the epoch."""
+    TIME = "time"
+    """A regular file's modification time in whole seconds, whatever the epoch."""
     SONAME = "soname"
     """What ld.so.cache answers for a name; the "path" is the name."""
     OWNER = "owner"
@@ -87,6 +89,9 @@ class Status:
     """Hard links; a staged file has one, whatever the build directory holds."""
     ctime_ns: int = 0
     """When content or metadata last changed, nanoseconds; 0 where the root made it up."""
+    own_mtime: int = 0
+    """Seconds since 1970, whatever the epoch and whoever's the file is; 0 where the root made it
+    up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,11 +286,12 @@ class Root:
     def _made(self, path: bytes, found: os.stat_result) -> Status:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), Kind.OTHER)
         target = os.readlink(self.machine(path)) if kind is Kind.LINK else b""
+        seconds = max(found.st_mtime_ns // 10**9, 0)
         if path in self.staged:
             # Owner, umask and time of whoever ran the build are not the project's doing.
             mode = 0o755 if found.st_mode & 0o111 else 0o644
-            size, inode = found.st_size, (found.st_dev, found.st_ino)
-            return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, found.st_ctime_ns)
+            size, inode, changed = found.st_size, (found.st_dev, found.st_ino), found.st_ctime_ns
+            return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, changed, seconds)
         mode, uid, gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
         if not self._own_directory(path):
             mode, uid, gid = self.owners.true(path, mode, uid, gid)
@@ -295,11 +301,12 @@ class Root:
             uid,
             gid,
             found.st_size if kind is Kind.FILE else 0,
-            min(max(found.st_mtime_ns // 10**9, 0), self.epoch),
+            min(seconds, self.epoch),
             target,
             (found.st_dev, found.st_ino),
             found.st_nlink,
             found.st_ctime_ns,
+            seconds,
         )
 
     def listing(self, path: bytes) -> list[bytes]:

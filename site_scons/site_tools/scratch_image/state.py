@@ -37,11 +37,15 @@ _CHANGES = {
     Aspect.LISTING: "listing",
     Aspect.HARD: "hard links",
     Aspect.MTIME: "modification time",
+    Aspect.TIME: "modification time",
     Aspect.SONAME: "answer of ld.so.cache",
     Aspect.OWNER: "Debian package",
     Aspect.IMAGE: "image in the engine",
     Aspect.TAG: "image in the registry",
 }
+
+_BARE = (*REMOTE, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD)
+"""Aspects whose states do not begin with kind, mode and owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def _change(aspect: Aspect, was: bytes, now: bytes) -> str:
     old, new = was.split(b" "), now.split(b" ")
     if b"absent" in (old[0], new[0]):
         return "appeared" if old[0] == b"absent" else "vanished"
-    if aspect in (Aspect.SONAME, Aspect.OWNER, Aspect.IMAGE, Aspect.TAG, Aspect.MTIME, Aspect.HARD):
+    if aspect in _BARE:
         return f"{_CHANGES[aspect]} changed"
     if old[0] != new[0]:
         return f"{old[0].decode()} became {new[0].decode()}"
@@ -211,6 +215,8 @@ def _words(root: Root, path: bytes, aspect: Aspect, status: Status) -> bytes:
         return words + b" %d" % status.size
     if aspect is Aspect.MTIME:
         return b"%d" % status.mtime
+    if aspect is Aspect.TIME:
+        return b"%d" % status.own_mtime
     if aspect is Aspect.HARD:
         return b"%d" % status.inode[1] if status.names > 1 else b"single"
     return words

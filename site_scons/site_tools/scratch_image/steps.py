@@ -395,9 +395,10 @@ class LayerStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the layer of the file list `sources[0]`."""
-        from . import layer
+        from . import bytecode, layer
 
         entries, view = _laid_out(root, self.top, sources[0])
+        bytecode.date_sources(view, entries)
         progress.current().expect(layer.size(entries, view))
         suffix = layer.suffix(targets[0])
         with replacing(targets[0]) as sink, layer.compress(sink, suffix) as stream:
@@ -419,9 +420,10 @@ class StackStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Have the blobs of the file list `sources[0]`; those of other images are linked."""
-        from . import stack
+        from . import bytecode, stack
 
         entries, view = _laid_out(root, self.top, sources[0])
+        bytecode.date_sources(view, entries)
         # What lies beside the project is no image of its tree.
         is_tree = os.path.dirname(targets[0]) != self.top
         for other in [targets[0], *(_beside(targets[0], stack.SUFFIX) if is_tree else ())]:
