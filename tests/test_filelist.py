@@ -235,12 +235,22 @@ def test_extra_list_asks_for(base: Path, text: str, lines: list[str]) -> None:
     assert _extras(base, text) == lines
 
 
-@pytest.mark.parametrize("line", ["/etc/none*", "gone -> /a", "/gone -> /a", "../run/fifo -> /a"])
+@pytest.mark.parametrize("line", ["/etc/none*", "gone -> /a", "/gone -> /a"])
 def test_extra_line_that_brings_nothing_is_an_error(base: Path, line: str) -> None:
     with pytest.raises(ListError) as error:
         _extras(base, line)
 
     assert str(error.value).startswith("cannot find extra files: t/x.extra:1: ")
+
+
+def test_mapping_of_a_fifo_is_an_error(base: Path) -> None:
+    with pytest.raises(ListError) as error:
+        _extras(base, "../run/fifo -> /a")
+
+    assert str(error.value) == (
+        "cannot list /a: it is a device, FIFO or socket (extra:t/x.extra); "
+        "leave it out, the container's runtime has to provide it"
+    )
 
 
 def test_link_that_is_left_out_leads_nowhere(base: Path) -> None:

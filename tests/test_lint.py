@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
 from scratch_image import lint
 from scratch_image.filelist import Entry
 from scratch_image.overlay import Overlay
-from scratch_image.root import Root
+from scratch_image.root import Aspect, Root
 from scratch_image.strace import Use
 from scratch_image.tracer import Record, Used
 
@@ -104,6 +105,87 @@ def test_listed_directories(base: Path, paths: list[str], findings: list[str]) -
     uses = [Used(Use.LIST, b"/dir"), Used(Use.LIST, b"/proc"), Used(Use.READ, b"/dir/a")]
 
     assert _find(base, entries, *uses) == findings
+
+
+def _account(text: bytes, *reasons: str, source: bytes = b"") -> list[Entry]:
+    return [Entry("file", 0o644, 0, 0, b"/etc/passwd", b"", reasons, source, text)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "presets", "told"),
+    [
+        pytest.param(_account(b"root:x:0:0::/:\nn:x:1:1::/:\n", "preset:passwd", "run:1"), [], True,
+                     id="written anew"),
+        pytest.param(_account(b"root:x:0:0::/:\nn:x:1:1::/:\n", "preset:passwd", "run:1"),
+                     ["passwd"], False, id="the preset is named"),
+        pytest.param(_account(b"root:x:0:0::/:\nn:x:1:1::/:\n", "preset:passwd"), [], False,
+                     id="no run read it"),
+        pytest.param(_account(b"n:::\nroot:::\nwww-data:::\n", "preset:passwd", "run:1"), [], False,
+                     id="no account is lost"),
+        pytest.param(_account(b"", "extra:x", "run:1", source=b"passwd"), [], False, id="mapped"),
+    ],
+)  # fmt: skip
+def test_accounts(base: Path, entries: list[Entry], presets: list[str], told: bool) -> None:
+    (base / "etc").mkdir()
+    (base / "etc/passwd").write_text("root:x:0:0:r:/root:/bin/sh\nwww-data:x:33:33:::\n")
+    view = Overlay(Root(os.fsencode(base)), b"/project")
+
+    assert list(lint.find(view, entries, [], presets=presets)) == [
+        "a run read /etc/passwd, which the image has with root, n only; map a file with all "
+        "accounts that it looks up (passwd -> /etc/passwd), or name the preset passwd if these do"
+    ] * told  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        pytest.param([], [], id="none"),
+        pytest.param(["a"], ["no image has devices, FIFOs and sockets: /a; leave them out of the "
+                             "list (!/a)"], id="one"),
+        pytest.param(["a", "b", "c", "d", "e"],
+                     ["no image has devices, FIFOs and sockets: /a, /b, /c and 2 more; leave them "
+                      "out of the list (!/a)"], id="many"),
+    ],
+)  # fmt: skip
+def test_devices_fifos_and_sockets(base: Path, names: list[str], told: list[str]) -> None:
+    view = Overlay(Root(os.fsencode(base)), b"/project")
+
+    assert list(lint.find(view, [], [], skipped=[b"/" + os.fsencode(n) for n in names])) == told
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o6755])
+def test_set_id_files(base: Path, mode: int) -> None:
+    view = Overlay(Root(os.fsencode(base)), b"/project")
+    entries = [Entry("file", mode, 0, 0, b"/puts"), *_entries("/data")]
+
+    assert list(lint.find(view, entries, [])) == [
+        f"set-id files come into the image: /puts; list /puts mode=0755, or mode={mode:04o} to "
+        "keep it, or leave it out (!/puts)"
+    ]
+    view.change(b"/puts", mode, None)
+    assert list(lint.find(view, entries, [])) == []
+
+
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, 4, 1000 if tag == 2 else 0xFFFFFFFF) for tag in (1, 2, 4, 16, 32)
+)
+"""User 1000 may read, and everybody else may, too (acl(5), and linux/posix_acl_xattr.h)."""
+
+
+def test_access_control_lists(base: Path) -> None:
+    for name in ("data", "dir"):
+        os.setxattr(base / name, "system.posix_acl_access", ACL)
+    view = Overlay(Root(os.fsencode(base)), b"/project")
+    entries = [*_entries("/data", "/puts"), Entry("dir", 0o755, 0, 0, b"/dir")]
+
+    assert list(lint.find(view, entries, [])) == [
+        "access control lists stay out of the image: /data, /dir; give what they grant by mode= "
+        "and owner= in an extra list"
+    ]
+    assert (b"/dir", Aspect.ACL) in view.below.looked
+    for path in (b"/data", b"/dir"):
+        view.change(path, 0o644, None)
+    assert list(lint.find(view, entries, [])) == []
 
 
 def test_ten_findings_are_told(base: Path) -> None:

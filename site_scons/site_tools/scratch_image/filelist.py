@@ -214,7 +214,7 @@ def _mapped(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
 
 def _placed(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
     status = view.below.status(view.source(source))
-    if status is None or status.kind is Kind.OTHER:
+    if status is None:
         return
     yield view.place_source(path, source)
     if status.kind is Kind.DIR:
@@ -232,7 +232,7 @@ def tree(root: Root, path: bytes) -> Iterator[bytes]:
             status = root.status(below)
             if status is not None and status.kind is Kind.DIR:
                 yield from tree(root, below)
-            elif status is not None and status.kind is not Kind.OTHER:
+            elif status is not None:
                 yield below
 
 

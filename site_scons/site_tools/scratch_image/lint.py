@@ -1,4 +1,4 @@
-"""Lint: what is likely missing in a file list, with the line or the preset that mends it.
+"""Lint: what is likely missing in a file list, or too much, with what mends it.
 
 A run shows the files of one way through a program. What a program loads on other ways can be told
 from the functions that it calls, and from directories that it listed. These are guesses: they
@@ -8,17 +8,23 @@ are told, and nothing is made of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .filelist import KERNEL_TREES, Entry
 from .overlay import Overlay
 from .paths import is_under, join, show
-from .presets import lacks_certificates
+from .presets import lacks_certificates, lost_accounts
 from .tracer import Record
 
 _MOST = 10
 """Findings that are told."""
+
+_NAMED = 3
+"""Paths that one finding names."""
+
+_SET_ID = 0o6000
+"""Bits of a mode: set-user-ID and set-group-ID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +57,25 @@ _LIBC = (b"libc.so.6", b"ld-linux-x86-64.so.2", b"ld-linux-aarch64.so.1", b"ld-l
 
 
 def find(
-    view: Overlay, entries: Iterable[Entry], records: Iterable[Record], more: Iterable[str] = ()
+    view: Overlay,
+    entries: Iterable[Entry],
+    records: Iterable[Record],
+    more: Iterable[str] = (),
+    skipped: Sequence[bytes] = (),
+    presets: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the findings for the list `entries` of the runs `records`, and `more`, sorted.
 
-    Nothing that is looked at here decides over the list, so give a `view` apart.
+    `skipped` are the devices, FIFOs and sockets in directories that a list names, `presets` the
+    presets that the image names. Nothing that is looked at here decides over the list, so give a
+    `view` apart.
     """
     listed, runs = tuple(entries), tuple(records)
     found = {*more, *_functions(view, listed), *_certificates(view, listed)}
     found |= {*_zones(listed, runs), *_directories(view, listed, runs)}
+    found |= {*_skipped(skipped), *_set_ids(view, listed), *_access_lists(view, listed)}
+    if "passwd" not in presets:
+        found |= {*_accounts(view, listed)}
     told = sorted(found)
     rest = len(told) - _MOST
     return (*told[:_MOST], *([f"and {rest} findings more"] if rest > 0 else ()))
@@ -110,6 +126,63 @@ def _zones(entries: Sequence[Entry], records: Sequence[Record]) -> Iterator[str]
             if use.path == b"/etc/localtime" or is_under(use.path, b"/usr/share/zoneinfo"):
                 yield "a run looked for its time zone; add the preset tzdata"
                 return
+
+
+def _accounts(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield the account files that a run read, and that the image has with fewer accounts."""
+    for path, kept in lost_accounts(view, entries):
+        yield (
+            f"a run read {show(path)}, which the image has with {', '.join(kept)} only; "
+            f"map a file with all accounts that it looks up ({os.path.basename(path).decode()} -> "
+            f"{show(path)}), or name the preset passwd if these do"
+        )
+
+
+def _skipped(paths: Sequence[bytes]) -> Iterator[str]:
+    if paths:
+        yield (
+            f"no image has devices, FIFOs and sockets: {_some(paths)}; "
+            f"leave them out of the list (!{show(paths[0])})"
+        )
+
+
+def _set_ids(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield the machine's set-id files, but for those of which a list names the mode."""
+    found = [
+        entry
+        for entry in entries
+        if entry.kind == "file" and entry.mode & _SET_ID and not view.has_chosen_mode(entry.path)
+    ]
+    if found:
+        path, mode = show(found[0].path), found[0].mode
+        yield (
+            f"set-id files come into the image: {_some([entry.path for entry in found])}; list "
+            f"{path} mode={mode & ~_SET_ID:04o}, or mode={mode:04o} to keep it, or leave it out "
+            f"(!{path})"
+        )
+
+
+def _access_lists(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield the files with an access control list, but for those of which a list names the mode."""
+    found = [
+        entry.path
+        for entry in entries
+        if entry.kind in ("file", "dir")
+        and not entry.text
+        and not view.has_chosen_mode(entry.path)
+        and view.has_access_list(entry.path)
+    ]
+    if found:
+        yield (
+            f"access control lists stay out of the image: {_some(found)}; give what they grant by "
+            "mode= and owner= in an extra list"
+        )
+
+
+def _some(paths: Sequence[bytes]) -> str:
+    """Return the first of `paths`, and how many more there are."""
+    named = ", ".join(map(show, paths[:_NAMED]))
+    return named + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
 
 def _directories(

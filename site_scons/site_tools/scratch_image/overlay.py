@@ -27,6 +27,8 @@ class Placed:
     """Where the content lies on the machine, absolute, or relative to the project's directory."""
     text: bytes = b""
     """The content itself, of a file that lies nowhere."""
+    chosen_mode: bool = False
+    """Whether a line of a list names the mode."""
 
 
 class Overlay(Root):
@@ -100,7 +102,13 @@ class Overlay(Root):
         bits = status.mode if mode is None else mode
         if mode is not None and status.kind is Kind.DIR:
             bits |= (mode & 0o444) >> 2
-        self.placed[path] = replace(placed, status=replace(status, mode=bits, uid=uid, gid=gid))
+        changed = replace(status, mode=bits, uid=uid, gid=gid)
+        chosen = placed.chosen_mode or mode is not None
+        self.placed[path] = replace(placed, status=changed, chosen_mode=chosen)
+
+    def has_chosen_mode(self, path: bytes) -> bool:
+        """Tell whether a line of a list names the mode of `path`."""
+        return path in self.placed and self.placed[path].chosen_mode
 
     def keep_time(self, path: bytes) -> None:
         """Have the file `path`, link-free, keep its own time, however new and whoever's it is."""
@@ -145,6 +153,12 @@ class Overlay(Root):
         if aspect is not None:
             self.look(path, aspect)
         return self._trusts(path)
+
+    def has_access_list(self, path: bytes, aspect: Aspect | None = Aspect.ACL) -> bool:
+        """Tell whether `path` has an access control list; what was made up here has none."""
+        placed = self.placed.get(path)
+        made_up = placed is not None and not placed.source and placed.status.kind is Kind.DIR
+        return not made_up and super().has_access_list(path, aspect)
 
     def listing(self, path: bytes) -> list[bytes]:
         """Return the sorted names in the directory `path`, placed ones included."""

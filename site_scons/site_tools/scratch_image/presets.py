@@ -53,6 +53,7 @@ _ZONES = b"/usr/share/zoneinfo"
 _LOCALES = b"/usr/lib/locale"
 _ACCOUNTS = (b"/etc/passwd", b"/etc/group")
 _NOBODY = 65534
+_NAME = os.fsencode(NONROOT[0])
 
 _NSSWITCH = b"""passwd: files
 group: files
@@ -121,6 +122,19 @@ def lacks_certificates(view: Overlay, entries: Iterable[Entry]) -> str:
     libraries = {path for path in files if _TLS.fullmatch(os.path.basename(path))}
     users = (path for path in files if libraries and path not in libraries)
     return show(next(filter(view.trusts, users), b""))
+
+
+def lost_accounts(view: Overlay, entries: Iterable[Entry]) -> Iterator[tuple[bytes, list[str]]]:
+    """Yield each account file that a run read, and of which the image has fewer accounts.
+
+    With it the names that are left. A file that the user has given is the user's business.
+    """
+    for entry in entries:
+        by_run = any(reason.startswith("run:") for reason in entry.reasons)
+        if entry.path in _ACCOUNTS and entry.text and by_run:
+            kept = [line.split(b":")[0] for line in entry.text.splitlines()]
+            if {row[0] for row in _accounts(view, entry.path).values()} - {_NAME, *kept}:
+                yield entry.path, [os.fsdecode(name) for name in kept]
 
 
 def _unasked(view: Overlay, image: Image, names: Collection[str]) -> Iterator[Want]:
@@ -222,8 +236,8 @@ def _accounts(view: Overlay, path: bytes) -> dict[int, list[bytes]]:
 
     `NONROOT` is among them, whomever the machine calls so.
     """
-    name, number = os.fsencode(NONROOT[0]), b"%d" % NONROOT[1]
-    accounts = {NONROOT[1]: [name, b"x", number, number]}
+    number = b"%d" % NONROOT[1]
+    accounts = {NONROOT[1]: [_NAME, b"x", number, number]}
     found = view.below.walk(path)
     if found.status is None:
         return {0: [b"root", b"x", b"0", b"0"], **accounts}
@@ -231,7 +245,7 @@ def _accounts(view: Overlay, path: bytes) -> dict[int, list[bytes]]:
         rows = [line.split(b":") for line in stream.read().splitlines()]
     for row in rows:
         sound = len(row) >= 4 and row[2].isdigit() and (path == _ACCOUNTS[1] or row[3].isdigit())
-        if sound and row[0] != name:
+        if sound and row[0] != _NAME:
             accounts.setdefault(int(row[2]), row)
     return accounts
 

@@ -46,6 +46,8 @@ class Aspect(Enum):
     """A regular file's modification time in whole seconds, none later than the epoch."""
     TIME = "time"
     """A regular file's modification time in whole seconds, whatever the epoch."""
+    ACL = "acl"
+    """Whether it has an access control list."""
     SONAME = "soname"
     """What ld.so.cache answers for a name; the "path" is the name."""
     OWNER = "owner"
@@ -117,6 +119,9 @@ _TRUST = (
     b"/ca-bundle.crt",
 )
 """Functions of OpenSSL and GnuTLS that load a system's certificates, and where these lie."""
+
+_ACL = "system.posix_acl_access"
+"""The extended attribute that holds an access control list of more than the mode (acl(5))."""
 
 _KEPT = Owners()
 """The file system keeps all."""
@@ -360,6 +365,15 @@ class Root:
             content = stream.read(4)
             content += stream.read() if content == b"\x7fELF" else b""
         return any(mark in content for mark in _TRUST)
+
+    def has_access_list(self, path: bytes, aspect: Aspect | None = Aspect.ACL) -> bool:
+        """Tell whether the file or directory `path` (link-free) has an access control list."""
+        if aspect is not None:
+            self.look(path, aspect)
+        try:
+            return _ACL in os.listxattr(self.machine(path), follow_symlinks=False)
+        except OSError:
+            return False  # It is gone, or its file system has none.
 
     def walk(self, path: bytes, *, follow: bool = True, aspect: Aspect = Aspect.STAT) -> Walk:
         """Look `path` up component by component; links on the way are put on record.

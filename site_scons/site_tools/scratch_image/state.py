@@ -36,6 +36,7 @@ _CHANGES = {
     Aspect.TRUST: "use of certificates",
     Aspect.LISTING: "listing",
     Aspect.HARD: "hard links",
+    Aspect.ACL: "access control list",
     Aspect.MTIME: "modification time",
     Aspect.TIME: "modification time",
     Aspect.SONAME: "answer of ld.so.cache",
@@ -44,7 +45,7 @@ _CHANGES = {
     Aspect.TAG: "image in the registry",
 }
 
-_BARE = (*REMOTE, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD)
+_BARE = (*REMOTE, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD, Aspect.ACL)
 """Aspects whose states do not begin with kind, mode and owner."""
 
 
@@ -200,6 +201,8 @@ def _unknown(error: ScratchImageError) -> bytes:
 def _words(root: Root, path: bytes, aspect: Aspect, status: Status) -> bytes:
     if status.kind is Kind.LINK:
         return b"link " + escape(status.target)
+    if aspect is Aspect.ACL:
+        return b"yes" if root.has_access_list(path, aspect=None) else b"no"
     words = b"%s %04o %d:%d" % (status.kind.value.encode(), status.mode, status.uid, status.gid)
     if aspect is Aspect.LISTING and status.kind is Kind.DIR:
         return words + b" " + _listing(root, path)

@@ -218,7 +218,7 @@ class ListStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list that all `sources` together ask for; tell what it may lack."""
-        from . import filelist, lint, needs, packages, presets
+        from . import filelist, needs, packages, presets
         from .overlay import Overlay
 
         view = Overlay(root, self.top)
@@ -238,16 +238,24 @@ class ListStep(Step):
         user = presets.lacks_certificates(view, entries)
         mended = user and not presets.lacks_certificates(view.apart(), listed)
         told = f"{len(listed)} paths" + (f", certificates for {user}" if mended else "")
-        findings = lint.find(view.apart(), listed, asked.records, found.findings)
+        findings = self._lint(view.apart(), asked, listed, found.findings)
         return "\n".join([told, *(f"lint: {finding}" for finding in findings)])
+
+    def _lint(
+        self, view: Overlay, asked: Asked, listed: Sequence[Entry], more: Sequence[str]
+    ) -> tuple[str, ...]:
+        from . import lint
+
+        skipped = asked.skipped(view)
+        return lint.find(view, listed, asked.records, more, skipped, self.presets)
 
     def findings(self, view: Overlay, asked: Asked, listed: Sequence[Entry]) -> tuple[str, ...]:
         """Return what lint says of `listed`, the list of what was `asked`."""
-        from . import lint, needs
+        from . import needs
 
         entries = self._merged(view, asked)
         found = needs.find(view, entries, asked.covered(view), asked.named(view))
-        return lint.find(view, listed, asked.records, found.findings)
+        return self._lint(view, asked, listed, found.findings)
 
     def why(
         self, root: Root, target: bytes, sources: Sequence[bytes], path: bytes
@@ -355,6 +363,23 @@ class Asked:
             if want.where:
                 found.setdefault(view.walk(want.path, follow=False).real, set()).add(want.where)
         return {path: sorted(lines) for path, lines in found.items()}
+
+    def skipped(self, view: Overlay) -> list[bytes]:
+        """Return the devices, FIFOs and sockets in the directories that lists name, sorted."""
+        from .filelist import is_made_by_runtime
+
+        found = set()
+        for want in self.wants:
+            if want.where or want.reason.startswith("listed-by:"):
+                status = view.peek(want.path)
+                if status is not None and status.kind is Kind.OTHER:
+                    found.add(want.path)
+        return sorted(
+            path
+            for path in found
+            if not is_made_by_runtime(path)
+            and not any(rule.fullmatch(path) for rule in self.left_out)
+        )
 
     def named(self, view: Overlay) -> frozenset[bytes]:
         """Return the files that a line of an extra list names."""
