@@ -14,6 +14,7 @@ ORDER = [
         "variables",
         "digest",
         "paths",
+        "capabilities",
         "owners",
         "root",
         "overlay",

@@ -27,6 +27,7 @@ from scratch_image.image import Image
 from scratch_image.root import Root
 from scratch_image.run import Run
 from scratch_image.settings import Reference, Settings
+from scratch_image.unpacking import Unpacking
 
 SETTINGS = Settings("amd64", entrypoint=["/app/show"])
 NAME = "example/show:1"
@@ -45,6 +46,22 @@ def show(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["gcc", "-static", "-Os", "-s", "-o", directory / "show", directory / "show.c"], check=True
     )
     return directory / "show"
+
+
+@pytest.fixture(scope="module")
+def status(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Build a static program that prints its effective capabilities."""
+    directory = tmp_path_factory.mktemp("status")
+    (directory / "status.c").write_text(
+        "#include <stdio.h>\n#include <string.h>\n"
+        'int main(void) { FILE *f = fopen("/proc/self/status", "r"); char line[256];\n'
+        '  while (fgets(line, 256, f)) if (!strncmp(line, "CapEff", 6)) fputs(line, stdout); }\n'
+    )
+    subprocess.run(
+        ["gcc", "-static", "-Os", "-s", "-o", directory / "status", directory / "status.c"],
+        check=True,
+    )
+    return (directory / "status").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +162,27 @@ def tar(path: Path, staged: dict[bytes, bytes], suffix: str = ".tar") -> bytes:
     with made.open("wb") as output, layer.compress(output, suffix) as sink:
         layer.write(sink, entries, Root(b"/", root, epoch=0))
     return os.fsencode(made)
+
+
+def capable(directory: Path, status: bytes) -> bytes:
+    """Write an image of a program with a capability, under two names and a user; return its path."""
+    (directory / "status").write_bytes(status)
+    own = {"mode": 0o755, "uid": 0, "gid": 0, "capabilities": "cap_net_raw=ep"}
+    entries = [
+        Entry("dir", 0o755, 0, 0, b"/app"),
+        Entry("file", path=b"/app/status", **own),  # type: ignore[arg-type]
+        Entry("hard", path=b"/app/twin", target=b"/app/status", **own),  # type: ignore[arg-type]
+    ]
+    with (directory / "status.tar").open("wb") as sink:
+        staged = {b"/app/status": os.fsencode(directory / "status")}
+        layer.write(sink, entries, Root(b"/", staged, epoch=0))
+    settings = Settings("amd64", cmd=["/app/status"], user="1000")
+    return build(directory, [os.fsencode(directory / "status.tar")], settings)[0]
+
+
+def effective(address: str, program: str) -> list[str]:
+    """Return the capabilities that `program` has in a container."""
+    return docker(address, "run", "--rm", "--network", "none", NAME, program).split()
 
 
 def build(
@@ -910,3 +948,34 @@ def test_a_newer_docker_leaves_nothing_on_the_machine(tmp_path: Path) -> None:
     mounts = Path("/proc/mounts").read_text()
     assert [place for place in (own, tmp_path, TRIXIE) if str(place) in mounts] == []
     assert not own.exists()
+
+
+# File capabilities
+
+
+@pytest.mark.parametrize("program", ["/app/status", "/app/twin"])
+def test_program_has_its_capabilities(
+    address: str, tmp_path: Path, status: bytes, program: str
+) -> None:
+    engine.load(address, capable(tmp_path, status), [])
+
+    assert effective(address, program) == ["CapEff:", f"{1 << 13:016x}"]
+
+
+def test_program_has_its_capabilities_in_a_newer_engine(
+    newer: tuple[str, bool], tmp_path: Path, status: bytes
+) -> None:
+    engine.load(newer[0], capable(tmp_path, status), [])
+
+    for program in ("/app/status", "/app/twin"):
+        assert effective(newer[0], program) == ["CapEff:", f"{1 << 13:016x}"]
+    system = Unpacking(os.fsencode(tmp_path / "exported"), whole_system=True)
+    system.unpack(engine.export(newer[0], NAME))
+    assert system.capabilities == dict.fromkeys((b"/app/status", b"/app/twin"), "cap_net_raw=ep")
+
+
+def test_program_has_its_capabilities_in_podman(tmp_path: Path, status: bytes) -> None:
+    with podman(tmp_path) as address:
+        engine.load(address, capable(tmp_path, status), [])
+        for program in ("/app/status", "/app/twin"):
+            assert effective(address, program) == ["CapEff:", f"{1 << 13:016x}"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image import filelist
+from scratch_image.capabilities import attribute
 from scratch_image.closure import Row
 from scratch_image.errors import InputError, ListError
 from scratch_image.extras import Extra, Kind, parse
@@ -300,6 +302,35 @@ def test_directory_of_logs_stays(base: Path) -> None:
     assert _merged(base, Want(b"/var/log/app", "run:1"))[-1] == "dir /var/log/app run:1"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give capabilities")
+def test_capabilities_are_part_of_the_list(base: Path) -> None:
+    def give(name: str, attribute: bytes = attribute("cap_net_raw=ep"), mode: int = 0o755) -> None:
+        (base / name).chmod(mode)
+        os.setxattr(base / name, "security.capability", attribute)
+
+    give("usr/bin/prog")
+    give("data/a")
+    give("data/sub/b", mode=0o644)
+    lines = _extras(
+        base, f"{base}/usr/bin/prog\n{base}/usr/bin/twin\n../data/a -> /srv/a\n{base}/data/sub/b"
+    )
+
+    assert [line for line in lines if "file" in line or "hard" in line] == [
+        "file 0755 0:0 /srv/a <- data/a + cap_net_raw=ep extra:t/x.extra",
+        f"file 0644 0:0 {base}/data/sub/b extra:t/x.extra",
+        f"file 0755 0:0 {base}/usr/bin/prog + cap_net_raw=ep extra:t/x.extra",
+        f"hard 0755 0:0 {base}/usr/bin/twin -> {base}/usr/bin/prog + cap_net_raw=ep extra:t/x.extra",
+    ]
+
+    give("usr/bin/prog", struct.pack("<6I", 3 << 24, 1, 0, 0, 0, 1000))
+    with pytest.raises(ListError) as error:
+        _extras(base, f"{base}/usr/bin/prog")
+    assert str(error.value) == (
+        f"cannot list {base}/usr/bin/prog with its capabilities: they hold in the user namespace "
+        f"of user 1000 only; set them anew by setcap, or leave it out (!{base}/usr/bin/prog)"
+    )
+
+
 @pytest.fixture
 def secrets(base: Path) -> Path:
     for name in ("root/.netrc", "root/x", "etc/shadow", "srv/app/.git/config"):
@@ -439,6 +470,9 @@ def entries(draw: st.DrawFn) -> Entry:
         tuple(sorted(set(draw(st.lists(REASONS, min_size=1))))),
         source,
         text,
+        draw(st.sampled_from(["", "cap_kill=ep", "cap_kill=i cap_bpf=ip"]))
+        if kind in ("file", "hard")
+        else "",
     )
 
 
@@ -477,6 +511,12 @@ def test_text_comes_back(listed: list[Entry]) -> None:
                      id="source and text"),
         pytest.param(filelist.HEADER + b"file 0777 -1:0 /a p\n", "x:2: the line is malformed",
                      id="owner"),
+        pytest.param(filelist.HEADER + b"file 0777 0:0 /a + cap_none=p p\n",
+                     "x:2: the line is malformed", id="no capabilities"),
+        pytest.param(filelist.HEADER + b"dir 0777 0:0 /a + cap_kill=p p\n",
+                     "x:2: the line is malformed", id="directory with capabilities"),
+        pytest.param(filelist.HEADER + b"file 0777 0:0 /a + \\377 p\n",
+                     "x:2: the line is malformed", id="capabilities that are no text"),
     ],
 )  # fmt: skip
 def test_bad_text_is_an_error_that_names_the_line(text: bytes, message: str) -> None:

@@ -395,7 +395,7 @@ BAD = [
     ),
     pytest.param(
         [file(b"/a"), Entry("hard", 0o755, 0, 0, b"/b", b"/a")],
-        "cannot pack /b: mode or owner differ from those of /a, the same file; list both alike",
+        "cannot pack /b: mode, owner or capabilities differ from those of /a, the same file; list both alike",
         id="hard link with another mode",
     ),
     *(
@@ -695,3 +695,40 @@ def test_a_zstd_bomb_comes_in_pieces() -> None:
 
 def test_a_tally_without_a_source_is_empty() -> None:
     assert Tally().read(1) == b""
+
+
+CAPABLE = [
+    directory(b"/"),
+    Entry("file", 0o755, 7, 8, b"/a", capabilities="cap_net_raw=ep"),
+    Entry("hard", 0o755, 7, 8, b"/b", b"/a", capabilities="cap_net_raw=ep"),
+    Entry("file", 0o755, 0, 0, b"/c"),
+]
+
+
+def test_each_name_of_a_file_has_its_capabilities(tmp_path: Path) -> None:
+    data = packed(CAPABLE, root_of(tmp_path, b"/a", b"/c"))
+
+    found = [member.pax_headers.get("SCHILY.xattr.security.capability") for member in members(data)]
+    told = "\x01\0\0\x02\0\x20" + "\0" * 14
+    assert found == [None, told, told, None]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give capabilities")
+def test_tar_gives_the_capabilities(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(packed(CAPABLE, root_of(tmp_path / "base", b"/a", b"/c")))
+    (tmp_path / "out").mkdir()
+
+    command = ["tar", "--xattrs", "--xattrs-include=*", "-xpf", str(path), f"-C{tmp_path / 'out'}"]
+    told = subprocess.run(command, check=True, capture_output=True)
+
+    assert told.stderr == b""
+    for name, attributes in {"a": ["security.capability"], "c": []}.items():
+        assert os.listxattr(tmp_path / "out" / name) == attributes
+
+
+def test_names_of_a_file_with_other_capabilities_cannot_be_packed(tmp_path: Path) -> None:
+    entries = [file(b"/a", 0o755), Entry("hard", 0o755, 0, 0, b"/b", b"/a", capabilities="=")]
+
+    with pytest.raises(ListError, match="mode, owner or capabilities differ from those of /a"):
+        packed(entries, root_of(tmp_path, b"/a"))

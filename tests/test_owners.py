@@ -16,6 +16,8 @@ from scratch_image.owners import Owners
         pytest.param(Owners(roots=True), id="all root's"),
         pytest.param(Owners(listed={b"/b \n\xff\\": (0o4711, 1, 2), b"/a": (0, 0, 0)}), id="odd names"),
         pytest.param(Owners(roots=True, listed={b"/": (0o755, 33, 4294967295)}), id="both"),
+        pytest.param(Owners(listed={b"/a b": (0, 0, 0)},
+                            capabilities={b"/a b": "cap_kill=i cap_net_raw=ip"}), id="capabilities"),
     ],
 )  # fmt: skip
 def test_record_is_read_as_written(tmp_path: Path, record: Owners) -> None:
@@ -54,6 +56,9 @@ def test_listed_paths_have_what_is_listed_and_others_are_roots() -> None:
         pytest.param(b"# scratch_image owners 1\n/x 9999 0:0\n", id="no mode"),
         pytest.param(b"# scratch_image owners 1\n/x 0755 0:-1\n", id="no group"),
         pytest.param(b"# scratch_image owners 1\n/x 0755 0:0 \n", id="more words"),
+        pytest.param(b"# scratch_image owners 1\n/x + cap_none=p\n", id="no capability"),
+        pytest.param(b"# scratch_image owners 1\n/x + \\377\n", id="no text"),
+        pytest.param(b"# scratch_image owners 1\n/x +\n", id="no capabilities"),
     ],
 )
 def test_what_is_no_record_is_an_error(tmp_path: Path, text: bytes) -> None:
@@ -78,11 +83,12 @@ def test_only_what_was_not_kept_is_listed(tmp_path: Path) -> None:
     me = (os.geteuid(), os.getegid())
     wanted = {b"/file": (0o640, *me), b"/other": (0o000, *me), b"/link": (0o755, *me)}
 
-    record = owners.differing(os.fsencode(tmp_path), wanted)
+    record = owners.differing(os.fsencode(tmp_path), wanted, {b"/file": "cap_kill=p"})
 
     for path, one in wanted.items():
         found = os.lstat(os.fsencode(tmp_path) + path)
         true = record.true(path, found.st_mode & 0o7777, found.st_uid, found.st_gid)
         assert true[1:] == one[1:]
     assert record.listed[b"/other"] == wanted[b"/other"]
+    assert record.capabilities == {b"/file": "cap_kill=p"}
     assert os.geteuid() != 0 or list(record.listed) == [b"/other"]

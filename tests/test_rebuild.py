@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, Lab, Scons
+from scratch_image.capabilities import ATTRIBUTE, attribute
 
 ALL = ["IMAGE", "LDD", "LIST", "LOAD", "TAR", "TRACE first", "TRACE second"]
 TRACES = ["TRACE first", "TRACE second"]
@@ -80,6 +81,9 @@ ROWS = [
     pytest.param(lambda lab: os.chown(lab.world / "same1.txt", 7, 8), [*TRACES, "LIST", *PACK],
                  id="owner of a traced file",
                  marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")),
+    pytest.param(lambda lab: os.setxattr(lab.world / "reader", ATTRIBUTE, attribute("cap_kill=ep")),
+                 ["LIST", *PACK], id="capabilities of the program",
+                 marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root may give them")),
     pytest.param(_relink, [*TRACES, "LIST", *PACK], id="target of a link"),
     pytest.param(lambda lab: lab.write(lab.world / "maybe", "x"), [*TRACES, "LIST", *PACK],
                  id="absent file appears"),

@@ -14,7 +14,9 @@ import pytest
 from lab import NO_ENGINE, PACKAGE
 from packages import SUITE, Repository
 from scratch_image import layer, owners, process, sysroot
+from scratch_image.capabilities import attribute
 from scratch_image.errors import EngineError, InputError, ScratchImageError, SysrootError
+from scratch_image.overlay import Overlay
 from scratch_image.root import Aspect, Root
 from scratch_image.sysroot import Archive, EngineImage, Origin, Packages
 from tars import member, packed
@@ -121,11 +123,16 @@ def test_nobody_gets_privileges_by_a_tree(tmp_path: Path, tree: bytes) -> None:
         LOADER,
         member("usr/bin/su", mode=0o4755),
         member("usr/bin/wall", mode=0o2755, gid=5),
+        layer.header(b"usr/bin/ping", mode=0o755, capabilities=attribute("cap_net_raw=ep")),
     )
 
     make(Archive("x"), tree, archive)
 
     found = Root(tree, owners=owners.read(sysroot.owners_file(tree)))
+    assert os.listxattr(tree + b"/usr/bin/ping") == []
+    assert found.capabilities(b"/usr/bin/ping") == "cap_net_raw=ep"
+    assert Overlay(found, b"/project").capabilities(b"/usr/bin/ping") == "cap_net_raw=ep"
+    assert found.capabilities(b"/usr/bin/su") == ""
     for path, mode in ((b"/usr/bin/su", 0o4755), (b"/usr/bin/wall", 0o2755)):
         assert os.lstat(tree + path).st_mode & 0o7777 == 0o755
         status = found.status(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES
-from scratch_image import archive, layer, tester, tracer
+from scratch_image import archive, filelist, layer, tester, tracer
+from scratch_image.capabilities import ATTRIBUTE, attribute
 from scratch_image.engine import load as load_image
 from scratch_image.errors import EngineError, ImageError, TraceError
 from scratch_image.image import Image
+from scratch_image.overlay import Overlay
 from scratch_image.root import Root
 from scratch_image.run import Run
 from scratch_image.settings import Reference, Settings
@@ -321,15 +324,16 @@ def loaded(tmp_path: Path, engine: str) -> Callable[[Trial], str]:
     if engine == NO_ENGINE:
         pytest.skip("no engine: dockerd needs root")
 
-    def load(trial: Trial) -> str:
-        path = packed(tmp_path, trial, ["/", "/etc/debian_version"])
-        image = Image(Settings("amd64", entrypoint=["/none"], cmd=["none"]), (layer.read(path),))
-        target = tmp_path / "x.oci.tar"
-        with target.open("wb") as sink:
-            archive.write(sink, image, [path], [Reference.parse("tester")])
-        return load_image(engine, os.fsencode(target)).id
+    return lambda trial: load_layer(engine, packed(tmp_path, trial, ["/", "/etc/debian_version"]))
 
-    return load
+
+def load_layer(engine: str, path: bytes) -> str:
+    """Give an image of the layer file `path` to the engine; return its ID."""
+    image = Image(Settings("amd64", entrypoint=["/none"], cmd=["none"]), (layer.read(path),))
+    target = Path(os.fsdecode(path)).with_suffix(".oci.tar")
+    with target.open("wb") as sink:
+        archive.write(sink, image, [path], [Reference.parse("tester")])
+    return load_image(engine, os.fsencode(target)).id
 
 
 def test_container_prints_what_the_machine_printed(
@@ -383,6 +387,31 @@ def test_container_lets_write_only_who_says_so(
     tester.in_container(
         replace(writes, run=replace(writes.run, read_only=False, cap_drop=False)), engine, image
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "goes"),
+    [
+        pytest.param("cap_net_raw,cap_sys_chroot=ep", True, id="of any container"),
+        pytest.param("cap_sys_admin=ep", False, id="of no container"),
+    ],
+)
+def test_program_with_capabilities(tmp_path: Path, engine: str, text: str, goes: bool) -> None:
+    """The kernel starts it only where it can have all of them."""
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+    shutil.copy("/bin/true", tmp_path / "true")
+    os.setxattr(tmp_path / "true", ATTRIBUTE, attribute(text))
+    trial = traced(os.fsencode(tmp_path / "true"))
+    view = Overlay(Root(), b"/project")
+    path = tmp_path / "layer.tar"
+    with path.open("wb") as sink:
+        entries = filelist.merge(view, filelist.of_record(trial.record, "default"))
+        layer.write(sink, entries, view)
+
+    assert tester.in_root(trial, [os.fsencode(path)])
+    image = load_layer(engine, os.fsencode(path))
+    assert tester.in_container(trial, engine, image) == goes
 
 
 def test_image_that_the_engine_does_not_have(engine: str, changeable: bytes) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scratch_image import layer, unpacking
+from scratch_image import capabilities, layer, unpacking
 from scratch_image.unpacking import Unpacking
 from tars import member
 
@@ -91,3 +91,37 @@ def test_listing_tells_of_a_change(tmp_path: Path, whole: Unpacking, changed: by
 def test_tar_that_is_cut_off_between_two_members_is_not_whole(whole: Unpacking) -> None:
     with pytest.raises(ValueError, match="the end of the tar is missing"):
         whole.unpack(iter([member("x"), member("y")]))
+
+
+RAW = capabilities.attribute("cap_net_raw=ep")
+
+
+def capable(name: str, attribute: bytes = RAW) -> bytes:
+    """Return an empty member of a tar that has file capabilities."""
+    return layer.header(name.encode(), mode=0o755, capabilities=attribute)
+
+
+def test_capabilities_of_a_whole_system_are_told_and_not_given(
+    tmp_path: Path, whole: Unpacking
+) -> None:
+    other = Unpacking(os.fsencode(tmp_path / "other"), whole_system=True)
+
+    unpack(
+        whole, capable("a"), layer.header(b"b", layer.HARD, link=b"a"), capable("c"), member("c")
+    )
+    unpack(
+        other,
+        layer.header(b"a", mode=0o755),
+        layer.header(b"b", layer.HARD, link=b"a"),
+        member("c"),
+    )
+
+    assert whole.capabilities == dict.fromkeys((b"/a", b"/b"), "cap_net_raw=ep")
+    assert os.listxattr(whole.directory + b"/a") == []
+    assert list(whole.listing()) != list(other.listing())
+    assert len(list(whole.listing())) == 4
+
+
+def test_capabilities_that_are_none_are_an_error(whole: Unpacking) -> None:
+    with pytest.raises(ValueError, match="they are of no known form"):
+        whole.unpack(iter([capable("a", b"\n\xff"), layer.END]))

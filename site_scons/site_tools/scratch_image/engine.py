@@ -140,14 +140,29 @@ def _brought(address: str, image: Archive, known: Sequence[Loaded]) -> str:
     return _sent(address, image, frozenset())
 
 
+CAPABILITIES = frozenset(
+    f"cap_{name}"
+    for name in (
+        *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod"),
+        *("net_bind_service", "net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
+    )
+)
+"""The capabilities that a container has unless more are named to the engine."""
+
+
 def run_container(
-    address: str, image: str, run: Run, program: bytes, stdin: bytes | None = None
+    address: str,
+    image: str,
+    run: Run,
+    program: bytes,
+    stdin: bytes | None = None,
+    capabilities: Collection[str] = (),
 ) -> Result:
     """Run `program`, a path in `image`, as `run` says in a container; return how it ended.
 
-    The container has no network but loopback, no capabilities and a file system that is not
-    written to, as far as the run allows; nothing is left of it. Standard input has the bytes
-    `stdin`. A status that a signal left is 128 and the signal's number. EngineError when the
+    The container has no network but loopback, no capabilities but those named and a file system
+    that is not written to, as far as the run allows; nothing is left of it. Standard input has the
+    bytes `stdin`. A status that a signal left is 128 and the signal's number. EngineError when the
     engine cannot be reached, or does not run it.
     """
     import docker
@@ -156,7 +171,8 @@ def run_container(
     _get(address, "/_ping", _PING_SECONDS)
     with _client(address, "auto") as client:
         try:
-            name = _create(client, image, run, program, has_stdin=stdin is not None)
+            has_stdin = stdin is not None
+            name = _create(client, image, run, program, capabilities, has_stdin=has_stdin)
             try:
                 return _run(client, name, run, stdin)
             finally:
@@ -197,7 +213,15 @@ def export(address: str, image: str) -> Generator[bytes, None, None]:
             ) from error
 
 
-def _create(client: APIClient, image: str, run: Run, program: bytes, *, has_stdin: bool) -> str:
+def _create(
+    client: APIClient,
+    image: str,
+    run: Run,
+    program: bytes,
+    capabilities: Collection[str],
+    *,
+    has_stdin: bool,
+) -> str:
     """Create the container; return its ID."""
     from docker.types import LogConfig
 
@@ -207,6 +231,7 @@ def _create(client: APIClient, image: str, run: Run, program: bytes, *, has_stdi
         network_mode="host" if run.network == "host" else "none",
         read_only=run.read_only,
         cap_drop=["ALL"] if run.cap_drop else [],
+        cap_add=sorted(capabilities),
         log_config=LogConfig(type=LogConfig.types.JSON),
     )
     created = client.create_container(

@@ -1,10 +1,11 @@
 r"""The file list: every path of the image, a line each, with the reasons it is there.
 
-A line is ``KIND MODE UID:GID PATH [-> TARGET] [<- SOURCE] [= TEXT] REASON...``, in words that
-`paths.escape` made:
+A line is ``KIND MODE UID:GID PATH [-> TARGET] [<- SOURCE] [= TEXT] [+ CAPABILITIES] REASON...``, in
+words that `paths.escape` made:
 
     dir 0755 0:0 /usr/games parent
     file 0755 0:0 /usr/games/fortune program run:default
+    file 0755 0:0 /usr/bin/ping + cap_net_raw=ep program run:default
     link 0777 0:0 /lib -> usr/lib loader-of:/usr/games/fortune
     file 0644 0:0 /etc/nginx/nginx.conf <- images/nginx/nginx.conf extra:images/nginx/nginx.extra
     file 0644 0:0 /etc/group = root:x:0:\012 preset:passwd
@@ -39,6 +40,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import ldso
+from .capabilities import attribute
 from .closure import Closure, Row
 from .deny import denied
 from .errors import InputError, ListError
@@ -100,6 +102,8 @@ class Entry:
     """Where a file's content lies when not at `path`: absolute, or relative to the project."""
     text: bytes = b""
     """The content of a file that lies nowhere."""
+    capabilities: str = ""
+    """What a program may do beyond its user: ``cap_net_raw=ep``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,9 +386,10 @@ def _entry(view: Overlay, path: bytes, reasons: set[str]) -> Entry:
     kept = reasons - {"parent"} or reasons
     placed = view.placed.get(path, Placed(status))
     is_file = status.kind is Kind.FILE
+    capable = view.capabilities(path) if is_file and status.mode & 0o111 else ""
     return Entry(
         status.kind.value, status.mode, status.uid, status.gid, path, status.target,
-        tuple(sorted(kept)), placed.source if is_file else b"", placed.text,
+        tuple(sorted(kept)), placed.source if is_file else b"", placed.text, capable,
     )  # fmt: skip
 
 
@@ -431,6 +436,8 @@ def _line(entry: Entry) -> bytes:
         words += [b"<-", escape(entry.source)]
     if entry.text:
         words += [b"=", escape(entry.text)]
+    if entry.capabilities:
+        words += [b"+", escape(entry.capabilities.encode())]
     return b" ".join([*words, *(reason.encode() for reason in entry.reasons)]) + b"\n"
 
 
@@ -446,11 +453,11 @@ def _parse(line: bytes, where: str) -> Entry:
     try:
         kind, mode, owner, path, *rest = line.split(b" ")
         uid, gid = owner.split(b":")
-        target, source, text = (_after(mark, rest) for mark in (b"->", b"<-", b"="))
+        target, source, text, capable = (_after(mark, rest) for mark in (b"->", b"<-", b"=", b"+"))
         reasons = tuple(word.decode() for word in rest)
         entry = Entry(
             kind.decode(), int(mode, 8), int(uid), int(gid), unescape(path), target, reasons,
-            source, text,
+            source, text, capable.decode(),
         )  # fmt: skip
     except (ValueError, IndexError):
         entry = None
@@ -479,4 +486,13 @@ def _is_sound(entry: Entry) -> bool:
         and b".." not in entry.source.split(b"/")
         and 0 <= entry.mode <= 0o7777
         and min(entry.uid, entry.gid) >= 0
+        and (not entry.capabilities or _is_capable(entry))
     )
+
+
+def _is_capable(entry: Entry) -> bool:
+    """Tell whether the capabilities of `entry` are some, and it can have any."""
+    try:
+        return entry.kind in ("file", "hard") and bool(attribute(entry.capabilities))
+    except ValueError:
+        return False

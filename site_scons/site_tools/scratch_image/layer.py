@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from . import capabilities as attributes
 from . import progress
 from .digest import CHUNK, Digest
 from .errors import InputError, ListError
@@ -61,6 +62,9 @@ _SUM = sum(b" " * 8 + _ALIKE)
 
 _SHORT, _LONG = 1 << 21, 1 << 33
 """The first numbers that the seven and the eleven octal digits of ustar fields cannot hold."""
+
+CAPABILITIES = f"SCHILY.xattr.{attributes.ATTRIBUTE}"
+"""The PAX record that engines take file capabilities from."""
 
 _LIMITS = {"uid": _SHORT, "gid": _SHORT, "size": _LONG, "mtime": _LONG}
 
@@ -376,14 +380,16 @@ def header(
     size: int = 0,
     mtime: int = 0,
     link: bytes = b"",
+    capabilities: bytes = b"",
 ) -> bytes:
     """Return the header of a tar member `name`, with a PAX header before it where one is needed.
 
     `size` is in bytes, `mtime` in seconds since 1970; `link` is a link's text, or the name of
-    the member that a hard link is another name of. Content must follow, padded by `padding`.
+    the member that a hard link is another name of; `capabilities` is the extended attribute that
+    holds them. Content must follow, padded by `padding`.
     """
     prefix, base = _split(name)
-    is_short = len(base) <= _NAME and len(link) <= _NAME
+    is_short = len(base) <= _NAME and len(link) <= _NAME and not capabilities
     if is_short and uid < _SHORT and gid < _SHORT and size < _LONG and mtime < _LONG:
         return _ustar(prefix, base, kind, mode, link, uid, gid, size, mtime)
     numbers = {"uid": uid, "gid": gid, "size": size, "mtime": mtime}
@@ -392,6 +398,8 @@ def header(
         records["path"] = name
     if len(link) > _NAME:
         records["linkpath"] = link
+    if capabilities:
+        records[CAPABILITIES] = capabilities
     numbers.update((key, 0) for key in records if key in numbers)
     return _pax(records) + _ustar(prefix, base, kind, mode, link, **numbers)
 
@@ -494,6 +502,8 @@ def _member(entry: Entry, size: int, mtime: int) -> bytes:
         size=size,
         mtime=mtime,
         link=entry.target[1:] if entry.kind == "hard" else entry.target,
+        # Each name has them: engines set the owner for each, and the kernel drops them then.
+        capabilities=attributes.attribute(entry.capabilities) if entry.capabilities else b"",
     )
 
 
@@ -551,11 +561,12 @@ def _check_hard(entry: Entry, first: Entry | None) -> None:
         raise _unpackable(
             entry, f"no file {show(entry.target)} is listed before it", "list it as a file"
         )
-    # A hard link sets mode and owner of the one file that both names have.
-    if (entry.mode, entry.uid, entry.gid) != (first.mode, first.uid, first.gid):
+    # A hard link sets mode, owner and capabilities of the one file that both names have.
+    own, others = ((e.mode, e.uid, e.gid, e.capabilities) for e in (entry, first))
+    if own != others:
         raise _unpackable(
             entry,
-            f"mode or owner differ from those of {show(first.path)}, the same file",
+            f"mode, owner or capabilities differ from those of {show(first.path)}, the same file",
             "list both alike",
         )
 

@@ -154,6 +154,15 @@ class Overlay(Root):
             self.look(path, aspect)
         return self._trusts(path)
 
+    def capabilities(self, path: bytes, aspect: Aspect | None = Aspect.CAPABILITIES) -> str:
+        """Return the capabilities of the regular file `path`; a text that was placed has none."""
+        if aspect is not None:
+            self.look(path, aspect)
+        placed = self.placed.get(path)
+        if placed is not None and placed.source:
+            return self.below.capabilities(self.source(placed.source), aspect=None)
+        return "" if placed is not None and placed.text else self.below.capabilities(path, None)
+
     def has_access_list(self, path: bytes, aspect: Aspect | None = Aspect.ACL) -> bool:
         """Tell whether `path` has an access control list; what was made up here has none."""
         placed = self.placed.get(path)

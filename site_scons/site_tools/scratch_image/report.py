@@ -136,7 +136,7 @@ def _files(report: Report) -> list[dict[str, Any]]:
         {
             "path": show(entry.path),
             "kind": entry.kind,
-            "mode": f"{entry.mode:04o}",
+            "mode": f"{entry.mode:04o} {entry.capabilities}".rstrip(),
             "owner": f"{entry.uid}:{entry.gid}",
             "target": show(entry.target),
             "size": content.size if content else 0,

@@ -7,6 +7,7 @@ a step cannot forget to name an input.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from . import capabilities
 from .errors import InputError, ListError
 from .owners import Owners
 from .paths import is_under, join, parents, show
@@ -46,6 +48,8 @@ class Aspect(Enum):
     """A regular file's modification time in whole seconds, none later than the epoch."""
     TIME = "time"
     """A regular file's modification time in whole seconds, whatever the epoch."""
+    CAPABILITIES = "capabilities"
+    """A regular file's capabilities: see `Root.capabilities`."""
     ACL = "acl"
     """Whether it has an access control list."""
     SONAME = "soname"
@@ -119,6 +123,9 @@ _TRUST = (
     b"/ca-bundle.crt",
 )
 """Functions of OpenSSL and GnuTLS that load a system's certificates, and where these lie."""
+
+_NO_ATTRIBUTE = (errno.ENODATA, errno.ENOTSUP, errno.ENOENT, errno.ENOTDIR)
+"""What getxattr(2) says of a file without it, of a file system without any, and of no file."""
 
 _ACL = "system.posix_acl_access"
 """The extended attribute that holds an access control list of more than the mode (acl(5))."""
@@ -365,6 +372,30 @@ class Root:
             content = stream.read(4)
             content += stream.read() if content == b"\x7fELF" else b""
         return any(mark in content for mark in _TRUST)
+
+    def capabilities(self, path: bytes, aspect: Aspect | None = Aspect.CAPABILITIES) -> str:
+        """Return the capabilities of the regular file `path` (link-free), ``cap_net_raw=ep``.
+
+        Nothing where it has none; ListError when it has some that no image can hold.
+        """
+        if aspect is not None:
+            self.look(path, aspect)
+        kept = "" if self._own_directory(path) else self.owners.capabilities.get(path, "")
+        try:
+            name = capabilities.ATTRIBUTE
+            return kept or capabilities.text(
+                os.getxattr(self.machine(path), name, follow_symlinks=False)
+            )
+        except OSError as error:
+            if error.errno in _NO_ATTRIBUTE:
+                return ""
+            cause = error.strerror
+        except ValueError as error:
+            cause = str(error)
+        raise ListError(
+            f"cannot list {show(path)} with its capabilities: {cause}; set them anew by setcap, or "
+            f"leave it out (!{show(path)})"
+        )
 
     def has_access_list(self, path: bytes, aspect: Aspect | None = Aspect.ACL) -> bool:
         """Tell whether the file or directory `path` (link-free) has an access control list."""

@@ -36,6 +36,7 @@ _CHANGES = {
     Aspect.TRUST: "use of certificates",
     Aspect.LISTING: "listing",
     Aspect.HARD: "hard links",
+    Aspect.CAPABILITIES: "capabilities",
     Aspect.ACL: "access control list",
     Aspect.MTIME: "modification time",
     Aspect.TIME: "modification time",
@@ -45,7 +46,10 @@ _CHANGES = {
     Aspect.TAG: "image in the registry",
 }
 
-_BARE = (*REMOTE, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD, Aspect.ACL)
+_BARE = (
+    *REMOTE, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD, Aspect.ACL,
+    Aspect.CAPABILITIES,
+)  # fmt: skip
 """Aspects whose states do not begin with kind, mode and owner."""
 
 
@@ -208,20 +212,10 @@ def _words(root: Root, path: bytes, aspect: Aspect, status: Status) -> bytes:
         return words + b" " + _listing(root, path)
     if status.kind is not Kind.FILE:
         return words
-    if aspect is Aspect.CONTENT:
-        return words + b" " + _once(_digest, root, path, status)
-    if aspect is Aspect.MAGIC:
-        return words + b" " + root.magic(path, aspect=None).encode()
-    if aspect is Aspect.TRUST:
-        return words + b" " + _once(_trust, root, path, status)
-    if aspect is Aspect.SIZE:
-        return words + b" %d" % status.size
-    if aspect is Aspect.MTIME:
-        return b"%d" % status.mtime
-    if aspect is Aspect.TIME:
-        return b"%d" % status.own_mtime
-    if aspect is Aspect.HARD:
-        return b"%d" % status.inode[1] if status.names > 1 else b"single"
+    if aspect in _ALONE:
+        return _ALONE[aspect](root, path, status)
+    if aspect in _BESIDE:
+        return words + b" " + _BESIDE[aspect](root, path, status)
     return words
 
 
@@ -256,3 +250,24 @@ def _digest(root: Root, path: bytes) -> bytes:
 
 def _trust(root: Root, path: bytes) -> bytes:
     return b"yes" if root.trusts(path, aspect=None) else b"no"
+
+
+_ALONE: dict[Aspect, Callable[[Root, bytes, Status], bytes]] = {
+    Aspect.MTIME: lambda _root, _path, status: b"%d" % status.mtime,
+    Aspect.TIME: lambda _root, _path, status: b"%d" % status.own_mtime,
+    Aspect.HARD: lambda _root, _path, status: (
+        b"%d" % status.inode[1] if status.names > 1 else b"single"
+    ),
+    Aspect.CAPABILITIES: lambda root, path, _status: (
+        escape(root.capabilities(path, aspect=None).encode()) or b"none"
+    ),
+}
+"""What the whole state of a file is."""
+
+_BESIDE: dict[Aspect, Callable[[Root, bytes, Status], bytes]] = {
+    Aspect.CONTENT: functools.partial(_once, _digest),
+    Aspect.TRUST: functools.partial(_once, _trust),
+    Aspect.MAGIC: lambda root, path, _status: root.magic(path, aspect=None).encode(),
+    Aspect.SIZE: lambda _root, _path, status: b"%d" % status.size,
+}
+"""What of a file stands after its kind, mode and owner."""

@@ -337,7 +337,7 @@ def unpacked(origin: Origin, tree: bytes, root: Root, sources: Sequence[bytes]) 
         unpacking = Unpacking(join(work, b"tree"), whole_system=True)
         _fill(unpacking, origin, root, sources, work)
         check(unpacking.directory, f"of {origin}")
-        lost = owners.differing(unpacking.directory, unpacking.wanted)
+        lost = owners.differing(unpacking.directory, unpacking.wanted, unpacking.capabilities)
         listing = list(unpacking.listing())
         files = {owners_file(tree): lost.text(), **origin.settle(unpacking.directory)}
         yield Made(Digest.of(b"".join(listing)), len(listing), files)

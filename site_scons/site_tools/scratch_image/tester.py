@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import engine, filelist, tracer
+from .capabilities import permitted
 from .errors import ImageError
 from .paths import parents, show
 from .performance import last_words
@@ -61,16 +62,20 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
     """Repeat `trial` in a container of `image` of the engine at `address`; tell whether it ran.
 
     A server is not started there: without a network nobody could ask it anything. Nor is a program
-    for another machine. ImageError when the run ends otherwise or prints something else;
+    for another machine, or one with capabilities that no container has unasked: these are for who
+    starts containers to give. ImageError when the run ends otherwise or prints something else;
     EngineError when the engine fails.
     """
     if trial.run.ready or tracer.emulator(trial.run, trial.program, trial.root):
+        return False
+    capable = permitted(trial.root.capabilities(trial.root.walk(trial.program).real))
+    if not capable <= engine.CAPABILITIES:
         return False
     content = None
     if trial.run.stdin is not None:
         with open(trial.run.stdin, "rb") as stream:
             content = stream.read()
-    result = engine.run_container(address, image, trial.run, trial.program, content)
+    result = engine.run_container(address, image, trial.run, trial.program, content, capable)
     # A status that a signal left comes as 128 and the signal's number.
     if result.overdue or result.status != tracer.passed_on(trial.run.status):
         raise _failed(

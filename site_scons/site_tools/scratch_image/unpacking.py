@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from . import layer, process
+from . import capabilities, layer, process
 from .digest import CHUNK
 from .errors import SandboxError
 from .paths import PATH_MAX, is_under, join, parents, show
@@ -54,6 +54,8 @@ class Unpacking:
         self.directory = directory
         self.wanted: dict[bytes, tuple[int, int, int]] = {}
         """Mode, user and group of each path, as the tars say."""
+        self.capabilities: dict[bytes, str] = {}
+        """File capabilities of each path that has some."""
         self._whole_system = whole_system
         self._own_bits = 0o700 if whole_system else 0
         # What is set-id in a system is not for everybody on this machine.
@@ -128,6 +130,8 @@ class Unpacking:
         os.link(self.directory + first, self.directory + path, follow_symlinks=False)
         self._kinds[path] = stat.S_IFREG
         self.wanted[path], self._contents[path] = self.wanted[first], self._contents[first]
+        if first in self.capabilities:
+            self.capabilities[path] = self.capabilities[first]
 
     def make_file(self, path: bytes, chunks: Iterable[bytes]) -> None:
         """Make the file `path`, private so far; ValueError when it has no place."""
@@ -149,6 +153,7 @@ class Unpacking:
                 self.make_directory(above, 0o755)
         if self._kinds.get(path) == stat.S_IFDIR:
             raise ValueError(f"{show(path)} takes the place of a directory")
+        self.capabilities.pop(path, None)
         if self._kinds.pop(path, None):
             os.unlink(self.directory + path)
 
@@ -163,6 +168,10 @@ class Unpacking:
         if member.isreg():
             os.chmod(place, mode & self._kept_bits | self._own_bits & 0o600)
             os.utime(place, (member.mtime, member.mtime))
+            if value := member.pax_headers.get(layer.CAPABILITIES):
+                # Nobody on this machine is to get them, nor the run of a test, which has what a
+                # container has: the kernel starts no program whose capabilities are not all there.
+                self.capabilities[path] = capabilities.text(_encoded(value))
 
     def finish(self) -> None:
         """Give the directories their modes."""
@@ -174,7 +183,8 @@ class Unpacking:
         """Yield a line for each path, sorted: all that was put there but times."""
         for path, kind in sorted(self._kinds.items()):
             words = (kind, *self.wanted.get(path, (0o755, 0, 0)), self._contents.get(path, b""))
-            yield b"%s\0%o %o %d:%d %s\n" % (path, *words)
+            capable = f" + {self.capabilities[path]}" if path in self.capabilities else ""
+            yield b"%s\0%o %o %d:%d %s%s\n" % (path, *words, capable.encode())
 
 
 def remove(directory: bytes) -> None:
