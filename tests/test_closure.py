@@ -771,6 +771,7 @@ def test_a_missing_library_in_a_captured_text() -> None:
     "line",
     [
         pytest.param(b"./hello:", id="relative-program"),
+        pytest.param(b"\tlinux-vdso.so.1 => nowhere", id="not-the-kernels"),
         pytest.param(b"/usr/bin/hello", id="no-colon"),
         pytest.param(b"\tlibx.so => ./libx.so (0x0)", id="relative-library"),
         pytest.param(b"\tVersion information:", id="verbose"),

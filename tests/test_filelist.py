@@ -65,6 +65,15 @@ def test_links_are_listed_with_every_hop_and_the_end(base: Path) -> None:
     ]
 
 
+def test_directories_that_a_path_leaves_are_listed(base: Path) -> None:
+    assert _merged(base, Want(b"/data/sub/../../etc/hosts/../x", "run:one", must=False)) == []
+    assert _merged(base, Want(b"/data/sub/../a", "run:one")) == [
+        "dir /data parent",
+        "file /data/a run:one",
+        "dir /data/sub run:one",
+    ]
+
+
 def test_library_by_its_soname(base: Path) -> None:
     wants = filelist.of_ldd(
         [

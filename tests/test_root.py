@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scratch_image.errors import InputError, ListError
 from scratch_image.owners import Owners
+from scratch_image.paths import is_plain
 from scratch_image.root import Aspect, Kind, Root
 
 
@@ -38,6 +41,10 @@ def base(tmp_path: Path) -> bytes:
         pytest.param(b"/no/such/file", [], b"/no", False, id="first missing component"),
         pytest.param(b"/usr/lib/libx.so.1.0/x", [], b"/usr/lib/libx.so.1.0/x", False,
                      id="below a file"),
+        pytest.param(b"/usr/lib/libx.so.1.0/../x", [], b"/usr/lib/libx.so.1.0", False,
+                     id=".. after a file"),
+        pytest.param(b"/abs/../../usr", [b"/abs", b"/usr/lib/libx.so.1"],
+                     b"/usr/lib/libx.so.1.0", False, id=".. after a link to a file"),
         pytest.param(b"/dangling", [b"/dangling"], b"/nowhere", False, id="dangling link"),
     ],
 )  # fmt: skip
@@ -52,6 +59,17 @@ def test_walk_goes_as_the_kernel_does(
     assert (walk.status is not None) == exists
     assert {(link, Aspect.STAT) for link in links} <= root.looked
     assert any(looked == real for looked, _ in root.looked) or not exists
+
+
+NAMES = b"usr lib libx.so.1.0 libx.so.1 abs loop dangling .. . no".split()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from([*NAMES, b""]) | st.binary(max_size=9), max_size=7))
+def test_walk_ends_at_a_plain_path(base: bytes, names: list[bytes]) -> None:
+    path = b"/" + b"/".join(name.replace(b"\0", b"") for name in names)
+    walk = Root(base).walk(path)
+    assert all(map(is_plain, (*walk.links, walk.real)))
 
 
 def test_walk_without_following_ends_at_the_link(base: bytes) -> None:

@@ -108,6 +108,28 @@ def test_rare_calls(programs: Path, site: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_a_file_is_taken_for_a_directory(site: Path, private: bool) -> None:
+    names = [
+        "d/b.txt/../c.txt",
+        "d/real/l1/../../e.txt",
+        "d/b.txt/x",
+        "d/c.txt/.",
+        "d/sub/../e.txt",
+    ]
+    record = traced(b"/bin/cat", *names, private=private, status=1).record
+    assert below(record, site) == {
+        "d/b.txt": "stat",
+        "d/b.txt/x": "absent",
+        "d/c.txt": "stat",
+        "d/e.txt": "read",
+        "d/real/a.txt": "stat",
+        "d/real/l1": "link",
+        "d/sub": "stat",
+    }
+    assert read_record(write_record(record)) == record
+
+
 @needs_root
 def test_a_namespace_of_process_numbers(site: Path) -> None:
     record = traced(b"/usr/bin/unshare", "--pid", "--fork", "cat", "d/b.txt").record

@@ -350,8 +350,8 @@ _ENTRY = re.compile(
 )
 _MISSING = re.compile(rb"\t(?P<name>.*?) => not found(?: \(needed by \S+\))?")
 _NO_FILE = re.compile(
-    rb"\t(?:linux-(?:vdso|gate)\S* .*|machine [0-9]+ \([^()]*\)|statically linked|"
-    rb"not a dynamic executable)|ldd: warning: .*"
+    rb"\t(?:linux-(?:vdso|gate)\S* (?:=> *)?\(%s\)|machine [0-9]+ \([^()]*\)|statically linked|"
+    rb"not a dynamic executable)|ldd: warning: .*" % _ADDRESS
 )
 _MACHINE = re.compile(rb"^\tmachine ([0-9]{1,5}) \(", re.MULTILINE)
 _LOADER = re.compile(rb".*/ld(?:-|64|\.so)[^/]*", re.DOTALL)

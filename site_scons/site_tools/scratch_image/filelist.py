@@ -329,8 +329,8 @@ def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:
                 "build again, or put it back"
             )
         return
-    for link in named.links:
-        yield link, want.reason
+    for passed in (*named.links, *found.left):
+        yield passed, want.reason
     if named.status.kind is Kind.LINK:
         yield named.real, want.reason
         for link in found.links[len(named.links) + 1 :]:

@@ -47,10 +47,14 @@ def recall(path: bytes) -> None:
     for suffix in (b".oci.tar", b".index.oci.tar"):
         with suppress(OSError, InputError):
             blobs = archive.layout(stem + suffix).blobs
-            with open(path) as lines:
-                tags = [Tag.parse(f"://{line.partition('@')[0]}") for line in lines]
-            for tag, digest in itertools.product(tags, blobs):
+            for tag, digest in itertools.product(tags_in(path), blobs):
                 _places.setdefault((tag.host, digest), tag.path)
+
+
+def tags_in(path: bytes) -> list[Tag]:
+    """Return the tags in `path`, the target (hostile) of an earlier push."""
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        return [Tag.parse(f"://{line.partition('@')[0]}") for line in lines]
 
 
 def push(path: bytes, tags: Sequence[Tag]) -> Pushed:

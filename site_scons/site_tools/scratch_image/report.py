@@ -198,7 +198,7 @@ def _data(page: bytes) -> Any:
     found = _DATA.search(page)
     try:
         return json.loads(found[1]) if found else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -109,7 +109,13 @@ class Walk:
     real: bytes
     """The link-free path where the lookup ended."""
     status: Status | None
-    """Status of `real`; None when it does not exist: then `real` is the first missing path."""
+    """Status of `real`; None when the lookup failed.
+
+    Then `real` is the first missing path, or the file that is no directory and that ``..`` follows.
+    """
+    left: tuple[bytes, ...] = ()
+    """Directories that ``..`` left, where neither `real` nor a link lies in them: without these
+    the lookup fails."""
 
 
 _KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIR, stat.S_IFLNK: Kind.LINK}
@@ -413,6 +419,7 @@ class Root:
         last component is not followed. A loop of links ends as a path that does not exist.
         """
         links: list[bytes] = []
+        left: list[bytes] = []
         # The base need not have what lies above the project.
         here = b"/" if self.base == b"/" else self._own_directory(path) or b"/"
         todo = _split(path[len(here) :])
@@ -420,13 +427,14 @@ class Root:
         while todo:
             name = todo.pop()
             if name == b"..":
+                left.append(here)
                 here = os.path.dirname(here)
                 continue
             step = join(here, name)
             found = self.peek(step)
             if found is None or len(links) > MAX_LINKS:
                 self.look(step, Aspect.STAT)
-                return Walk(tuple(links), step, None)
+                return self._ended(links, left, step, None)
             if found.kind is Kind.LINK and (todo or follow):
                 self.look(step, Aspect.STAT)
                 links.append(step)
@@ -435,10 +443,21 @@ class Root:
                 continue
             if todo and found.kind is not Kind.DIR:
                 self.look(step, Aspect.STAT)
-                return Walk(tuple(links), join(step, todo[-1]), None)
+                missing = step if todo[-1] == b".." else join(step, todo[-1])
+                return self._ended(links, left, missing, None)
             here = step
         self.look(here, aspect)
-        return Walk(tuple(links), here, self.peek(here))
+        return self._ended(links, left, here, self.peek(here))
+
+    def _ended(
+        self, links: list[bytes], left: list[bytes], real: bytes, status: Status | None
+    ) -> Walk:
+        """Return the walk that ended at `real`; `left` are all directories that ``..`` left."""
+        ends = (*links, real)
+        alone = [each for each in left if not any(is_under(end, each) for end in ends)]
+        for directory in alone:
+            self.look(directory, Aspect.STAT)
+        return Walk(tuple(links), real, status, tuple(dict.fromkeys(alone)))
 
 
 def _split(path: bytes) -> list[bytes]:

@@ -28,6 +28,8 @@ A file that changes twice between two ticks of its file system's clock may look 
 first time. Two seconds is the longest tick there is, that of FAT.
 """
 
+_REMOTE = frozenset(aspect.value.encode() for aspect in REMOTE)
+
 Remote = tuple[bytes, Aspect, bytes]
 """What an engine or a registry was asked, and what it answered."""
 
@@ -121,6 +123,8 @@ def read(text: bytes) -> Seal | None:
 
 def _places(lines: list[bytes]) -> Places:
     rows = [line.split(b" ", 2) for line in lines]
+    if not {row[0] for row in rows} <= {b"whole", b"directory", *_REMOTE}:
+        raise ValueError
     return Places(
         frozenset(unescape(row[1]) for row in rows if row[0] == b"whole"),
         frozenset(unescape(row[1]) for row in rows if row[0] == b"directory"),

@@ -602,11 +602,17 @@ class _Settling:
 
     def _take_input(self, access: Access) -> None:
         for walk in self._walks(access):
-            for link in walk.links:
-                self._use(link, Use.LINK)
-            self._use(walk.real, _kind(access.kind, walk.status))
+            self._use_walk(walk, access.kind)
             if access.kind is Use.EXEC and walk.status is not None:
                 self._executed.append(walk.real)
+
+    def _use_walk(self, walk: Walk, kind: Use) -> None:
+        for link in walk.links:
+            self._use(link, Use.LINK)
+        for directory in walk.left:
+            self._use(directory, Use.STAT)
+        # Of FILE/../x there is FILE, and that it is no directory is why the lookup failed.
+        self._use(walk.real, _kind(kind, walk.status or self._root.peek(walk.real)))
 
     def _use(self, path: bytes, kind: Use) -> None:
         if _is_volatile(path) or path in self._outputs:
@@ -634,9 +640,7 @@ class _Settling:
 
     def _take_interpreter(self, path: bytes, seen: set[bytes]) -> None:
         walk = self._walk(path, follow=True)
-        for link in walk.links:
-            self._use(link, Use.LINK)
-        self._use(walk.real, _kind(Use.EXEC, walk.status))
+        self._use_walk(walk, Use.EXEC)
         if walk.status is not None and walk.real not in seen:
             seen.add(walk.real)
             self._executed.append(walk.real)
