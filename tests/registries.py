@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +27,7 @@ def docker_registry(directory: Path, *, auth: bool = False, tls: bool = False) -
     """Run Debian's docker-registry with its data below `directory`; give its host and port.
 
     With `auth` it wants `USER` and `PASSWORD`; with `tls` it has the certificate
-    ``directory/ca.pem`` for localhost.
+    ``directory/ca.pem`` for localhost and registry.test.
     """
     directory.mkdir(parents=True, exist_ok=True)
     host = f"localhost:{_free_port()}"
@@ -68,7 +68,7 @@ def docker_registry(directory: Path, *, auth: bool = False, tls: bool = False) -
 
 
 def _certify(directory: Path) -> None:
-    names = "subjectAltName=DNS:localhost"
+    names = "subjectAltName=DNS:localhost,DNS:registry.test"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "36500"),
@@ -131,6 +131,8 @@ class Gate:
     service: str = "test"
     realm: str = ""
     """Where tokens are given out; empty for here."""
+    challenge: str = "Bearer {}"
+    """How it asks for a token; each line is a header of its own, ``{}`` stands for where."""
     faults: list[Fault] = field(default_factory=list)
     log: list[tuple[str, str, int, int]] = field(default_factory=list)
     """Method, path with query, status, and bytes of the body of each request."""
@@ -186,8 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._token(body)
         elif self.gate.tokens and (missing := self._missing()):
             realm = self.gate.realm or f"http://{self.gate.host}/token"
-            challenge = f'Bearer realm="{realm}",service="{self.gate.service}",scope="{missing}"'
-            self._give(401, {"WWW-Authenticate": challenge}, b"", body)
+            where = f'realm="{realm}",service="{self.gate.service}",scope="{missing}"'
+            self._give(401, {"WWW-Authenticate": self.gate.challenge.format(where)}, b"", body)
         else:
             self._forward(body, fault.headers if fault else {})
 
@@ -215,8 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.gate.log.append((self.command, self.path, status, len(body)))
         self.send_response(status)
         for key, text in {"Content-Length": str(len(data)), **headers}.items():
-            if text:
-                self.send_header(key, text)
+            for line in text.splitlines():
+                self.send_header(key, line)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
@@ -251,3 +253,88 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
+
+
+@dataclass
+class Forward:
+    """An HTTP proxy, which alone knows where the hosts under ``.test`` are."""
+
+    port: int
+    places: dict[str, str]
+    """Host and port of each name."""
+    user: str = ""
+    """Whom it lets pass, as Proxy-Authorization has it; empty for all."""
+    log: list[str] = field(default_factory=list)
+    """Method and address of each request."""
+
+
+@contextmanager
+def forward(places: dict[str, str]) -> Iterator[Forward]:
+    """Run a proxy that knows `places`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
+    made = server.forward = Forward(server.server_port, places)  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _place(self, host: str) -> str:
+        """Return where `host` is; empty, and answered, where it is not to be reached."""
+        proxy: Forward = self.server.forward  # type: ignore[attr-defined]
+        proxy.log.append(f"{self.command} {self.path}")
+        known = not proxy.user or self.headers.get("Proxy-Authorization") == proxy.user
+        place = proxy.places.get(host, "") if known else ""
+        if not place:
+            self.send_response(502 if known else 407)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        return place
+
+    def do_CONNECT(self) -> None:
+        self.close_connection = True
+        if place := self._place(self.path):
+            name, _, port = place.partition(":")
+            with socket.create_connection((name, int(port))) as far:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=_pump, args=(far, self.connection))
+                back.start()
+                _pump(self.connection, far)
+                back.join()
+
+    def _answer(self) -> None:
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if place := self._place(parts.netloc):
+            connection = http.client.HTTPConnection(place)
+            headers = {k: v for k, v in self.headers.items() if not k.startswith("Proxy-")}
+            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            connection.request(self.command, target, body, headers)
+            answer = connection.getresponse()
+            data = answer.read()
+            self.send_response(answer.status)
+            for key, text in answer.getheaders():
+                self.send_header(key, text)
+            self.end_headers()
+            self.wfile.write(data)
+            connection.close()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)

@@ -50,6 +50,7 @@ ORDER = [
         "archive",
         "sbom",
         "credentials",
+        "proxy",
         "registry",
         "push",
         "audit",

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from engines import TRIXIE, dockerd, newer_dockerd, podman
+from registries import forward
 from scratch_image import archive, audit, engine, layer
 from scratch_image.archive import Archive
 from scratch_image.digest import Digest
@@ -484,6 +485,36 @@ def test_an_engine_that_is_not_there(tmp_path: Path, text: str, cause: str) -> N
     assert str(caught.value).startswith(f"cannot reach engine at {text}: {cause}")
     assert str(caught.value).endswith("; start it, or set DOCKER_HOST")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
+def test_proxy_is_not_asked_for_an_engine_of_this_machine(
+    address: str, tcp: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert engine.image_id(tcp, NAME) is None
+    assert engine.answers(address)
+
+
+def test_engine_behind_a_proxy(tcp: str, daemon: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with forward({"engine.test:2375": tcp.removeprefix("tcp://")}) as way:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{way.port}")
+
+        assert engine.answers("tcp://engine.test:2375")
+
+    assert way.log == ["GET http://engine.test:2375/_ping"]
+    for value, message in (
+        ("http://fox:horse@127.0.0.1:9", "cannot reach engine at tcp://engine.test:2375: Connection "
+         "refused; see that the proxy runs and lets you pass, or name the engine's host in NO_PROXY"),
+        ("socks5://fox:horse@p.test", "cannot use proxy socks5://p.test: it is no http://HOST:PORT; "
+         "correct the variable HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or name engine.test:2375 in "
+         "NO_PROXY"),
+    ):  # fmt: skip
+        monkeypatch.setenv("HTTP_PROXY", value)
+        with pytest.raises(EngineError) as caught:
+            engine.image_id("tcp://engine.test:2375", NAME)
+        assert str(caught.value) == message
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -100,6 +100,40 @@ def test_token_is_fetched(
     assert before.count("PUT", "/two/blobs/uploads/") == 0
 
 
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        pytest.param("bearer {}", id="lower case"),
+        pytest.param("BEARER {}", id="upper case"),
+        pytest.param('Basic realm="x, Bearer y", Bearer {}', id="after another in one header"),
+        pytest.param('Bearer {}, Basic realm="x"', id="before another in one header"),
+        pytest.param('Basic realm="a \\" Bearer"\nBearer {}', id="in a header of its own"),
+        pytest.param("Negotiate\nNTLM abc==\nBearer {}", id="after schemes not known"),
+    ],
+)
+def test_token_is_fetched_however_the_registry_asks(
+    before: Gate, log_in: Callable[[str], None], challenge: str
+) -> None:
+    before.tokens, before.challenge = True, challenge
+    log_in("auth")
+
+    assert registry.tagged(Tag.parse(f"http://{before.host}/none:1")) is None
+    assert before.count("GET", "/token") == 1
+
+
+@pytest.mark.parametrize(
+    "challenge", ['basic realm="x"', 'BASIC realm="x"', 'Digest a=b\nBasic a="b"']
+)
+def test_password_is_shown_however_the_registry_asks(
+    before: Gate, log_in: Callable[[str], None], challenge: str
+) -> None:
+    log_in("auth")
+    before.faults.append(Fault("HEAD", "/", 401, {"WWW-Authenticate": challenge}))
+
+    assert registry.tagged(Tag.parse(f"http://{before.host}/none:1")) is None
+    assert before.seen == ["", BASIC]
+
+
 def test_token_that_ran_out_is_fetched_again(
     before: Gate, log_in: Callable[[str], None], tmp_path: Path
 ) -> None:
@@ -140,6 +174,20 @@ def _challenge(gate: Gate, name: str) -> str:
             "cannot trust {host}/x: its answer to the login has no token; "
             "look into the registry's log",
             id="no token",
+        ),
+        pytest.param(
+            Fault("HEAD", "/", 401, {"WWW-Authenticate": 'Negotiate x==, Digest realm="x"'}),
+            "",
+            "cannot log in at {host}: it takes negotiate, digest alone; "
+            "let the registry, or the proxy before it, take Bearer or Basic",
+            id="other schemes",
+        ),
+        pytest.param(
+            Fault("HEAD", "/", 401, {"WWW-Authenticate": 'Bearer service="x"'}),
+            "",
+            "cannot trust {host}/x: it asks for a token, and tells no realm; "
+            "look into the registry's log",
+            id="no realm",
         ),
         pytest.param(
             Fault("GET", "/token", 200, {}, b"[" * 100_000),

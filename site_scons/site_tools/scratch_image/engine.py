@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from . import proxy
 from .digest import Digest
 from .errors import EngineError, InputError, one_line
 
@@ -55,6 +56,7 @@ _MENDS = (
 """What mends an error whose text has these words."""
 
 _START = "start it, or set DOCKER_HOST"
+_BYPASS = "see that the proxy runs and lets you pass, or name the engine's host in NO_PROXY"
 _LOOK = "look into the engine's log"
 _WHO = "see that Docker or Podman listens there"
 
@@ -372,12 +374,12 @@ def _unasked(address: str, what: str, cause: str, mend: str) -> EngineError:
     return EngineError(f"cannot ask engine at {address} {what}: {cause}; {mend}")
 
 
-def _unreached(address: str, error: BaseException) -> EngineError:
+def _unreached(address: str, error: BaseException, hint: str = _START) -> EngineError:
     # What libraries wrap around the cause says less than the cause.
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
     cause = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
-    return EngineError(f"cannot reach engine at {address}: {cause}; {_mend(cause, _START)}")
+    return EngineError(f"cannot reach engine at {address}: {cause}; {_mend(cause, hint)}")
 
 
 def _mend(cause: str, default: str = _LOOK) -> str:
@@ -447,7 +449,14 @@ def _client(address: str, version: str) -> Iterator[APIClient]:
         with docker.APIClient(
             version=version, use_ssh_client=True, **kwargs_from_env(environment=settings)
         ) as client:
+            # By itself the SDK asks a proxy even for this machine, and reads netrc files.
+            tcp = client.base_url.startswith(("http://", "https://"))
+            client.trust_env = tcp and proxy.find(client.base_url) is not None
             yield client
+    except InputError as error:
+        raise EngineError(str(error)) from error
+    except requests.exceptions.ProxyError as error:
+        raise _unreached(address, error, _BYPASS) from error
     except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
         raise _unreached(address, error) from error
 

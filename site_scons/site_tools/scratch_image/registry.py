@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from . import credentials
+from . import credentials, proxy
 from .credentials import Credentials
 from .digest import Digest
 from .errors import InputError, RegistryError, one_line
 from .image import INDEX_TYPE, MANIFEST_TYPE
+from .proxy import Proxy
 from .settings import Reference
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ _PASSING = (408, 429, 500, 502, 503, 504)
 _MENDS = {
     401: "run docker login {host}",
     403: "run docker login {host} as a user who may",
+    407: "write the name and password for the proxy into its variable: http://NAME:PASSWORD@HOST",
     413: "let the registry, or the proxy before it, take larger blobs",
 }
 _LOOK = "look into the registry's log"
@@ -68,8 +70,13 @@ _TLS_MENDS = {
     "SSL": "name its host in REGISTRY_INSECURE if nothing is to be encrypted",
 }
 _START = "see that it runs, and that the tag names its host"
+_PROXY = "see that the proxy runs and lets you pass, or name {host} in NO_PROXY"
+_TUNNEL = re.compile("Tunnel connection failed: ([0-9]+)")
 
-_PARAMETER = re.compile(r'([a-z_]+)=(?:"([^"]*)"|([^\s,"]+))')
+_SCHEME_OR_PARAMETER = re.compile(
+    r"""([\w!#$%&'*+.^`|~-]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?""", re.ASCII
+)
+"""RFC 9110, 11.2 and 11.3."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 _Made = TypeVar("_Made")
@@ -158,20 +165,10 @@ class Repository:
 
     def __init__(self, origin: str, path: str) -> None:
         """Take `origin` and `path` of a `Tag`; nothing is asked yet."""
-        import ssl
-
-        import urllib3
-
         scheme, _, self._host = origin.partition("://")
         self._path = path
         self._base = f"{scheme}://{_HOSTS.get(self._host, self._host)}"
-        context = ssl.create_default_context() if scheme == "https" else None
-        self._pool = urllib3.PoolManager(
-            maxsize=CONNECTIONS,
-            retries=False,
-            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
-            ssl_context=context,
-        )
+        self._pools: dict[Proxy | None, urllib3.PoolManager] = {}
         self._login = threading.Lock()
         self._authorization = ""
         self._scopes: set[str] = set()
@@ -303,13 +300,24 @@ class Repository:
         if authorization:
             given["Authorization"] = authorization
         body = data() if data else None
+        # Where uploads and tokens are asked for may be on another side of the proxy.
+        way = proxy.find(url)
         try:
-            response = self._pool.request(
+            response = self._pool(way).request(
                 method, url, headers=given, body=body, redirect=False, preload_content=False
             )
             return _Answer(response.status, response.headers, self._body(response))
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise self._unreached(error) from error
+            raise self._unreached(error, way) from error
+
+    def _pool(self, way: Proxy | None) -> urllib3.PoolManager:
+        """Return the connections that go by the proxy `way`, or directly."""
+        if way not in self._pools:
+            if way:
+                self._secrets |= {way.user.password, way.user.basic.partition(" ")[2]}
+            # Of two threads that come here at once, one makes a pool that is never used.
+            self._pools.setdefault(way, _connections(way))
+        return self._pools[way]
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         body = response.read(_MAX_ANSWER + 1, decode_content=False)
@@ -323,9 +331,14 @@ class Repository:
 
     def _log_in(self, answer: _Answer, shown: str) -> None:
         """Find what to show instead of `shown`, which the registry did not take."""
-        _, bearer, text = answer.headers.get("www-authenticate", "").partition("Bearer ")
-        challenge = _parameters(text)
-        scopes = set(challenge.get("scope", "").split())
+        offered = _challenges(answer.headers.get("www-authenticate", ""))
+        challenge = offered.get("bearer")
+        scopes = set(challenge.get("scope", "").split()) if challenge else set()
+        if offered and offered.keys().isdisjoint(("bearer", "basic")):
+            raise RegistryError(
+                f"cannot log in at {self._host}: it takes {one_line(', '.join(offered))} alone; "
+                "let the registry, or the proxy before it, take Bearer or Basic"
+            )
         with self._login:
             if self._authorization != shown and scopes <= self._scopes:
                 return  # Another thread did.
@@ -333,7 +346,7 @@ class Repository:
             self._scopes |= scopes
             user = credentials.find(self._host)
             self._secrets |= {user.password, user.identity, user.basic.partition(" ")[2]}
-            if bearer:
+            if challenge is not None:
                 token = self._token(user, challenge)
                 self._secrets.add(token)
                 self._authorization = f"Bearer {token}"
@@ -342,7 +355,9 @@ class Repository:
 
     def _token(self, user: Credentials, challenge: Mapping[str, str]) -> str:
         """Return the token that the server of the `challenge` (hostile) gives to `user`."""
-        realm = self._safe(challenge.get("realm", ""))
+        if not challenge.get("realm"):
+            raise self._untrusted("it asks for a token, and tells no realm")
+        realm = self._safe(challenge["realm"])
         if not realm:
             raise RegistryError(
                 f"cannot log in at {self._host}: it wants credentials in the clear; {_LOOK}"
@@ -401,17 +416,24 @@ class Repository:
     def _untrusted(self, cause: str) -> RegistryError:
         return RegistryError(self._hidden(f"cannot trust {self._shown}: {cause}; {_LOOK}"))
 
-    def _unreached(self, error: BaseException) -> RegistryError:
-        from urllib3.exceptions import ProtocolError, ReadTimeoutError
+    def _unreached(self, error: BaseException, way: Proxy | None) -> RegistryError:
+        from urllib3.exceptions import ProtocolError, ProxyError, ReadTimeoutError
 
         passes = isinstance(error, (ProtocolError, ReadTimeoutError))
+        by_proxy = isinstance(error, ProxyError)
         # What libraries wrap around the cause says less than the cause.
         while error.__cause__ or error.__context__:
             error = error.__cause__ or error.__context__ or error
         cause = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
         mend = next((mend for word, mend in _TLS_MENDS.items() if word in cause), _START)
-        text = self._hidden(f"cannot reach registry {self._host}: {cause}; {mend}")
-        return _PassingError(text) if passes else RegistryError(text)
+        refused = _TUNNEL.search(cause)
+        if refused:
+            passes = int(refused[1]) in _PASSING
+        if way and (by_proxy or refused):
+            cause = f"{cause} (proxy {way.url})"
+            mend = _MENDS[407] if refused and refused[1] == "407" else _PROXY
+        text = f"cannot reach registry {self._host}: {cause}; {mend.format(host=self._host)}"
+        return _PassingError(self._hidden(text)) if passes else RegistryError(self._hidden(text))
 
     def _hidden(self, text: str) -> str:
         """Return `text` without what only we and the registry may know, should it tell it."""
@@ -420,11 +442,44 @@ class Repository:
         return text
 
 
-def _parameters(text: str) -> dict[str, str]:
-    """Return the parameters of a challenge (hostile), of several the first ones."""
-    found: dict[str, str] = {}
-    for match in _PARAMETER.finditer(text):
-        found.setdefault(match[1], match[2] or match[3] or "")
+def _connections(way: Proxy | None) -> urllib3.PoolManager:
+    """Return the connections that go by the proxy `way`, or directly."""
+    import ssl
+
+    import urllib3
+
+    context = ssl.create_default_context()
+    timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+    if way is None:
+        return urllib3.PoolManager(
+            maxsize=CONNECTIONS, retries=False, timeout=timeout, ssl_context=context
+        )
+    return urllib3.ProxyManager(
+        way.url,
+        proxy_headers=way.headers,
+        proxy_ssl_context=context,
+        maxsize=CONNECTIONS,
+        retries=False,
+        timeout=timeout,
+        ssl_context=context,
+    )
+
+
+def _challenges(text: str) -> dict[str, dict[str, str]]:
+    """Return the parameters of each scheme in the challenges `text` (hostile).
+
+    Of several challenges of one scheme the first counts, of several parameters of one name, too.
+    Names are in lower case.
+    """
+    found: dict[str, dict[str, str]] = {}
+    challenge: dict[str, str] = {}
+    for match in _SCHEME_OR_PARAMETER.finditer(text):
+        name, quoted, bare = match[1].lower(), match[2], match[3]
+        if quoted is None and bare is None:
+            challenge = {}
+            found.setdefault(name, challenge)
+        else:
+            challenge.setdefault(name, bare or re.sub(r"\\(.)", r"\1", quoted or ""))
     return found
 
 
