@@ -59,7 +59,7 @@ ORDER = [
         "seal",
     ),
     *("unpacking", "tester", "seccomp", "report", "sysroot"),
-    *("steps", "guide", "terminal", "sconscript", "plans"),
+    *("steps", "guide", "terminal", "sconscript", "substitution", "plans"),
     *("footprint", "builders", "chain", "alias", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""
