@@ -612,6 +612,10 @@ def test_text_captured_by_hand(project: Project) -> None:
     assert f"{directory}/data run:hand\n" in listed
     assert "/libc.so.6 needed-by" in listed or "/libc.so.6 run:hand" in listed
     assert "target-of:/usr/lib64/ld-linux-x86-64.so.2" in listed
+    (directory / "sub").mkdir()
+    (directory / "sub/other.strace").write_text("hello world\n")
+    refused = project.run("env.FileList('other', 'sub/other.strace')\n", status=2)
+    assert "cannot read sub/other.strace:1: 'hello world' is no line of strace" in refused
 
 
 PROGRAM = '#include <stdio.h>\nint main(void) { return puts("hello") < 0 || !fopen(DATA, "r"); }\n'

@@ -171,7 +171,9 @@ def test_index_of_an_image_for_another_platform(tmp_path: Path) -> None:
 
 
 def test_list_joins_all_forms(tmp_path: Path) -> None:
-    (tmp_path / "a.strace").write_text('open("/etc/debian_version", O_RDONLY) = 3\n')
+    (tmp_path / "a.strace").write_text(
+        'open("/etc/debian_version", O_RDONLY) = 3\n+++ exited with 0 +++\n'
+    )
     (tmp_path / "a.ldd").write_text("\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x1)\n")
     (tmp_path / "a.extra").write_text("/etc/passwd\n")
     (tmp_path / "staged").write_text("x")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scratch_image import strace
 from scratch_image.strace import Access, Log, Problem, Use, join, parse
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "strace")
@@ -755,6 +757,43 @@ def test_no_bytes_raise_anything(text: bytes) -> None:
     log = parse(text)
     assert list(log.accesses) == sorted(log.accesses, key=order)
     assert all(access.path[:1] == b"/" and b"\0" not in access.path for access in log.accesses)
+
+
+GOLDEN_LOGS = [path.read_bytes() for path in sorted(Path(GOLDEN).glob("*.strace"))]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_mutated_log_raises_anything(data: st.DataObject) -> None:
+    log = data.draw(st.sampled_from(GOLDEN_LOGS))
+    start = data.draw(st.integers(0, len(log)))
+    text = log[start : start + 2000]
+    for _ in range(data.draw(st.integers(1, 12))):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(PIECES) + text[at + data.draw(st.integers(0, 6)) :]
+    log_of = parse(text)
+    assert strace.is_whole(text) in (True, False)
+    faults: list[bytes | Problem] = [*log_of.unparsed, *log_of.problems]
+    for fault in faults:
+        assert 1 <= strace.line_of(text, fault) <= text.count(b"\n") + 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'openat(AT_FDCWD, "a" = 3<"x', id="result"),
+        pytest.param(b'connect(3, {sun_path="}, 1) = 0', id="socket"),
+        pytest.param(b'stat(" , 1) = 0', id="path"),
+        pytest.param(b"fchdir(\\<>) = 0", id="descriptor"),
+    ],
+)
+def test_marks_that_belong_together_and_are_apart(line: bytes) -> None:
+    assert parse(line).unparsed == (line,)
+
+
+def test_each_golden_log_is_whole() -> None:
+    assert all(map(strace.is_whole, GOLDEN_LOGS))
+    assert not any(strace.is_whole(log[: log.rindex(b"+++", 0, -5)]) for log in GOLDEN_LOGS)
 
 
 def test_long_lines_take_no_long_time() -> None:

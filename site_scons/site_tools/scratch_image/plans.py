@@ -286,8 +286,8 @@ def file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
     """Join what is wanted in the image: ``STEM.files``.
 
     The sources are traces, ldd texts and extra lists, in any order, also texts captured elsewhere
-    by ``strace -f -o FILE.strace`` and ``ldd PROGRAM > FILE.ldd``. The target has a sorted line for
-    each path, with the reasons why it is there.
+    by ``strace -f -y -o FILE.strace`` and ``ldd PROGRAM > FILE.ldd``. The target has a sorted line
+    for each path, with the reasons why it is there.
     """
     # Of our own traces the record is taken: it holds no pids, no times and no output.
     sources = [node for node in source if not _is_traced(node) or _suffix(node) == ".trace"]
@@ -358,7 +358,8 @@ def _form(node: Any) -> ListSource:
     form = known.get(_suffix(node), "extra")
     if form == "record" and _is_traced(node):
         return ListSource(form, step_of(node).command.name)
-    return ListSource(form, node.srcnode().get_internal_path() if form == "extra" else _stem(node))
+    file = node.srcnode().get_internal_path()
+    return ListSource(form, file if form == "extra" else _stem(node), file)
 
 
 def _is_extra(node: Any) -> bool:

@@ -188,7 +188,9 @@ class ListSource:
     form: str
     """``record``, ``strace``, ``ldd`` or ``extra``."""
     name: str
-    """Name of the run, or of the file, in reasons and messages."""
+    """Name of the run, or of the extra list, in reasons and messages."""
+    file: str = ""
+    """Path of the text in messages, as seen from the project's directory."""
 
 
 @dataclass(frozen=True)
@@ -318,16 +320,15 @@ class Asked:
 
     def add(self, view: Overlay, form: ListSource, text: bytes) -> None:
         """Add what the source `text` asks for."""
-        from . import closure, filelist, strace, tracer
+        from . import closure, filelist, tracer
 
         if form.form == "record":
             self._add_record(view, form.name, tracer.read_record(text))
         elif form.form == "strace":
-            # Captured by hand: nobody knows when, so all that was open for writing is an output.
-            record = tracer.settle(strace.parse(text), view.below, started_ns=0)
+            record = tracer.captured(text, form.file, view.below)
             self._add_record(view, form.name, record)
         elif form.form == "ldd":
-            rows = closure.read_ldd(text)
+            rows = closure.read_ldd(text, form.file)
             self.rows += rows
             self.wants += filelist.of_ldd(rows)
         else:

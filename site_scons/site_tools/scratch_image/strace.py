@@ -97,6 +97,28 @@ def parse(text: bytes, cwd: bytes = b"/") -> Log:
     return _Reader(sorter.tasks, cwd).log(sorter.unparsed)
 
 
+def is_whole(text: bytes) -> bool:
+    """Tell whether strace's output `text` (hostile) goes on to the end of all its processes."""
+    sorter = _Sorter(text)
+    return bool(sorter.tasks) and not sorter.living and text.endswith(b"\n")
+
+
+def line_of(text: bytes, fault: bytes | Problem) -> int:
+    """Return the number of the line in strace's output `text` that `fault` of its log is about."""
+    lines = text.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if isinstance(fault, Problem):
+            found = fault.call + b"(" in line and fault in parse(line).problems
+        else:
+            rest = _RESUMED.sub(b"", _fields(line)[2], count=1)
+            found = bool(rest) and fault.endswith(rest)
+        if found:
+            return number
+    # Others interrupted the call: its name stands in the first half.
+    name = fault.call if isinstance(fault, Problem) else fault.partition(b"(")[0]
+    return next((at for at, line in enumerate(lines, start=1) if name in line), 1)
+
+
 def join(logs: Mapping[int, bytes]) -> bytes:
     """Return as one text, as ``strace -f -o`` might have written it, the `logs` of ``strace -ff``.
 
@@ -159,7 +181,8 @@ class _Sorter:
     def __init__(self, text: bytes) -> None:
         self.tasks: list[_Task] = []
         self.unparsed: list[bytes] = []
-        self._living: dict[bytes, _Task] = {}
+        self.living: dict[bytes, _Task] = {}
+        """By number: at the end those whose end the text does not show."""
         self._halves: dict[bytes, bytes] = {}
         self._superseded: set[bytes] = set()
         attached = set(_ATTACHED.findall(text)) if b" attached\n" in text else set()
@@ -190,12 +213,12 @@ class _Sorter:
 
     def _only_one(self) -> bytes:
         """Return whose line it is: standard error names processes only while there are several."""
-        return next(iter(self._living)) if len(self._living) == 1 else b""
+        return next(iter(self.living)) if len(self.living) == 1 else b""
 
     def _task(self, pid: bytes) -> _Task:
-        task = self._living.get(pid)
+        task = self.living.get(pid)
         if task is None:
-            task = self._living[pid] = _Task(pid)
+            task = self.living[pid] = _Task(pid)
             self.tasks.append(task)
         return task
 
@@ -211,7 +234,7 @@ class _Sorter:
             self._task(pid).lines.append(rest[: changed.start()] + b") = 0")
         elif _ENDED.match(rest):
             self._end_half(pid)
-            self._living.pop(pid, None)
+            self.living.pop(pid, None)
         elif superseded := _SUPERSEDED.match(rest):
             self._supersede(pid, superseded[1])
         else:
@@ -237,7 +260,7 @@ class _Sorter:
         if half is not None:
             self._task(thread).lines.append(half + b") = 0")
         self._superseded.add(leader)
-        self._living.pop(thread, None)
+        self.living.pop(thread, None)
 
 
 def _fields(line: bytes) -> tuple[bytes | None, bytes | None, bytes]:
@@ -496,6 +519,8 @@ def _marks(word: bytes) -> int:
 
 def _shape(parts: list[bytes]) -> _Shape | None:
     """Return what lines such as `parts` mean; None when they are no call."""
+    if any(b'"' in gap or b"<>" in gap for gap in parts[::2]):
+        return None
     words = _Words(parts)
     if not words.call:
         return None

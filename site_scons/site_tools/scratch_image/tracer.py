@@ -21,7 +21,7 @@ from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
 from .run import Run
 from .sandbox import HIDDEN, Emulator, Sandbox, overlaid
-from .strace import Access, Log, Use, parse
+from .strace import Access, Log, Use, is_whole, line_of, parse
 from .strace import join as join_logs
 
 OLDEST_STRACE = (5, 10)
@@ -491,6 +491,32 @@ _ASPECTS = {
     Use.LINK: Aspect.STAT,
     Use.ABSENT: Aspect.STAT,
 }
+
+
+def captured(text: bytes, name: str, root: Root) -> Record:
+    """Return what strace's output `text` (hostile), the file `name`, means, as by `settle`.
+
+    InputError names the line that is not understood, or that tells of a call which hides files.
+    """
+    log = parse(text)
+    for line in log.unparsed:
+        raise InputError(
+            f"cannot read {name}:{line_of(text, line)}: {last_words(line)!r} is no line of strace; "
+            "capture it again by strace -f -y -o FILE"
+        )
+    if not is_whole(text):
+        raise InputError(
+            f"cannot use {name}:{len(text.splitlines())}: the log ends before its processes do; "
+            "capture it again by strace -f -y -o FILE, without -qq"
+        )
+    for problem in log.problems:
+        raise InputError(
+            f"cannot use {name}:{line_of(text, problem)}: {problem.call.decode()} {problem.cause}; "
+            "capture it again by strace -f -y -o FILE, run it without that call, or name its files "
+            "in an extra list"
+        )
+    # Nobody knows when that was, so all that was open for writing is an output.
+    return settle(log, root, started_ns=0)
 
 
 def settle(log: Log, root: Root, started_ns: int) -> Record:
