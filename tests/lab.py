@@ -175,6 +175,8 @@ class Lab:
         """Make world and project."""
         for name, text in WORLD.items():
             self.write(self.world / name, text)
+        # The image has a user who is not root, in some tests.
+        self.world.parent.chmod(0o755)
         (self.world / "link").symlink_to("same1.txt")
         self.compile_library("lib2", 0)
         (self.world / "lib1").mkdir()

@@ -46,6 +46,7 @@ ORDER = [
         "layer",
         "stack",
         "contents",
+        "permissions",
         "image",
         "archive",
         "sbom",

@@ -1178,6 +1178,61 @@ def test_account_that_a_run_looks_up_is_told_and_can_be_mapped(
     assert re.search("^TEST   x +default in a root of its own", output, re.MULTILINE)
 
 
+SHOW = r"""
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    char text[9];
+    int file = open(PLACE "/deep/conf", O_RDONLY);
+    if (file < 0) { perror("conf"); return 1; }
+    DIR *directory = opendir(PLACE "/listed");
+    puts(directory && readdir(directory) ? "listed" : "not listed");
+    fflush(stdout);
+    return write(1, text, read(file, text, 9)) < 0;
+}
+"""
+
+
+def test_user_who_may_not_read_what_a_run_read(tmp_path: Path, newest: Scons, engine: str) -> None:
+    """Each line that the message tells is followed, until the image does what the run did."""
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+    project, place = Project(tmp_path / "project", newest, engine), tmp_path / "place"
+    for directory in (project.directory, place / "deep", place / "listed"):
+        directory.mkdir(parents=True)
+    (place / "deep/conf").write_text("secret\n")
+    tmp_path.chmod(0o755)
+    modes = {"deep": 0o700, "listed": 0o711, "deep/conf": 0o040}
+    for name, mode in modes.items():
+        (place / name).chmod(mode)
+    project.compile("show", SHOW, f'-DPLACE="{place}"')
+    image = (
+        'env.ScratchImage("out/x", {"/usr/bin/show": "show"}, EXTRA_FILES="x.extra",'
+        ' IMAGE_USER="1000:7", IMAGE_TAG="permissions")'
+    )
+
+    lines: list[str] = []
+    extra = project.directory / "x.extra"
+    while len(lines) < len(modes):
+        extra.write_text("".join(lines))
+        error = _mistake(project.run(image, status=2))
+        hint = re.search("; add to an extra list: (.*), or leave it out: !", error)
+        assert hint, error
+        lines.append(hint[1] + "\n")
+    extra.write_text("".join(lines))
+    project.run(image)
+
+    assert lines == [
+        f"dir {place}/deep mode=0700 owner=1000:7\n",
+        f"{place}/deep/conf mode=0044\n",
+        f"dir {place}/listed mode=0711 owner=1000:7\n",
+    ]
+    command = ["docker", "-H", engine, "run", "--rm", "--network=none", "permissions"]
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"listed\nsecret\n"
+
+
 def _make_special(tree: Path) -> None:
     """Make a directory of files that no image has, and of one that is more than its mode."""
     (tree / "sub").mkdir(parents=True)

@@ -76,7 +76,7 @@ ROWS = [
                  id="content of a traced file"),
     pytest.param(lambda lab: lab.write(lab.world / "only-stat.txt", "longer\n"), [*TRACES, *PACK],
                  id="size of a file that was only looked at"),
-    pytest.param(lambda lab: (lab.world / "same1.txt").chmod(0o600), [*TRACES, "LIST", *PACK],
+    pytest.param(lambda lab: (lab.world / "same1.txt").chmod(0o664), [*TRACES, "LIST", *PACK],
                  id="mode of a traced file"),
     pytest.param(lambda lab: os.chown(lab.world / "same1.txt", 7, 8), [*TRACES, "LIST", *PACK],
                  id="owner of a traced file",

@@ -136,7 +136,7 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
     extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
     files = own.FileList(target, [*traces, ldd, *extra])
     tar = pack(target, files)
-    archive = own.OciImage(target, [tar, ldd])
+    archive = own.OciImage(target, [tar, ldd, *traces])
     load = _load(own, target, archive)
     nodes = env.Flatten([traces, ldd, files, tar, archive, load])
     declared.append(nodes)

@@ -25,7 +25,8 @@ _DIR = Status(Kind.DIR, 0o755, 0, 0)
 _NOTHING = Status(Kind.OTHER, 0, 0, 0)
 """What a hard link to no path is."""
 
-_ACCOUNTS = (b"/etc/passwd", b"/etc/group")
+USERS, GROUPS = b"/etc/passwd", b"/etc/group"
+_ACCOUNTS = (USERS, GROUPS)
 
 _MAX_ACCOUNTS = 4 << 20
 """Bytes that are read of an account file."""
@@ -134,17 +135,28 @@ class Contents(Root):
 
     def _unstartable(self, name: str, settings: Settings) -> str:
         """Return why the program `name` cannot be started, if it cannot."""
-        if "/" in name:
-            places = [posixpath.join("/", settings.workdir, name)]
-        else:
-            directories = settings.env.get("PATH", "").split(":")
-            places = [posixpath.join(each, name) for each in directories if each]
-        statuses = [self.walk(_encoded(place)).status for place in places]
-        if not any(statuses):
+        if not any(self.walk(place).status for place in _places(name, settings)):
             return "the image does not have it" + ("" if "/" in name else " on its PATH")
-        if not any(each and each.kind is Kind.FILE and each.mode & 0o111 for each in statuses):
-            return "it is not an executable file"
-        return ""
+        return "" if self.program(name, settings) else "it is not an executable file"
+
+    def program(self, name: str, settings: Settings) -> bytes:
+        """Return the path of the program that a container with these settings starts as `name`.
+
+        Nothing when there is none that somebody may execute.
+        """
+        for place in _places(name, settings):
+            status = self.walk(place).status
+            if status is not None and status.kind is Kind.FILE and status.mode & 0o111:
+                return place
+        return b""
+
+    def accounts(self, path: bytes) -> list[list[bytes]]:
+        """Return the fields of each sound line of the account file `path`; the third is a number.
+
+        There are four fields at least, as many as a group has.
+        """
+        rows = [line.split(b":") for line in self._accounts.get(path, b"").splitlines()]
+        return [row for row in rows if len(row) >= 4 and row[2].isdigit()]
 
     def _require_user(self, user: str) -> None:
         # Engines look for neither in account files when they are numbers.
@@ -156,6 +168,14 @@ class Contents(Root):
                     f"cannot run the image as {name!r}: its {show(path)} has no such one; "
                     "write a number, or add it there"
                 )
+
+
+def _places(name: str, settings: Settings) -> list[bytes]:
+    """Return where an engine looks for the program `name`."""
+    if "/" in name:
+        return [_encoded(posixpath.join("/", settings.workdir, name))]
+    directories = settings.env.get("PATH", "").split(":")
+    return [_encoded(posixpath.join(each, name)) for each in directories if each]
 
 
 def _status(member: tarfile.TarInfo) -> Status:

@@ -411,15 +411,27 @@ def oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
     """Make an image of layers: ``STEM.oci.tar``.
 
     The sources are layers, the lowest first, and the program's ldd text, which tells the
-    architecture. The target is an OCI layout, and what ``docker load`` takes.
+    architecture; also what `Strace` made, where the image has a user who is not root: who has to be
+    able to read what the runs have read. The target is an OCI layout, and what ``docker load``
+    takes.
     """
     references = references_of(target[0], env)
     for reference in references:
         _claim(reference, target[0])
     texts = [node for node in source if _suffix(node) == ".ldd"]
-    layers = [node for node in source if node not in texts]
-    step = ImageStep(_stem(target[0]), len(layers), _settings(env), references, env["DOCKER_HOST"])
-    return Plan(step, target, [*layers, *texts])
+    layers = [node for node in source if node not in texts and not _is_traced(node)]
+    settings = _settings(env)
+    traced = [node for node in source if _is_traced(node) and _suffix(node) == ".trace"]
+    records = [] if settings.is_roots else traced
+    step = ImageStep(
+        _stem(target[0]),
+        len(layers),
+        settings,
+        references,
+        env["DOCKER_HOST"],
+        tuple(step_of(node).command.name for node in records),
+    )
+    return Plan(step, target, [*layers, *texts, *records])
 
 
 def image_index(target: list[Any], source: list[Any], env: Any) -> Plan:

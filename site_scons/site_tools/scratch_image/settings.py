@@ -224,6 +224,12 @@ class Settings:
         }
         return {variable: words[0] for variable, words in named.items() if words}
 
+    @property
+    def is_roots(self) -> bool:
+        """Whether containers run as root, as far as that can be told without an account file."""
+        name = self.user.partition(":")[0]
+        return name == "root" or not name.strip("0")
+
     def check(self) -> None:
         """Raise InputError when a setting can be in no image."""
         self.document()

@@ -505,14 +505,17 @@ class ImageStep(Step):
     references: tuple[Reference, ...]
     address: str = field(repr=False)
     """Of the engine that the image is for; it is only asked whether it is there."""
+    runs: tuple[str, ...] = ()
+    """Names of the runs whose records are the last sources: the image's user is to repeat them."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the archive of the image; InputError when it could not start as it is set."""
-        from . import archive, engine, stack
+        from . import archive, engine, permissions, stack, tracer
         from .contents import Contents
         from .image import Image, architecture
 
-        texts = sources[self.layers :]
+        rest = sources[self.layers :]
+        texts, records = rest[: len(rest) - len(self.runs)], rest[len(rest) - len(self.runs) :]
         contents = Contents()
         paths = sources[: self.layers]
         # Each is read to be hashed, and to be copied.
@@ -522,6 +525,8 @@ class ImageStep(Step):
         settings = replace(self.settings, architecture=architecture(_machine(texts)))
         made = Image(settings, tuple(blob.layer for blob in blobs))
         contents.require(settings)
+        read = [tracer.read_record(_content(path)) for path in records]
+        permissions.require(contents, settings, dict(zip(self.runs, read, strict=True)))
         with replacing(targets[0]) as sink:
             archive.write(sink, made, [blob.path for blob in blobs], self.references)
         told = f"{made.manifest.config.digest}"
