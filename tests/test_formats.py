@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image import closure, filelist, owners, push, report, seal, stack, state, tracer
-from scratch_image.closure import Closure, Library, Row
+from scratch_image.closure import Closure, Library, Missing, Row
 from scratch_image.digest import Digest
 from scratch_image.engine import Loaded
 from scratch_image.errors import InputError
@@ -95,12 +95,18 @@ closures = st.builds(
     libraries=st.lists(st.builds(Library, names, paths, paths, st.booleans()), max_size=3).map(
         tuple
     ),
-    missing=st.just(()),
+    missing=st.lists(
+        st.builds(Missing, names, paths, st.lists(paths, max_size=3).map(tuple)), max_size=2
+    ).map(tuple),
     dlopen=st.just(()),
 )
 
 
-def rows(found: list[Closure]) -> tuple[Row, ...]:
+def read_ldd(text: bytes) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
+    return closure.read_ldd(text), closure.read_missing(text)
+
+
+def rows(found: list[Closure]) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
     """Return what a text of these closures says."""
     told = []
     for each in found:
@@ -109,7 +115,7 @@ def rows(found: list[Closure]) -> tuple[Row, ...]:
         told += [Row("interpreter", to, by) for by, to in itertools.pairwise(users)]
         told += [Row("library", library.path, library.needed_by) for library in each.libraries]
         told += [Row("loader", each.loader, users[-1])] if each.loader else []
-    return tuple(told)
+    return tuple(told), tuple(one for each in found for one in each.missing)
 
 
 @st.composite
@@ -240,7 +246,7 @@ class Format:
 
 FORMATS = {
     "record": Format(records(), tracer.write_record, tracer.read_record),
-    "ldd": Format(st.lists(closures, max_size=2), closure.write_ldd, closure.read_ldd, rows),
+    "ldd": Format(st.lists(closures, max_size=2), closure.write_ldd, read_ldd, rows),
     "files": Format(
         st.lists(entries(), max_size=3),
         filelist.write,

@@ -41,7 +41,7 @@ def _find(world: Path, name: str, reason: str = "extra:x", named: bool = False) 
     path = os.fsencode(world / name)
     view = Overlay(Root(), os.fsencode(world))
     entries = filelist.merge(view, [Want(path, reason)])
-    return needs.find(view, entries, (), [path] if named else ())
+    return needs.find(view, entries, (), [path] if named else (), {})
 
 
 def test_plugin_brings_its_libraries(world: Path) -> None:
@@ -83,7 +83,9 @@ def test_covered_and_generated_files_are_passed_by(world: Path) -> None:
     view = Overlay(Root(), b"/nonexistent")
     text = Entry("file", 0o755, 0, 0, b"/x", text=b"#!/bin/sh\n")
 
-    assert needs.find(view, [Entry("file", 0o755, 0, 0, path), text], {path}, {path}).wants == ()
+    assert (
+        needs.find(view, [Entry("file", 0o755, 0, 0, path), text], {path}, {path}, {}).wants == ()
+    )
 
 
 @pytest.mark.parametrize("name", ["broken.so", "lost"])
@@ -103,11 +105,11 @@ def test_missing_library_of_a_named_file_is_an_error(world: Path) -> None:
 def test_what_a_closure_has_is_not_asked_again(world: Path) -> None:
     view = Overlay(Root(), os.fsencode(world))
     entries = filelist.merge(view, [Want(b"/usr/bin/sed", "run:1")])
-    libraries = filelist.merge(view, needs.find(view, entries, (), ()).wants)
+    libraries = filelist.merge(view, needs.find(view, entries, (), (), {}).wants)
 
-    found = needs.find(view, [*entries, *libraries], (), ())
+    found = needs.find(view, [*entries, *libraries], (), (), {})
 
-    assert found == needs.find(view, entries, (), ())
+    assert found == needs.find(view, entries, (), (), {})
 
 
 def test_library_that_is_listed_anyway_is_not_missing(world: Path) -> None:
@@ -115,14 +117,14 @@ def test_library_that_is_listed_anyway_is_not_missing(world: Path) -> None:
     view.place_source(b"/opt/libgone.so", b"libdep.so")
     wants = [Want(os.fsencode(world / "broken.so"), "run:1"), Want(b"/opt/libgone.so", "extra:x")]
 
-    assert needs.find(view, filelist.merge(view, wants), (), ()).findings == ()
+    assert needs.find(view, filelist.merge(view, wants), (), (), {}).findings == ()
 
 
 def test_content_of_data_is_not_on_record(world: Path) -> None:
     path = os.fsencode(world / "data")
     view = Overlay(Root(), os.fsencode(world))
 
-    needs.find(view, filelist.merge(view, [Want(path, "extra:x")]), (), ())
+    needs.find(view, filelist.merge(view, [Want(path, "extra:x")]), (), (), {})
 
     assert (path, Aspect.MAGIC) in view.looked
     assert (path, Aspect.CONTENT) not in view.looked

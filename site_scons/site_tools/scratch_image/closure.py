@@ -14,7 +14,7 @@ import functools
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -121,17 +121,17 @@ def closure(
     )
 
 
-def require(found: Closure) -> None:
-    """Raise ElfError when a library is missing from the closure `found`."""
-    if found.missing:
+def require(missing: Collection[Missing]) -> None:
+    """Raise ElfError when there is a library in `missing`."""
+    if missing:
         each = "; ".join(
             f"{show(one.name)}: needed by {show(one.needed_by)}, "
             f"looked for {'in ' if one.looked else 'nowhere'}{', '.join(map(show, one.looked))}"
-            for one in found.missing
+            for one in missing
         )
         raise ElfError(
-            f"cannot find library {each}; install its package, stage it, or add its directory to "
-            "the runpath"
+            f"cannot find library {each}; install its package, stage it, add its directory to "
+            "the runpath, or add a run that loads it"
         )
 
 
@@ -348,7 +348,10 @@ _REASON = rb"(?P<word>interpreter of|loader of|(?:variant, )?needed by) (?P<by>\
 _ENTRY = re.compile(
     rb"\t(?:(?P<name>.*?) => )?(?P<path>/.*?)(?: \((?:%s|%s)\))?" % (_ADDRESS, _REASON)
 )
-_MISSING = re.compile(rb"\t(?P<name>.*?) => not found(?: \(needed by \S+\))?")
+_MISSING = re.compile(
+    rb"\t(?P<name>.*?) => not found"
+    rb"(?: \(needed by (?P<by>\S+?)(?:, looked for in (?P<looked>.+))?\))?"
+)
 _NO_FILE = re.compile(
     rb"\t(?:linux-(?:vdso|gate)\S* (?:=> *)?\(%s\)|machine [0-9]+ \([^()]*\)|statically linked|"
     rb"not a dynamic executable)|ldd: warning: .*" % _ADDRESS
@@ -376,8 +379,9 @@ def _lines(found: Closure) -> Iterator[bytes]:
             escape(library.name), escape(library.path), why, escape(library.needed_by)
         )  # fmt: skip
     for missing in found.missing:
-        yield b"\t%s => not found (needed by %s)" % (
-            escape(missing.name), escape(missing.needed_by)
+        looked = b", looked for in " + b", ".join(map(escape, missing.looked))
+        yield b"\t%s => not found (needed by %s%s)" % (
+            escape(missing.name), escape(missing.needed_by), looked if missing.looked else b""
         )  # fmt: skip
     if found.loader is not None:
         yield b"\t%s (loader of %s)" % (escape(found.loader), escape(found.program))
@@ -388,18 +392,33 @@ def _lines(found: Closure) -> Iterator[bytes]:
 def read_ldd(text: bytes, name: str = "ldd text") -> tuple[Row, ...]:
     """Return the paths in `text` (hostile): of `write_ldd`, or as ldd(1) printed it.
 
-    With one program ldd prints no header line: then no row names the program. InputError names
-    the line that is not understood, or that tells of a missing library.
+    With one program ldd prints no header line: then no row names the program. `read_missing` tells
+    of missing libraries. InputError names the line that is not understood.
     """
     rows = []
     program = None
     for number, line in enumerate(text.split(b"\n"), 1):
-        if not line or _NO_FILE.fullmatch(line):
+        if not line or _NO_FILE.fullmatch(line) or _MISSING.fullmatch(line):
             continue
         row = _row(line, program, f"{name}, line {number}")
         program = row.path if row.kind == "program" else program
         rows.append(row)
     return tuple(rows)
+
+
+def read_missing(text: bytes) -> tuple[Missing, ...]:
+    """Return the libraries that `text`, as for `read_ldd`, tells are not found."""
+    missing = []
+    program = b"the program"
+    for line in text.split(b"\n"):
+        found = _MISSING.fullmatch(line)
+        if found:
+            by = program if found["by"] is None else unescape(found["by"])
+            looked = found["looked"].split(b", ") if found["looked"] else []
+            missing.append(Missing(unescape(found["name"]), by, tuple(map(unescape, looked))))
+        elif line[:1] == b"/":
+            program = unescape(line.removesuffix(b":"))
+    return tuple(missing)
 
 
 def machine_of(text: bytes) -> int | None:
@@ -412,12 +431,7 @@ def machine_of(text: bytes) -> int | None:
 
 
 def _row(line: bytes, program: bytes | None, where: str) -> Row:
-    missing, entry = _MISSING.fullmatch(line), _ENTRY.fullmatch(line)
-    if missing:
-        raise InputError(
-            f"cannot use {where}: {show(missing['name'])} was not found; "
-            "install its package and take the text again"
-        )
+    entry = _ENTRY.fullmatch(line)
     if entry:
         absolute = entry["name"] is not None and entry["name"].startswith(b"/")
         path = unescape(entry["name"] if absolute else entry["path"])

@@ -7,10 +7,10 @@ that a run started, and what extra lists bring.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from .closure import Closure, closure, require
+from .closure import closure, require
 from .errors import ElfError
 from .filelist import Entry, Want, of_closure
 from .overlay import Overlay
@@ -30,7 +30,11 @@ class Needs:
 
 
 def find(
-    view: Overlay, entries: Iterable[Entry], covered: Collection[bytes], named: Collection[bytes]
+    view: Overlay,
+    entries: Iterable[Entry],
+    covered: Collection[bytes],
+    named: Collection[bytes],
+    environment: Mapping[bytes, bytes],
 ) -> Needs:
     """Return what the ELF files and scripts among `entries` need, but for those `covered`.
 
@@ -47,10 +51,10 @@ def find(
     done = set(covered)
     for path in _users(view, listed, done):
         try:
-            found = closure(view, path)
+            found = closure(view, path, environment)
             wants += of_closure(found)
             done |= {view.walk(library.path).real for library in found.libraries}
-            require(_without(found, names))
+            require([one for one in found.missing if os.path.basename(one.name) not in names])
         except ElfError as error:
             if path in named:
                 raise
@@ -70,8 +74,3 @@ def _users(view: Overlay, entries: Iterable[Entry], done: Collection[bytes]) -> 
 
 def _is_to_run(entry: Entry) -> bool:
     return not all(reason.startswith(_OF_A_RUN) for reason in entry.reasons)
-
-
-def _without(found: Closure, names: Collection[bytes]) -> Closure:
-    missing = tuple(one for one in found.missing if os.path.basename(one.name) not in names)
-    return replace(found, missing=missing)

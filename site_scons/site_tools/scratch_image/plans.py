@@ -22,6 +22,7 @@ from .root import LATEST
 from .sconscript import refuse, where
 from .settings import HealthCheck, Reference, Settings, annotated
 from .steps import (
+    Environment,
     ImageStep,
     IndexStep,
     LayerStep,
@@ -278,7 +279,7 @@ def ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
     """
     programs = [image_path(node, env) for node in source]
     others = [path for path in env.get("IMAGE_STAGED", {}) if path not in programs]
-    step = LddStep(_stem(target[0]), tuple(programs), tuple(sorted(others)))
+    step = LddStep(_stem(target[0]), tuple(programs), tuple(sorted(others)), _search(env))
     return Plan(step, target, [], source)
 
 
@@ -305,9 +306,17 @@ def file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
         locales=tuple(sorted(_locales(_image_env(env)))) if "locale" in wanted else (),
         packages=_told_packages(env) is not False,
         copyright=_told_packages(env) == "copyright",
+        environment=_search(env),
     )
     lists = [node for node in sources if _is_extra(node)]
     return Plan(step, target, sources, mentions=functools.partial(_mentioned, lists))
+
+
+def _search(env: Any) -> Environment:
+    """Return the variables of the image that decide which libraries and programs are found."""
+    variables = {os.fsencode(key): os.fsencode(value) for key, value in _image_env(env).items()}
+    names = (b"LD_LIBRARY_PATH", b"LD_PRELOAD", b"PATH")
+    return tuple((name, variables[name]) for name in names if name in variables)
 
 
 def _told_packages(env: Any) -> bool | str:

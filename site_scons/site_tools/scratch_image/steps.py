@@ -28,10 +28,11 @@ from .target import replacing, write
 if TYPE_CHECKING:
     import re
 
-    from .closure import Row
+    from .closure import Missing, Row
     from .engine import Loaded
     from .extras import Extra
     from .filelist import Entry, Want
+    from .needs import Needs
     from .overlay import Overlay
     from .registry import Tag
     from .run import Run
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from .tester import Trial
     from .tracer import Record
     from .why import Absent, Reasons
+
+
+Environment = tuple[tuple[bytes, bytes], ...]
+"""Variables: names, with their values."""
 
 
 @dataclass(frozen=True)
@@ -165,17 +170,20 @@ class LddStep(Step):
     """Image paths of what will run: the image's program first."""
     others: tuple[bytes, ...]
     """Image paths of staged files: those that are ELF files need libraries, too."""
+    environment: Environment = ()
+    """The image's variables that decide what is found."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
-        """Write the closures; there are no sources."""
+        """Write the closures; there are no sources.
+
+        What is not found may be what a run loads: the file list tells.
+        """
         from . import closure
 
         # Of what needs no libraries the content does not matter here.
         needing = (path for path in self.others if root.magic(root.walk(path).real) == "elf")
         chosen = [*self.programs, *needing]
-        closures = [closure.closure(root, path) for path in chosen]
-        for found in closures:
-            closure.require(found)
+        closures = [closure.closure(root, path, dict(self.environment)) for path in chosen]
         write(targets[0], [closure.write_ldd(closures)])
         libraries = {library.path for found in closures for library in found.libraries}
         return f"{len(libraries)} libraries of {len(chosen)} files"
@@ -217,16 +225,19 @@ class ListStep(Step):
     """Whether scanners are told of Debian's packages."""
     copyright: bool = False
     """Whether the copyright files of these come along."""
+    environment: Environment = ()
+    """As in `LddStep`."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list that all `sources` together ask for; tell what it may lack."""
-        from . import filelist, needs, packages, presets
+        from . import closure, filelist, packages, presets
         from .overlay import Overlay
 
         view = Overlay(root, self.top)
         asked = self.asked(view, sources)
+        closure.require(asked.missing())
         entries = self._merged(view, asked)
-        found = needs.find(view, entries, asked.covered(view), asked.named(view))
+        found = self._needs(view, asked, entries)
         asked.wants += found.wants
         entries = self._merged(view, asked)
         image = presets.Image(entries, self.user, self.locales)
@@ -253,11 +264,14 @@ class ListStep(Step):
 
     def findings(self, view: Overlay, asked: Asked, listed: Sequence[Entry]) -> tuple[str, ...]:
         """Return what lint says of `listed`, the list of what was `asked`."""
+        found = self._needs(view, asked, self._merged(view, asked))
+        return self._lint(view, asked, listed, found.findings)
+
+    def _needs(self, view: Overlay, asked: Asked, entries: Sequence[Entry]) -> Needs:
         from . import needs
 
-        entries = self._merged(view, asked)
-        found = needs.find(view, entries, asked.covered(view), asked.named(view))
-        return self._lint(view, asked, listed, found.findings)
+        covered, named = asked.covered(view), asked.named(view)
+        return needs.find(view, entries, covered, named, dict(self.environment))
 
     def why(
         self, root: Root, target: bytes, sources: Sequence[bytes], path: bytes
@@ -316,6 +330,8 @@ class Asked:
     """Of the runs whose records these are."""
     rows: list[Row] = field(default_factory=list)
     """Of ldd texts."""
+    unfound: list[Missing] = field(default_factory=list)
+    """Of ldd texts."""
     left_out: list[re.Pattern[bytes]] = field(default_factory=list)
 
     def add(self, view: Overlay, form: ListSource, text: bytes) -> None:
@@ -330,6 +346,7 @@ class Asked:
         elif form.form == "ldd":
             rows = closure.read_ldd(text, form.file)
             self.rows += rows
+            self.unfound += closure.read_missing(text)
             self.wants += filelist.of_ldd(rows)
         else:
             self._add_extras(view, form.name, text)
@@ -348,6 +365,15 @@ class Asked:
         found = _extras(view, name, text)
         self.wants += filelist.of_extras(view, found)
         self.left_out += _left_out(found)
+
+    def missing(self) -> list[Missing]:
+        """Return the libraries that neither an ldd text names nor a run loaded.
+
+        A run may find one by what a script, or the program itself, sets (LD_LIBRARY_PATH, dlopen).
+        """
+        uses = [use for record in self.records for use in record.uses]
+        loaded = {os.path.basename(use.path) for use in uses if use.kind in ("read", "link")}
+        return [each for each in self.unfound if os.path.basename(each.name) not in loaded]
 
     def covered(self, view: Overlay) -> frozenset[bytes]:
         """Return the files of ldd texts: what these need is among them."""
