@@ -60,8 +60,8 @@ ORDER = [
         "seal",
     ),
     *("unpacking", "tester", "seccomp", "report", "sysroot"),
-    *("steps", "guide", "terminal", "sconscript", "substitution", "plans"),
-    *("footprint", "builders", "chain", "alias", "tree", "__init__"),
+    *("steps", "guide", "terminal", "sconscript", "substitution", "project", "plans"),
+    *("footprint", "builders", "commands", "chain", "alias", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""
 

@@ -151,8 +151,13 @@ def test_what_is_made_on_request_is_declared_where_it_may_be_asked_for(
     tree: Path, newest: Scons, arguments: list[str], words: set[str]
 ) -> None:
     with (tree / "SConstruct").open("a") as sconstruct:
-        sconstruct.write('env.Alias("release", "images")\nfrom scratch_image.chain import asked\n')
-        sconstruct.write('print("declared", *sorted(word for word in asked if asked[word]))\n')
+        sconstruct.write(
+            'env.Alias("release", "images")\nfrom scratch_image.project import Project\n'
+        )
+        sconstruct.write("images = Project.of(env).images\n")
+        sconstruct.write(
+            'print("declared", *sorted({word for i in images for word in i.requested}))\n'
+        )
 
     ran = newest.run(tree, "-n", *arguments)
 
@@ -490,6 +495,8 @@ def test_report_of_no_list_is_an_error(tree: Path, newest: Scons) -> None:
                       "tzdata"], id="what would bring it"),
         pytest.param("true", 2, ["scons: *** [why/images/one] cannot tell why 'true' is there: it "
                                  "is no path; say WHY=/PATH"], id="no path"),
+        pytest.param("", 2, ["scons: *** [why/images/one] cannot tell why a path is there: none is "
+                             "named; say scons why/images/one WHY=/PATH"], id="nothing asked for"),
     ],
 )  # fmt: skip
 def test_why_tells_the_reasons(
@@ -574,4 +581,5 @@ def test_help_keeps_what_scons_has_to_say(tree: Path, scons: Scons) -> None:
 
     assert ran.stdout.startswith("usage: scons")
     assert ran.stdout.count("Variables of images") == 1
-    assert "Targets of images" not in ran.stdout
+    assert ran.stdout.count("Targets of each image, by the path STEM of its files:\n") == 1
+    assert "  test/STEM           runs it with nothing but what it holds\n" in ran.stdout

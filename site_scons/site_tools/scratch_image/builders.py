@@ -12,7 +12,6 @@ import errno
 import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -36,11 +35,11 @@ from .plans import (
     step_of,
     top_of,
 )
+from .project import Project
 from .root import Root
 from .sconscript import refuse
 from .steps import SysrootStep
 from .target import temporary
-from .terminal import Terminal
 
 Planner = Callable[[list[Any], list[Any], Any], Plan]
 
@@ -120,6 +119,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     step, footprint = target[0].attributes.step, target[0].attributes.footprint
     # In the project, whatever a repository has built.
     files = [os.fsencode(each.get_abspath()) for each in target]
+    terminal = Project.of(env).terminal
     is_silent, begun = SCons.Script.GetOption("silent"), time.monotonic()
     title = f"{step.label:5}  {step.name}"
     try:
@@ -127,9 +127,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
         footprint.discard()
         root.require_staged()
         with (
-            contextlib.nullcontext()
-            if is_silent
-            else _terminal().showing(title, temporary(files[0]))
+            contextlib.nullcontext() if is_silent else terminal.showing(title, temporary(files[0]))
         ):
             told = step.run(root, files, [machine_path(each) for each in source])
             footprint.keep(root)
@@ -138,13 +136,8 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     except OSError as error:
         return _told(error, target, source)
     if not is_silent and not _users_line(target, source, env):
-        _terminal().tell(step.label, step.name, told, time.monotonic() - begun)
+        terminal.tell(step.label, step.name, told, time.monotonic() - begun)
     return None
-
-
-@functools.cache
-def _terminal() -> Terminal:
-    return Terminal(sys.stdout, os.environ)
 
 
 def _told(error: OSError, target: list[Any], source: list[Any]) -> str:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import SCons.Node.FS
 import SCons.Script
 
-from . import engine, run, sbom
+from . import commands, run, sbom
 from .errors import InputError
 from .paths import is_plain, is_under
-from .plans import image_path, machine_path, platforms_of, references_of, run_of, step_of
+from .plans import image_path, platforms_of, references_of, run_of, step_of
+from .project import WORDS, Image, Project, asked_words
 from .sconscript import refuse
 from .steps import ImageStep, IndexStep
-
-declared: list[list[Any]] = []
-"""What builds each image that `ScratchImage` has declared so far: a list of nodes an image."""
-
-
-asked: dict[str, list[Any]] = {"test": [], "report": [], "sbom": [], "push": [], "seccomp": []}
-"""What else these images have, made only when asked for, by the first word of its alias."""
-
-
-unasked: set[str] = set()
-"""Those of these words that the command line cannot mean: nodes that nobody needs take time."""
+from .substitution import substituted
 
 
 def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list[Any]:
@@ -37,26 +28,60 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     or a dictionary of the project's own files by the paths that they will have in the image, the
     program first. `variables` are construction variables for this image.
 
+    The alias ``test/STEM`` tests the image, where STEM is its stem from the top directory;
+    ``report/STEM`` makes its report, ``sbom/STEM`` writes its bills of materials,
+    ``seccomp/STEM`` its profile, and ``push/STEM`` pushes it. ``why/STEM`` tells why the path that
+    ``WHY=PATH`` names is in the image, or is not; ``help/STEM`` tells of its variables.
+
     With `IMAGE_PLATFORMS`, a dictionary from platforms to what is their `ROOT`, there is an image
     for each and an index of them; a project's file may be a dictionary by platform.
     """
     explain(env)
+    own = env.Override(variables)
+    try:
+        target = _stem(own, target)
+    except InputError as error:
+        refuse(str(error))
+    image = _declared(env, target)
     bases = variables.get("IMAGE_PLATFORMS", env.get("IMAGE_PLATFORMS"))
     if bases:
-        nodes = _multi_platform(env, target, program, bases, variables)
+        image.nodes = _multi_platform(env, image, target, program, bases, variables)
     else:
-        nodes = _one_platform(env, target, program, variables)
+        image.nodes = _one_platform(env, image, target, program, variables)
     # Of several platforms the index, which is declared last, takes the images along.
-    archives = [node for node in nodes if isinstance(step_of(node), (ImageStep, IndexStep))]
-    _on_request(env.Override(variables), "push", "RegistryPush", target, archives[-1])
-    return nodes
+    archives = [node for node in image.nodes if isinstance(step_of(node), (ImageStep, IndexStep))]
+    _on_request(own, image, "push", "RegistryPush", target, archives[-1])
+    commands.offer(env, image.stem, [image], builds=False)
+    return image.nodes
 
 
-def _on_request(env: Any, word: str, builder: str, target: str, source: Any) -> None:
+def _stem(env: Any, target: Any) -> str:
+    """Return the path stem that `target` means, its construction variables substituted."""
+    if isinstance(target, SCons.Node.FS.Base):
+        return str(target.get_abspath())
+    if not isinstance(target, str) or not os.path.basename(target):
+        raise InputError(f"cannot name an image {target!r}: it is no path; name the stem of files")
+    return str(substituted(env, target, "stem"))
+
+
+def _declared(env: Any, target: str) -> Image:
+    """Note that the project has one more image, and return it."""
+    project = Project.of(env)
+    directory, name = os.path.split(target)
+    place = env.Dir(directory or ".").get_internal_path()
+    stem = os.path.normpath(os.path.join(place, name)).lstrip("/")
+    words = asked_words(re.escape(stem)) if project.words is None else project.words
+    image = Image(stem, words)
+    project.images.append(image)
+    return image
+
+
+def _on_request(env: Any, image: Image, word: str, builder: str, target: str, source: Any) -> None:
     """Have `target` made by `builder` when it is asked for, and not by a plain `scons`."""
-    nodes = [] if word in unasked else list(getattr(env, builder)(target, source))
-    _set_apart(env, nodes)
-    asked[word] += nodes
+    if word in image.words:
+        nodes = list(getattr(env, builder)(target, source))
+        _set_apart(env, nodes)
+        image.requested.setdefault(word, []).extend(nodes)
 
 
 def _set_apart(env: Any, nodes: list[Any]) -> None:
@@ -71,14 +96,20 @@ def explain(env: Any, directory: str = "", names: Sequence[str] = ()) -> None:
         return
     from . import guide
 
-    if guide.HEADING not in (SCons.Script.help_text or ""):
-        targets = guide.targets(directory, names) if directory else ""
-        text = f"\n{targets}\n{guide.variables(env.get)}"
-        env.Help(text.replace("$", "$$"), append=True)
+    targets = guide.targets(directory, names) if directory else guide.STEMS
+    for text in (f"\n{targets}", f"\n{guide.variables(env.get)}"):
+        heading = text.strip().partition("\n")[0]
+        if heading not in (SCons.Script.help_text or ""):
+            env.Help(text.replace("$", "$$"), append=True)
 
 
 def _multi_platform(
-    env: Any, target: str, program: Any, bases: Mapping[str, Any], variables: Mapping[str, Any]
+    env: Any,
+    image: Image,
+    target: str,
+    program: Any,
+    bases: Mapping[str, Any],
+    variables: Mapping[str, Any],
 ) -> list[Any]:
     try:
         platforms = platforms_of(bases)
@@ -93,11 +124,10 @@ def _multi_platform(
             "ROOT": bases[name],
             "IMAGE_TAG": [f"{tag.familiar}-{architecture}" for tag in tags],
         }
-        made = _one_platform(env, f"{target}.{architecture}", programs[name], own)
+        made = _one_platform(env, image, f"{target}.{architecture}", programs[name], own)
         archives += [node for node in made if isinstance(step_of(node), ImageStep)]
         nodes += made
     index = env.ImageIndex(target, archives, **{**variables, "IMAGE_PLATFORMS": bases})
-    declared.append(index)
     return [*nodes, *index]
 
 
@@ -115,7 +145,9 @@ def _of_platform(program: Any, name: str) -> Any:
     return found
 
 
-def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, Any]) -> list[Any]:
+def _one_platform(
+    env: Any, image: Image, target: str, program: Any, variables: Mapping[str, Any]
+) -> list[Any]:
     try:
         if "RUN" in variables:
             raise InputError("cannot use RUN: an image may have several; write RUNS=[...]")
@@ -137,23 +169,22 @@ def _one_platform(env: Any, target: str, program: Any, variables: Mapping[str, A
     files = own.FileList(target, [*traces, ldd, *extra])
     tar = pack(target, files)
     archive = own.OciImage(target, [tar, ldd, *traces])
-    load = _load(own, target, archive)
+    load = _load(own, image, target, archive)
     nodes = env.Flatten([traces, ldd, files, tar, archive, load])
-    declared.append(nodes)
-    _on_request(own, "report", "ImageReport", target, [files, tar])
+    _on_request(own, image, "report", "ImageReport", target, [files, tar])
     for suffix in sbom.FORMS:
-        _on_request(own, "sbom", "Sbom", f"{target}{suffix}", [files, archive])
+        _on_request(own, image, "sbom", "Sbom", f"{target}{suffix}", [files, archive])
     if traces:
-        _on_request(own, "test", "ImageTest", target, [tar, traces, extra, load])
-        _on_request(own, "seccomp", "SeccompProfile", target, [tar, traces, ldd])
+        _on_request(own, image, "test", "ImageTest", target, [tar, traces, extra, load])
+        _on_request(own, image, "seccomp", "SeccompProfile", target, [tar, traces, ldd])
     return list(nodes)
 
 
-def _load(env: Any, target: str, archive: Any) -> list[Any]:
+def _load(env: Any, image: Image, target: str, archive: Any) -> list[Any]:
     """Have the image given to an engine; return the targets of that, if an engine answers."""
-    if _engine_answers(env["DOCKER_HOST"]):
+    if Project.of(env).answers(env["DOCKER_HOST"]):
         return list(env.DockerLoad(target, archive))
-    if not unasked:
+    if image.words.issuperset(WORDS):
         # A plain `scons` builds all that can be built without an engine; asking for the .iid by
         # its name still says what is wrong.
         loaded = env.DockerLoad(target, archive)
@@ -171,10 +202,6 @@ def _packer(env: Any) -> Any:
             "write one of these"
         )
     return packers[wanted]
-
-
-_engine_answers = functools.cache(engine.answers)
-"""Asked once for each engine and run of SCons."""
 
 
 def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
@@ -237,10 +264,3 @@ def _runs(env: Any) -> list[run.Run]:
 
 def _trace_stem(target: str, command: run.Run, runs: Sequence[run.Run]) -> str:
     return target if len(runs) == 1 else f"{target}.{command.name}"
-
-
-def why(node: Any, path: bytes) -> Iterator[str]:
-    """Yield lines that tell why `path` is in the file list `node`, or is not."""
-    root = node.attributes.footprint.root()
-    sources = [machine_path(each) for each in node.sources]
-    return iter(step_of(node).why(root, machine_path(node), sources, path))

@@ -25,9 +25,10 @@ def targets(directory: str, names: Sequence[str]) -> str:
     return f"Targets of images:\n{rows}{_filled('NAME is one of: ', ' '.join(names))}"
 
 
-def targets_of(image: str) -> str:
-    """Return what to ask SCons for about one `image`, ``DIRECTORY/NAME``."""
-    return f"Targets of {image}:\n{_rows({image: 'the image', **_further(image, image)})}"
+def targets_of(image: str, *, builds: bool = True) -> str:
+    """Return what to ask SCons for about one `image`: its alias, which `builds` it, or its stem."""
+    own = {image: "the image"} if builds else {}
+    return f"Targets of {image}:\n{_rows({**own, **_further(image, image)})}"
 
 
 def _further(place: str, image: str) -> dict[str, str]:
@@ -89,3 +90,7 @@ def _filled(start: str, text: str) -> str:
         )
         + "\n"
     )
+
+
+STEMS = f"Targets of each image, by the path STEM of its files:\n{_rows(_further('STEM', 'STEM'))}"
+"""Targets of images that are in no directory of images."""

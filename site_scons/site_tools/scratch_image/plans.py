@@ -18,6 +18,7 @@ from typing import Any
 
 from . import image, layer, process, registry, run, sbom, stack, sysroot
 from .errors import InputError
+from .project import Project
 from .root import LATEST
 from .sconscript import refuse, where
 from .settings import HealthCheck, Reference, Settings, annotated
@@ -153,10 +154,6 @@ _SUFFIXES = (
     ".sysroot",
     *sbom.FORMS,
 )
-
-
-_tags: dict[str, tuple[str, str]] = {}
-"""The target that gives each tag to its image, and the place that declares it."""
 
 
 def machine_path(node: Any) -> bytes:
@@ -426,7 +423,7 @@ def oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
     """
     references = references_of(target[0], env)
     for reference in references:
-        _claim(reference, target[0])
+        _claim(env, reference, target[0])
     texts = [node for node in source if _suffix(node) == ".ldd"]
     layers = [node for node in source if node not in texts and not _is_traced(node)]
     settings = _settings(env)
@@ -456,7 +453,7 @@ def image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
         )
     references = references_of(target[0], env)
     for reference in references:
-        _claim(reference, target[0])
+        _claim(env, reference, target[0])
     annotations = annotated(_texts(env.get("IMAGE_ANNOTATIONS")))
     step = IndexStep(_stem(target[0]), tuple(platforms.values()), references, annotations)
     return Plan(step, target, source)
@@ -594,9 +591,10 @@ def references_of(target: Any, env: Any) -> tuple[Reference, ...]:
     return tuple(Reference.parse(tag) for tag in ([given] if isinstance(given, str) else given))
 
 
-def _claim(reference: Reference, target: Any) -> None:
+def _claim(env: Any, reference: Reference, target: Any) -> None:
     """Note that `target` bears the tag `reference`; InputError when another image does."""
-    owner, place = _tags.setdefault(reference.canonical, (target.get_internal_path(), where()))
+    claim = target.get_internal_path(), where()
+    owner, place = Project.of(env).tags.setdefault(reference.canonical, claim)
     if owner != target.get_internal_path():
         raise InputError(
             f"cannot tag image {reference.familiar}: {owner} ({place}) has that tag; "

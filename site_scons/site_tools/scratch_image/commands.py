@@ -1,0 +1,101 @@
+"""The aliases that ask more of images than to be built: ``test/IMAGE``, ``why/IMAGE``, ..."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import SCons.Action
+import SCons.Script
+
+from .errors import ScratchImageError
+from .paths import show
+from .plans import machine_path, step_of
+from .project import WORDS, Image, Project, requested
+from .steps import ImageStep, ListStep
+
+
+def offer(env: Any, name: str, images: Sequence[Image], *, builds: bool = True) -> None:
+    """Offer the aliases of `images`, each ``WORD/name``; `builds`: `name` is an alias, too.
+
+    Where it is none, but a path, the project's files count: ``test/hello`` is no alias where there
+    is a directory ``test``.
+    """
+    project, top = Project.of(env), env.fs.Top.get_abspath()
+    make: dict[str, Callable[[str], Any]] = {
+        **{word: functools.partial(_alias, env, images, word) for word in WORDS},
+        "why": functools.partial(_why_alias, env, images),
+        "help": functools.partial(tells, env, functools.partial(_help, name, images, builds)),
+    }
+    for word, made in make.items():
+        alias = f"{word}/{name}"
+        if builds or not os.path.isdir(os.path.dirname(os.path.join(top, alias))):
+            project.offer(env, alias, functools.partial(made, alias))
+
+
+def _alias(env: Any, images: Sequence[Image], word: str, alias: str) -> Any:
+    return env.Alias(alias, requested(images, word))[0]
+
+
+def tells(env: Any, text: Callable[[], str], alias: str) -> Any:
+    """Declare the `alias` that writes `text`; return its node."""
+
+    def tell(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
+        sys.stdout.write(text())
+
+    return env.AlwaysBuild(env.Alias(alias, [], SCons.Action.Action(tell, None)))[0]
+
+
+def _help(name: str, images: Sequence[Image], builds: bool) -> str:
+    """Return what there is to know of the `images` that have this `name`."""
+    from . import guide
+
+    texts = [
+        guide.variables(node.get_build_env().get, f"Variables of {node}, as they are set:\n")
+        for image in images
+        for node in image.nodes
+        if isinstance(step_of(node), ImageStep)
+    ]
+    return "\n".join([guide.targets_of(name, builds=builds), *texts])
+
+
+def _why_alias(env: Any, images: Sequence[Image], alias: str) -> Any:
+    nodes = [node for image in images for node in image.nodes]
+    lists = [node for node in nodes if isinstance(step_of(node), ListStep)]
+    # Without a path there is nothing to build first.
+    made = env.Alias(alias, lists if _is_path(_path()) else [], SCons.Action.Action(_why, None))
+    return env.AlwaysBuild(made)[0]
+
+
+def _path() -> bytes:
+    return os.fsencode(SCons.Script.ARGUMENTS.get("WHY", ""))
+
+
+def _is_path(path: bytes) -> bool:
+    return path[:1] == b"/"
+
+
+def _why(target: list[Any], source: list[Any], env: Any) -> str | None:  # noqa: ARG001
+    """Tell why a path is in the images whose file lists are `source`."""
+    path = _path()
+    if not path:
+        return f"cannot tell why a path is there: none is named; say scons {target[0]} WHY=/PATH"
+    if not _is_path(path):
+        return f"cannot tell why {show(path)!r} is there: it is no path; say WHY=/PATH"
+    try:
+        for node in source:
+            for line in _reasons(node, path):
+                sys.stdout.write(f"{line}\n")
+    except ScratchImageError as error:
+        return str(error)
+    return None
+
+
+def _reasons(node: Any, path: bytes) -> Iterator[str]:
+    """Yield lines that tell why `path` is in the file list `node`, or is not."""
+    root = node.attributes.footprint.root()
+    sources = [machine_path(each) for each in node.sources]
+    return iter(step_of(node).why(root, machine_path(node), sources, path))

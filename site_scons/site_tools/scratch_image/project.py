@@ -1,0 +1,110 @@
+"""A project: its images, and the aliases of theirs that are made when somebody asks for them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import SCons.Node
+import SCons.Script
+
+from . import engine
+from .terminal import Terminal
+
+WORDS = ("push", "report", "sbom", "seccomp", "test")
+"""First words of the aliases of an image for which nodes are declared, if they may be asked for."""
+
+TOLD = ("help", "why")
+"""First words of those that make nothing, but tell of an image."""
+
+
+@dataclass
+class Image:
+    """One call of `ScratchImage`."""
+
+    stem: str
+    """Path of its files without the suffix, from the top directory."""
+    words: frozenset[str]
+    """Those of WORDS that the command line can mean: nodes that nobody needs take time."""
+    nodes: list[Any] = field(default_factory=list)
+    """The targets that make it."""
+    requested: dict[str, list[Any]] = field(default_factory=dict)
+    """Targets that only a word asks for, by that word."""
+
+
+class Project:
+    """State of one project, kept by the node of its top directory: SCons has one for each."""
+
+    def __init__(self) -> None:
+        """Begin without images."""
+        self.images: list[Image] = []
+        """All that are declared so far, in that order."""
+        self.tags: dict[str, tuple[str, str]] = {}
+        """The target that gives each tag to its image, and the place that declares it."""
+        self.words: frozenset[str] | None = None
+        """Words for images of the tree that is being read; None outside of trees."""
+        self._aliases: dict[str, Callable[[], Any]] = {}
+        self.answers = functools.cache(engine.answers)
+        """Tell whether an engine answers at an address: one look for all images."""
+
+    @classmethod
+    def of(cls, env: Any) -> Project:
+        """Return the project that `env` belongs to."""
+        attributes = env.fs.Top.attributes
+        if not hasattr(attributes, "scratch_image"):
+            attributes.scratch_image = cls()
+            SCons.Node.arg2nodes_lookups.append(attributes.scratch_image.find)
+        found: Project = attributes.scratch_image
+        return found
+
+    @functools.cached_property
+    def terminal(self) -> Terminal:
+        """Where the lines of steps go."""
+        return Terminal(sys.stdout, os.environ)
+
+    def offer(self, env: Any, name: str, make: Callable[[], Any]) -> None:
+        """Have `make` declare the alias `name`, and return its node, once it is looked up."""
+        if name in env.ans:
+            make()  # The project has an alias of that name: both are joined.
+        else:
+            self._aliases[name] = make
+
+    def find(self, name: str, **_: Any) -> Any:
+        """Return the alias `name`, newly made; None where none is offered. SCons calls this."""
+        make = self._aliases.pop(name, None)
+        return make() if make else None
+
+
+def command_line_targets() -> list[str]:
+    """Return what the command line asks for, from the top; nothing if it may mean other things."""
+    if SCons.Script.GetOption("climb_up") or SCons.Script.GetOption("interactive"):
+        return []
+    return [_relative(str(target)) for target in SCons.Script.COMMAND_LINE_TARGETS]
+
+
+def _relative(target: str) -> str:
+    """Return `target` as a path from the top directory, without ``#``, ``./`` or a last slash."""
+    return os.path.normpath(target.removeprefix("#").lstrip("/") if target[:1] == "#" else target)
+
+
+def asked_words(place: str) -> frozenset[str]:
+    """Return those of WORDS by which the command line can ask for images.
+
+    `place` is a regular expression for names of images. A target that is no such name, nor one
+    after a word, may need anything.
+    """
+    names = re.compile(rf"(?:({'|'.join((*WORDS, *TOLD))})/)?{place}")
+    found = [names.fullmatch(target) for target in command_line_targets()]
+    if not found or not all(found):
+        return frozenset(WORDS)
+    return frozenset({match[1] for match in found if match} & {*WORDS})
+
+
+def requested(images: Iterable[Image], word: str) -> list[Any]:
+    """Return what `word` asks for of all `images`."""
+    return [node for image in images for node in image.requested.get(word, ())]
