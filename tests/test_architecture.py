@@ -29,7 +29,7 @@ ORDER = [
         "strace",
         "elf",
     ),
-    *("ldso", "dpkg", "tracer"),
+    *("script", "ldso", "dpkg", "tracer"),
     *(
         "closure",
         "globs",

@@ -132,3 +132,24 @@ def test_environment_of_the_image_finds_libraries(
     assert ("libtwo.so => " in libraries) == (word == "two")
     # Without a run the list is no other.
     assert "not found" not in _scons(tmp_path, newest, f"{program}, RUNS=[]", "images/app")
+
+
+def test_program_that_env_starts_without_a_run(tmp_path: Path, newest: Scons) -> None:
+    app = tmp_path / "app"
+    _compile(
+        app / "bin/real", 'int puts(const char *);\nint main(void) { return puts("x") < 0; }\n'
+    )
+    (app / "tool").write_text("#!/usr/bin/env real\n")
+    (app / "tool").chmod(0o755)
+    staged = repr({"/usr/bin/tool": "#app/tool", "/opt/app/bin/real": "#app/bin/real"})
+    program = f"{staged}, RUNS=[], EXTRA_FILES=[]"
+
+    output = _scons(tmp_path, newest, program, "images/app")
+
+    told = "lint: /usr/bin/tool: cannot run /usr/bin/tool: env finds no real along PATH; "
+    assert told in output
+    listed = tmp_path / "build/images/app/app.files"
+    assert "interpreter-of:/usr/bin/tool" not in listed.read_text().split("/opt/app/bin/real ")[1]
+    variables = "IMAGE_ENV={'PATH': '/opt/app/bin:/usr/bin'}"
+    _scons(tmp_path, newest, f"{program}, {variables}", "images/app")
+    assert "/opt/app/bin/real interpreter-of:/usr/bin/tool program staged\n" in listed.read_text()

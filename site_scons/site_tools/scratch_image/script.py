@@ -1,0 +1,86 @@
+r"""Scripts that ``env`` starts: which program it looks for, and where.
+
+The kernel gives the words after the interpreter of a ``#!`` line to it as one argument
+(fs/binfmt_script.c); env(1) splits that by its option ``-S``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import ElfError
+from .paths import join, show
+from .root import Aspect, Kind, Root
+
+_LINE = re.compile(rb"#![ \t]*[^ \t\n\0]*/env[ \t]+([^\n\0]*?)[ \t]*(?:\n|\0|\Z)")
+_SPLIT = re.compile(r"(?:-[iv]*S|--split-string(?:=|(?=\s)))\s*(.*)", re.DOTALL)
+_ASSIGNMENT = re.compile(r"[^=]+=.*", re.DOTALL)
+_ALONE = frozenset({"-v", "--debug", "--"})
+_CLEARS = frozenset({"-", "-i", "--ignore-environment"})
+_WITH_WORD = frozenset({"-u", "--unset", "-C", "--chdir"})
+_DEFAULT_PATH = b"/bin:/usr/bin"
+"""Where execvp(3) looks without PATH."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The program that ``env`` starts for a script."""
+
+    name: bytes
+    environment: Mapping[bytes, bytes]
+    """The variables that it gets."""
+
+    def find(self, root: Root) -> bytes | None:
+        """Return the path of the program in `root`, as execvp(3) finds it; None for none."""
+        places = self.environment.get(b"PATH", _DEFAULT_PATH).split(b":")
+        if b"/" in self.name:
+            places = [b"/"]
+        for place in places:
+            path = join(join(b"/", place), self.name)
+            status = root.walk(path, aspect=Aspect.STAT).status
+            if status is not None and status.kind is Kind.FILE and status.mode & 0o111:
+                return path
+        return None
+
+
+def command_of_env(head: bytes, environment: Mapping[bytes, bytes], path: bytes) -> Command | None:
+    """Return what ``env`` starts for the script `path` that begins with `head` (hostile).
+
+    `environment` is that of the script. None where ``env`` does not start it, or starts nothing;
+    ElfError where its options are not understood.
+    """
+    line = _LINE.match(head)
+    if not line:
+        return None
+    given = os.fsdecode(line[1])
+    split = _SPLIT.fullmatch(given)
+    try:
+        words = shlex.split(split[1]) if split else [given] * bool(given)
+    except ValueError as error:
+        raise _not_understood(path) from error
+    variables = {} if split and given[:3].startswith("-i") else dict(environment)
+    while words:
+        word = words.pop(0)
+        if word in _CLEARS:
+            variables = {}
+        elif word in _WITH_WORD:
+            variables.pop(os.fsencode(words.pop(0)) if words else b"", None)
+        elif word.startswith("-") and word not in _ALONE:
+            raise _not_understood(path)
+        elif _ASSIGNMENT.fullmatch(word):
+            name, _, value = os.fsencode(word).partition(b"=")
+            variables[name] = value
+        elif word not in _ALONE:
+            return Command(os.fsencode(word), variables)
+    return None
+
+
+def _not_understood(path: bytes) -> ElfError:
+    return ElfError(
+        f"cannot tell what env starts for {show(path)}: its #! line is not understood; "
+        "name the program in an extra list"
+    )

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scratch_image import filelist, needs
+from scratch_image.errors import ElfError
+from scratch_image.filelist import Want
+from scratch_image.overlay import Overlay
+from scratch_image.root import Root
+from scratch_image.script import Command, command_of_env
+
+PATH = {b"PATH": b"/usr/bin"}
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "environment"),
+    [
+        pytest.param("#!/usr/bin/env python3", "python3", PATH, id="name"),
+        pytest.param("#! /bin/env\tpython3 \t", "python3", PATH, id="blanks"),
+        pytest.param("#!/usr/bin/env python3 -u", "python3 -u", PATH, id="one word"),
+        pytest.param("#!/usr/bin/env -S python3 -u -S", "python3", PATH, id="split"),
+        pytest.param("#!/usr/bin/env -Spython3", "python3", PATH, id="split at once"),
+        pytest.param("#!/usr/bin/env --split-string=python3", "python3", PATH, id="split long"),
+        pytest.param("#!/usr/bin/env -S A=b 'C=d e' sh", "sh", {**PATH, b"A": b"b", b"C": b"d e"}, id="variables"),
+        pytest.param("#!/usr/bin/env -S PATH=/opt sh", "sh", {b"PATH": b"/opt"}, id="PATH"),
+        pytest.param("#!/usr/bin/env -S -i A=b sh", "sh", {b"A": b"b"}, id="clean"),
+        pytest.param("#!/usr/bin/env -iS A=b sh", "sh", {b"A": b"b"}, id="clean and split"),
+        pytest.param("#!/usr/bin/env -S -u PATH -- sh", "sh", {}, id="unset"),
+        pytest.param("#!/usr/bin/env -S /bin/sh", "/bin/sh", PATH, id="path"),
+        pytest.param("#!/usr/bin/env A=b sh", "", PATH, id="assignment alone"),
+        pytest.param("#!/usr/bin/env", "", PATH, id="nothing"),
+        pytest.param("#!/usr/bin/environment sh", "", PATH, id="other"),
+        pytest.param("#!/bin/sh /usr/bin/env sh", "", PATH, id="argument"),
+    ],
+)  # fmt: skip
+def test_what_env_starts(line: str, name: str, environment: dict[bytes, bytes]) -> None:
+    found = command_of_env(f"{line}\necho\n".encode(), PATH, b"/x")
+    assert found == (Command(name.encode(), environment) if name else None)
+
+
+@pytest.mark.parametrize("rest", ["-S --block-signal=INT sh", "--argv0=x sh", "-S 'sh"])
+def test_env_that_is_not_understood(rest: str) -> None:
+    with pytest.raises(ElfError) as error:
+        command_of_env(f"#!/usr/bin/env {rest}\n".encode(), PATH, b"/x")
+    assert str(error.value) == (
+        "cannot tell what env starts for /x: its #! line is not understood; "
+        "name the program in an extra list"
+    )
+
+
+@given(st.binary(), st.sampled_from([b"", b"-S ", b"-u"]))
+def test_any_line_is_read_or_refused(rest: bytes, option: bytes) -> None:
+    with suppress(ElfError):
+        command_of_env(b"#!/usr/bin/env " + option + rest, PATH, b"/x")
+
+
+def _found(where: Path, line: str, *wants: Want, reason: str = "extra:x") -> needs.Needs:
+    script = where / "script"
+    script.write_text(f"{line}\n")
+    script.chmod(0o755)
+    view = Overlay(Root(), b"/nonexistent")
+    entries = filelist.merge(view, [Want(os.fsencode(script), reason), *wants])
+    return needs.find(view, entries, {os.fsencode(script)}, (), {b"PATH": b"/none:/usr/bin:/bin"})
+
+
+def test_program_that_env_starts_comes_with_its_libraries(tmp_path: Path) -> None:
+    found = _found(tmp_path, "#!/usr/bin/env -S A=b perl -w")
+
+    reasons = {want.path: want.reason for want in found.wants}
+    assert reasons[b"/usr/bin/perl"] == f"interpreter-of:{tmp_path}/script"
+    assert {b"/usr/bin/env", b"/lib64/ld-linux-x86-64.so.2"} <= set(reasons)
+    needed = subprocess.run(["ldd", "/usr/bin/perl"], stdout=subprocess.PIPE, check=True).stdout
+    assert b"libcrypt" in needed
+    assert any(b"libcrypt" in path for path in reasons)
+    assert found.findings == ()
+
+
+def test_program_that_env_does_not_find_is_told(tmp_path: Path) -> None:
+    [finding] = _found(tmp_path, "#!/usr/bin/env lost").findings
+
+    assert finding == (
+        f"{tmp_path}/script: cannot run {tmp_path}/script: env finds no lost along PATH; "
+        "install it, or set PATH in IMAGE_ENV"
+    )
+    (tmp_path / "lost").write_text("")
+    listed = Want(os.fsencode(tmp_path / "lost"), "run:x")
+    assert _found(tmp_path, "#!/usr/bin/env lost", listed).findings == ()
+
+
+def test_script_that_a_run_started_needs_no_more(tmp_path: Path) -> None:
+    assert _found(tmp_path, "#!/usr/bin/env lost", reason="run:x") == needs.Needs((), ())
+
+
+def test_script_that_starts_itself(tmp_path: Path) -> None:
+    found = _found(tmp_path, f"#!/usr/bin/env {tmp_path}/script")
+
+    assert (
+        Want(os.fsencode(tmp_path / "script"), f"interpreter-of:{tmp_path}/script") in found.wants
+    )
