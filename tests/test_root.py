@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scratch_image import state
+from scratch_image.capabilities import ATTRIBUTE, attribute
 from scratch_image.errors import InputError, ListError
 from scratch_image.owners import Owners
 from scratch_image.paths import is_plain
@@ -364,3 +366,30 @@ def test_project_is_there_whatever_the_base_has(tmp_path: Path) -> None:
     assert (found.real, root.machine(path)) == (path, path)
     assert root.machine(b"/etc") == os.fsencode(base / "etc")
     assert root.walk(os.fsencode(tmp_path)).status is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give capabilities")
+def test_staged_file_has_its_capabilities(tmp_path: Path) -> None:
+    (tmp_path / "program").write_text("")
+    (tmp_path / "other").write_text("")
+    os.setxattr(tmp_path / "program", ATTRIBUTE, attribute("cap_net_raw=ep"))
+    staged = {
+        b"/srv/" + name: os.fsencode(tmp_path) + b"/" + name for name in (b"program", b"other")
+    }
+    root = Root(b"/", staged)
+
+    assert root.capabilities(b"/srv/program") == "cap_net_raw=ep"
+    assert root.capabilities(b"/srv/other") == root.capabilities(b"/srv/none") == ""
+    assert (b"/srv/program", Aspect.CAPABILITIES) in root.looked
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give capabilities")
+def test_change_of_capabilities_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "program").write_text("")
+    root = Root(os.fsencode(tmp_path))
+    assert root.capabilities(b"/program") == ""
+    taken = state.take(root)
+
+    os.setxattr(tmp_path / "program", ATTRIBUTE, attribute("cap_net_raw=ep"))
+
+    assert state.explain(taken, taken.again(root)) == ["/program: capabilities changed"]
