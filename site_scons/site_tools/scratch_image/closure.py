@@ -20,11 +20,12 @@ from types import MappingProxyType
 
 from . import elf as elf_file
 from . import ldso
-from .elf import SCRIPT_HEAD, DlopenNote, Elf, interpreter_of_script, is_elf
+from .elf import DlopenNote, Elf, is_elf
 from .errors import ElfError, InputError
 from .ldso import Candidate, Loaded
 from .paths import escape, join, show, unescape
 from .root import Aspect, Kind, Root
+from .script import heads
 
 MAX_INTERPRETERS = 5
 """``#!`` lines that the kernel follows for one program (fs/exec.c)."""
@@ -137,36 +138,27 @@ def require(missing: Collection[Missing]) -> None:
 
 def _interpreters(root: Root, path: bytes) -> list[bytes]:
     """Return `path` and the interpreters that its ``#!`` line and theirs name, an ELF file last."""
-    chain = [path]
-    while True:
-        head = _head(root, chain)
-        if is_elf(head):
-            return chain
-        interpreter = interpreter_of_script(head)
-        if interpreter is None:
-            raise ElfError(
-                f"cannot run {show(chain[-1])}: it is neither an ELF file nor a script with #!; "
-                "name a program, or give the script its #! line"
-            )
+    chain: list[bytes] = []
+    for each, head in heads(root, path):
         if len(chain) > MAX_INTERPRETERS:
             raise ElfError(
                 f"cannot run {show(path)}: more than {MAX_INTERPRETERS} interpreters follow from "
                 "its #! line; name one that is a program"
             )
-        chain.append(join(b"/", interpreter))
-
-
-def _head(root: Root, chain: list[bytes]) -> bytes:
-    found = root.walk(chain[-1], aspect=Aspect.CONTENT)
-    if found.status is None and len(chain) == 1:
-        raise ElfError(f"cannot run {show(chain[0])}: it does not exist; build or install it")
-    if found.status is None:
+        if head is None and not chain:
+            raise ElfError(f"cannot run {show(path)}: it does not exist; build or install it")
+        if head is None:
+            raise ElfError(
+                f"cannot run {show(chain[-1])}: its interpreter {show(each)} does not exist; "
+                "install it or mend the #! line"
+            )
+        chain.append(each)
+    if head is None or not is_elf(head):
         raise ElfError(
-            f"cannot run {show(chain[-2])}: its interpreter {show(chain[-1])} does not exist; "
-            "install it or mend the #! line"
+            f"cannot run {show(chain[-1])}: it is neither an ELF file nor a script with #!; "
+            "name a program, or give the script its #! line"
         )
-    with root.open(found.real) as stream:
-        return stream.read(SCRIPT_HEAD)
+    return chain
 
 
 _files: dict[bytes, tuple[ldso.Identity, Elf]] = {}

@@ -1,4 +1,4 @@
-r"""Scripts that ``env`` starts: which program it looks for, and where.
+r"""Scripts: the interpreters that their ``#!`` lines name, and the program that ``env`` starts.
 
 The kernel gives the words after the interpreter of a ``#!`` line to it as one argument
 (fs/binfmt_script.c); env(1) splits that by its option ``-S``.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from .elf import SCRIPT_HEAD, interpreter_of_script
 from .errors import ElfError
 from .paths import join, show
 from .root import Aspect, Kind, Root
@@ -45,6 +46,25 @@ class Command:
             if status is not None and status.kind is Kind.FILE and status.mode & 0o111:
                 return path
         return None
+
+
+def heads(root: Root, path: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield `path` and the interpreters that its ``#!`` line and theirs name, in order.
+
+    Each comes with its first bytes: with None where it does not exist, and with none where it is no
+    regular file. Scripts that name each other have no end.
+    """
+    while True:
+        found = root.walk(path, aspect=Aspect.CONTENT)
+        head = None if found.status is None else b""
+        if found.status is not None and found.status.kind is Kind.FILE:
+            with root.open(found.real) as stream:
+                head = stream.read(SCRIPT_HEAD)
+        yield path, head
+        interpreter = interpreter_of_script(head or b"")
+        if interpreter is None:
+            return
+        path = join(b"/", interpreter)
 
 
 def command_of_env(head: bytes, environment: Mapping[bytes, bytes], path: bytes) -> Command | None:

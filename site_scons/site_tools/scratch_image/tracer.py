@@ -21,6 +21,7 @@ from .performance import Performance, Way, last_words, perform
 from .root import Aspect, Kind, Root, Status, Walk
 from .run import Run
 from .sandbox import HIDDEN, Emulator, Sandbox, overlaid
+from .script import heads
 from .strace import Access, Log, Use, is_whole, line_of, parse
 from .strace import join as join_logs
 
@@ -379,18 +380,8 @@ _MOST_SCRIPTS = 6
 
 def _head(program: bytes, root: Root) -> bytes:
     """Return how the file begins that the kernel loads for `program`: of a script, the last one."""
-    path = program
-    for _ in range(_MOST_SCRIPTS):
-        found = root.walk(path)
-        if found.status is None or found.status.kind is not Kind.FILE:
-            return b""
-        with root.open(found.real) as stream:
-            head = stream.read(elf.SCRIPT_HEAD)
-        interpreter = elf.interpreter_of_script(head)
-        if interpreter is None:
-            return head
-        path = join(b"/", interpreter)
-    return b""
+    *_, (_, head) = itertools.islice(heads(root, program), _MOST_SCRIPTS)
+    return head if head and elf.interpreter_of_script(head) is None else b""
 
 
 def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
