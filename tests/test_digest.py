@@ -46,3 +46,7 @@ def test_parse_refuses_what_is_no_digest(text: str) -> None:
         f"cannot read digest {text!r}: it is not sha256: and 64 hex digits; "
         "only SHA-256 digests are understood"
     )
+
+
+def test_short_digest_fits_a_line() -> None:
+    assert Digest("sha256:" + "0123456789abcdef" * 4).short == "sha256:0123456789ab…"

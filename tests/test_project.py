@@ -94,3 +94,30 @@ def test_aliases_come_with_every_image(
     for line in told:
         assert line in ran.stdout
     assert "one  " not in ran.stdout
+
+
+def _unloaded(output: str) -> list[str]:
+    head = f"no engine answers at {NO_ENGINE}: docker load -i "
+    return [line.removeprefix(head) for line in output.splitlines() if line.startswith(head)]
+
+
+def test_null_build_without_an_engine_says_that_nothing_is_loaded(
+    project: Path, scons: Scons
+) -> None:
+    plain = ["build/plain.oci.tar"]
+    two = ["build/tools/two/two.oci.tar"]
+    three = ["build/tools/three/three.oci.tar"]
+    assert _unloaded(scons.run(project, "build/plain.oci.tar", "tools").stdout) == [
+        *plain, *three, *two
+    ]  # fmt: skip
+
+    assert _unloaded(scons.run(project, "build/plain.oci.tar").stdout) == plain
+    assert _unloaded(scons.run(project, "tools/two").stdout) == two
+    assert _unloaded(scons.run(project, "tools", later=True).stdout) == [
+        f"{three[0]} for one of 2 images"
+    ]
+    sealed = scons.run(project, "tools", later=True)
+    assert _unloaded(sealed.stdout) == [f"{three[0]} for one of 2 images"]
+    for quiet in (["-n", "tools"], ["-q", "tools"], ["-s", "tools"], ["sbom/tools/two"],
+                  ["build/plain.files"], ["-c", "tools"]):  # fmt: skip
+        assert _unloaded(scons.run(project, *quiet).stdout) == []

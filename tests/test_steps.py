@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scratch_image import archive, audit, progress, stack, state
+from scratch_image import archive, audit, progress, stack, state, steps
 from scratch_image.digest import Digest
 from scratch_image.engine import Loaded
 from scratch_image.errors import InputError, ListError
@@ -153,7 +153,7 @@ def test_index_of_images_of_two_platforms(tmp_path: Path) -> None:
 
     told = step.run(Root(), [_path(tmp_path, "x.index.oci.tar")], images)
 
-    assert re.fullmatch("sha256:[0-9a-f]{64} for arm64, amd64", told)
+    assert re.fullmatch("sha256:[0-9a-f]{12}… for arm64, amd64", told)
 
 
 def test_index_of_an_image_for_another_platform(tmp_path: Path) -> None:
@@ -500,7 +500,7 @@ def test_load_writes_the_id_and_looks_at_each_tag(tmp_path: Path, engine: str) -
 
     assert watched.percent == 100
     image_id = (tmp_path / "x.iid").read_text().strip()
-    assert told == f"steps:1, steps:2 {image_id}"
+    assert told == f"steps:1, steps:2 {Digest(image_id).short}"
     loaded = Loaded.read((tmp_path / "x.loaded").read_bytes())
     assert loaded == Loaded(image_id, archive.read(image).layers, archive.read(image).diff_ids)
     assert root.looked == {
@@ -550,7 +550,7 @@ def test_push_tells_what_is_where_and_mounts_what_its_neighbours_brought(
         )
 
         digest = archive.read(_path(tmp_path, f"{name}/x.oci.tar")).manifest
-        assert told.startswith(f"{hub}/steps/{name}:1 {digest}, sent 0.0 MB")
+        assert told.startswith(f"{hub}/steps/{name}:1 {digest.short}, sent 0.0 MB")
         assert (tmp_path / name / "x.pushed").read_text() == f"{hub}/steps/{name}:1@{digest}\n"
         assert root.looked == {(str(tag).encode(), Aspect.TAG)}
         assert state.take(root).states == {(str(tag).encode(), Aspect.TAG): str(digest).encode()}
@@ -563,3 +563,17 @@ def test_image_without_a_registry_is_not_pushed(tmp_path: Path) -> None:
     assert str(raised.value) == (
         "cannot push x: none of its tags names a registry; write HOST/NAME:TAG"
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        pytest.param(["ghcr.io/me/hello:1.2"], "ghcr.io/me/hello:1.2", id="one"),
+        pytest.param(["a", "b", "c"], "a, b, c", id="all fit"),
+        pytest.param([f"example/hello:{n}" for n in range(9)],
+                     "example/hello:0, example/hello:1 and 7 more", id="some fit"),
+        pytest.param(["x" * 90, "y"], f"{'x' * 90} and 1 more", id="the first is shown always"),
+    ],
+)  # fmt: skip
+def test_lines_have_as_many_names_as_fit(names: list[str], told: str) -> None:
+    assert steps._few(names) == told

@@ -58,6 +58,25 @@ def test_lines_are_aligned_and_plain_in_a_pipe(tmp_path: Path) -> None:
     )
 
 
+def test_line_about_tracing_is_told_once() -> None:
+    pipe = StringIO()
+    terminal = Terminal(pipe, XTERM)
+
+    for name in ("x", "y"):
+        terminal.tell("TRACE", name, "3 files\ntrace: runs see all\nlint: a", 1)
+
+    assert pipe.getvalue().splitlines()[1:] == [
+        "trace: runs see all", "lint: a", "TRACE  y                   3 files, 1.00 s", "lint: a"
+    ]  # fmt: skip
+
+
+def test_line_that_the_stream_cannot_encode_is_written_all_the_same(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w", encoding="ascii") as stream:
+        Terminal(stream, XTERM).tell("IMAGE", "x", "sha256:0123…", 1)
+
+    assert "sha256:0123\\u2026, 1.00 s\n" in (tmp_path / "log").read_text()
+
+
 @pytest.mark.parametrize(
     ("environment", "told"),
     [

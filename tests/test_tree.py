@@ -233,7 +233,7 @@ def test_image_is_pushed_where_that_is_asked_for(tree: Path, scons: Scons, befor
 
     digest = read(os.fsencode(tree / "build/images/one/one.oci.tar")).manifest
     [line] = [line for line in ran.stdout.splitlines() if line.startswith("PUSH")]
-    assert line.startswith(f"PUSH   {'one':18}  {tag} {digest}, sent ")
+    assert line.startswith(f"PUSH   {'one':18}  {tag} {digest.short}, sent ")
     assert (tree / "build/images/one/one.pushed").read_text() == f"{tag}@{digest}\n"
     assert registry.tagged(Tag.parse(f"http://{tag}")) == digest
     # The other one has no tag that could be pushed.

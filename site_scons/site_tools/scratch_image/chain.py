@@ -184,6 +184,7 @@ def _load(env: Any, image: Image, target: str, archive: Any) -> list[Any]:
     """Have the image given to an engine; return the targets of that, if an engine answers."""
     if Project.of(env).answers(env["DOCKER_HOST"]):
         return list(env.DockerLoad(target, archive))
+    image.unloaded += archive
     if image.words.issuperset(WORDS):
         # A plain `scons` builds all that can be built without an engine; asking for the .iid by
         # its name still says what is wrong.

@@ -33,6 +33,11 @@ class Digest:
         """The 64 hex digits: the name of the blob in an OCI layout."""
         return self.text.partition(":")[2]
 
+    @property
+    def short(self) -> str:
+        """The digest for a line on a terminal: its first 12 hex digits, as Docker shows them."""
+        return f"sha256:{self.hex[:12]}…"
+
     @classmethod
     def parse(cls, text: str) -> Digest:
         """Return the digest that `text` (hostile) spells; InputError when it is not one."""

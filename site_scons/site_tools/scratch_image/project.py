@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import re
@@ -35,6 +36,21 @@ class Image:
     """The targets that make it."""
     requested: dict[str, list[Any]] = field(default_factory=dict)
     """Targets that only a word asks for, by that word."""
+    unloaded: list[Any] = field(default_factory=list)
+    """Its archives, where no engine answers."""
+    alias: Any = None
+    """The alias that builds it, which may know it up to date without a look at its nodes."""
+
+    def waiting(self) -> list[Any]:
+        """Return the archives that no engine has, if the image was asked for and is as it was."""
+        if any(node.get_state() for nodes in self.requested.values() for node in nodes):
+            return []
+        sealed = self.alias is not None and self.alias.get_state() == SCons.Node.up_to_date
+        return [
+            node
+            for node in self.unloaded
+            if node.get_state() == SCons.Node.up_to_date or (sealed and not node.get_state())
+        ]
 
 
 class Project:
@@ -59,6 +75,8 @@ class Project:
         if not hasattr(attributes, "scratch_image"):
             attributes.scratch_image = cls()
             SCons.Node.arg2nodes_lookups.append(attributes.scratch_image.find)
+            # As SCons's manual has it for what comes after a build.
+            atexit.register(attributes.scratch_image.tell_unloaded)
         found: Project = attributes.scratch_image
         return found
 
@@ -78,6 +96,21 @@ class Project:
         """Return the alias `name`, newly made; None where none is offered. SCons calls this."""
         make = self._aliases.pop(name, None)
         return make() if make else None
+
+    def tell_unloaded(self) -> None:
+        """Write, for each engine that does not answer, what is up to date and not loaded.
+
+        A step that makes an archive says so itself.
+        """
+        silent = ("silent", "no_exec", "question", "clean", "help")
+        if SCons.Script.GetBuildFailures() or any(map(SCons.Script.GetOption, silent)):
+            return
+        waiting: dict[str, list[Any]] = {}
+        for node in (node for image in self.images for node in image.waiting()):
+            waiting.setdefault(node.attributes.step.address, []).append(node)
+        for address, nodes in waiting.items():
+            more = "" if len(nodes) == 1 else f" for one of {len(nodes)} images"
+            print(f"no engine answers at {address}: docker load -i {nodes[0]}{more}")  # noqa: T201
 
 
 def command_line_targets() -> list[str]:

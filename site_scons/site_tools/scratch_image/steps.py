@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from . import progress
+from .digest import Digest
 from .errors import InputError, SandboxError
 from .paths import show
 from .root import Aspect, Kind, Root
@@ -134,7 +135,7 @@ class TraceStep(Step):
         name = os.path.basename(command.argv[0]) if command.argv else b""
         if name not in (b"", os.path.basename(self.program)):
             told.append(f"trace: {show(name)} is only what {show(self.program)} was called")
-        if refusal and not _noted(refusal):
+        if refusal:
             told.append(_plain(refusal))
         return "\n".join(told)
 
@@ -149,16 +150,6 @@ def _refusal() -> str:
 
 def _plain(refusal: str) -> str:
     return f"trace: runs see and change the machine's own files: {refusal}, or set TRACE_ROOT=plain"
-
-
-_notes: set[str] = set()
-
-
-def _noted(note: str) -> bool:
-    """Tell whether `note` was asked for before: it is told once in a call of SCons."""
-    known = note in _notes
-    _notes.add(note)
-    return known
 
 
 @dataclass(frozen=True)
@@ -555,7 +546,7 @@ class ImageStep(Step):
         permissions.require(contents, settings, dict(zip(self.runs, read, strict=True)))
         with replacing(targets[0]) as sink:
             archive.write(sink, made, [blob.path for blob in blobs], self.references)
-        told = f"{made.manifest.config.digest}"
+        told = made.manifest.config.digest.short
         if engine.answers(self.address):
             return told
         shown = os.path.relpath(os.fsdecode(targets[0]))
@@ -595,7 +586,7 @@ class IndexStep(Step):
                 )
         with replacing(targets[0]) as sink:
             digest = archive.write_index(sink, images, self.references, self.annotations)
-        return f"{digest} for {', '.join(image.architecture for image in images)}"
+        return f"{digest.short} for {', '.join(image.architecture for image in images)}"
 
 
 @dataclass(frozen=True)
@@ -667,7 +658,8 @@ class LoadStep(Step):
             root.look(f"{self.address} {reference.familiar}".encode(), Aspect.IMAGE)
         write(targets[0], [loaded.id.encode() + b"\n"])
         write(targets[1], [loaded.text()])
-        return f"{', '.join(each.familiar for each in self.references)} {loaded.id}"
+        names = _few([each.familiar for each in self.references])
+        return f"{names} {Digest(loaded.id).short}"
 
 
 def _recalled(path: bytes) -> Loaded | None:
@@ -701,8 +693,8 @@ class PushStep(Step):
         for tag in self.tags:
             root.look(str(tag).encode(), Aspect.TAG)
         write(targets[0], [f"{tag.shown}@{pushed.digest}\n".encode() for tag in self.tags])
-        shown = ", ".join(tag.shown for tag in self.tags)
-        return f"{shown} {pushed.digest}, sent {pushed.sent / 1e6:.1f} MB"
+        shown = _few([tag.shown for tag in self.tags])
+        return f"{shown} {pushed.digest.short}, sent {pushed.sent / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)
@@ -762,10 +754,10 @@ class TestStep(Step):
                 raise SandboxError(refusal)
             lines.append(f"{tester.line(trial, record)}\n".encode())
         write(targets[0], lines)
-        names = ", ".join(trial.run.name for trial in trials)
+        names = _few([trial.run.name for trial in trials])
         own = [] if refusal else [f"{names} in a root of its own"]
         same = own and len(contained) == len(trials)
-        there = f"{'' if same else ', '.join(contained) + ' '}in a container"
+        there = f"{'' if same else _few(contained) + ' '}in a container"
         return " and ".join([*own, *([there] if contained else [])])
 
     def _trial(self, traced: Traced, sources: Iterator[bytes]) -> Trial:
@@ -811,3 +803,18 @@ class SeccompStep(Step):
 def _content(path: bytes) -> bytes:
     with open(path, "rb") as stream:
         return stream.read()
+
+
+_ROOM = 40
+"""Columns that names have in a line of 100, beside what else a step tells."""
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return as many of `names` as a line has room for, and how many more there are."""
+    shown = list(names[:1])
+    for name in names[1:]:
+        if len(", ".join([*shown, name])) > _ROOM:
+            break
+        shown.append(name)
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")

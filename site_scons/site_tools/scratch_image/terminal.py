@@ -60,16 +60,32 @@ class Terminal:
         self._running: list[_Running] = []
         self._watch: threading.Thread | None = None
         self._is_drawn = False
+        self._notes: set[str] = set()
+        """What was told of how runs are traced, which is the same for all of them: told once."""
 
     def tell(self, label: str, name: str, told: str, seconds: float) -> None:
         """Write what a step has `told` when it ended; more lines of that follow its first."""
         first, *more = told.split("\n")
         lines = [f"{self._painted(_LABEL, f'{label:5}')}  {name:18}  {first}, {seconds:.2f} s"]
-        lines += [self._painted(_LINT, line) if line[:5] == "lint:" else line for line in more]
         with self._lock:
+            lines += map(self._shown, filter(self._is_new, more))
             self._erase()
-            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.write(self._writable("".join(f"{line}\n" for line in lines)))
             self._stream.flush()
+
+    def _is_new(self, line: str) -> bool:
+        known = line in self._notes
+        if line.startswith("trace: "):
+            self._notes.add(line)
+        return not known
+
+    def _shown(self, line: str) -> str:
+        return self._painted(_LINT, line) if line.startswith("lint:") else line
+
+    def _writable(self, text: str) -> str:
+        """Return `text` as the stream can take it: some have ASCII only."""
+        encoding = self._stream.encoding or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
     def _painted(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self._is_coloured else text

@@ -85,6 +85,8 @@ def _read(env: Any, top: str, name: str) -> Any:
     targets = [node for image in images for node in image.nodes]
     seal = os.path.join(env.Dir(f"#build/{top}/{name}").get_abspath(), ".seal")
     alias = image_alias(env, f"{top}/{name}", targets, seal)
+    for image in images:
+        image.alias = alias
     clean_up(env, targets, [seal])
     commands.offer(env, f"{top}/{name}", images)
     return alias
