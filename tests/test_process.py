@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -128,10 +129,91 @@ def test_at_the_time_limit_what_is_traced_ends_though_it_left_the_session() -> N
     assert not is_alive(found.stdout.strip())
 
 
+def test_at_the_time_limit_a_descendant_ends_though_it_left_the_session() -> None:
+    found = run("sh", "-c", "setsid sleep 91 & echo $!; sleep 90", timeout=0.3)
+    assert b"sleep 91" in found.overdue
+    assert not is_alive(found.stdout.strip())
+
+
+FORKS_FOR_EVER = """
+#include <time.h>
+#include <unistd.h>
+int main(void) {
+    time_t end = time(0) + 20;
+    for (int n = 0; n < 20; n++) if (!fork()) while (time(0) < end) if (fork()) _exit(0);
+}
+"""
+"""Each process forks once and ends: whoever lists them has old numbers. All end after 20 s."""
+
+
+def test_processes_that_fork_and_end_are_all_ended(tmp_path: Path) -> None:
+    program = tmp_path / "forks-for-ever"
+    command = ["gcc", "-x", "c", "-", "-o", str(program)]
+    subprocess.run(command, input=FORKS_FOR_EVER, text=True, check=True)
+    log = tmp_path / "log"
+
+    found = run("strace", "-ff", "-o", str(log), str(program), timeout=0.5)
+
+    assert found.overdue
+    listed = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, check=True)
+    lines = listed.stdout.splitlines()
+    assert [line for line in lines if str(program) in line and line[0] != "Z"] == []
+
+
+HIDDEN = """
+import os, subprocess, sys
+sys.path[:0] = {path!r}
+from scratch_image import process, root, run, tracer
+try:
+    open("/proc/1/stat").read()
+except OSError:
+    print("hidden")
+ran = process.run(["sh", "-c", "setsid sleep {mark} & sleep {mark}"], timeout=0.5)
+print(ran.overdue[-1].decode())
+words = (b"sh", b"-c", b"setsid sleep {mark} & sleep {mark}")
+for private in (False, True):
+    try:
+        tracer.trace(
+            run.Run("x", words, timeout=1.0), b"/bin/sh", root.Root(), private=private
+        )
+    except tracer.TraceError as error:
+        print(error)
+settings = run.Run("x", (b"sleep", b"600"), ready="exec:pgrep -x sleep", timeout=20.0, status=-15)
+tracer.trace(settings, b"/bin/sleep", root.Root(), private=True)
+print("served")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts /proc")
+@pytest.mark.parametrize("hides", [1, 2])
+def test_what_runs_is_ended_where_proc_hides_others(hides: int) -> None:
+    mark = f"{6000 + os.getpid() % 1000}.{hides}"
+    code = HIDDEN.format(path=sys.path, mark=mark)
+    script = (
+        f"mount -t proc -o hidepid={hides} proc /proc; "
+        'exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
+    )
+    ran = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", PYTHON, "-B", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=60,
+    )
+
+    limit = f"cannot trace run x: after 1 s it still ran (/bin/sh\\040-c\\040setsid\\040sleep\\040{mark}"
+    told = ran.stdout.splitlines()
+    assert told[:2] == ["hidden", f"sleep {mark}"], ran.stderr
+    assert [line.startswith(limit) for line in told[2:4]] == [True, True], ran.stdout
+    assert told[4:] == ["served"], ran.stderr
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert f"sleep {mark}" not in listed.stdout.splitlines()
+
+
 def test_who_left_the_session_cannot_hold_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_PATIENCE", 0.3)
     begun = time.monotonic()
-    found = run("sh", "-c", "setsid sleep 5 & echo $!; sleep 95", timeout=0.3)
+    found = run("sh", "-c", "(setsid sleep 5 & echo $!); sleep 95", timeout=0.3)
     assert time.monotonic() - begun < 4
     os.kill(int(found.stdout), signal.SIGKILL)
 

@@ -185,25 +185,43 @@ class Running:
         return self.ended and not any(output.is_alive() for output in self._outputs)
 
     def living(self) -> list[Process]:
-        """Return the processes of its session, and those that they trace, by number."""
+        """Return its session, descendants and all that these trace, by number.
+
+        Where /proc is mounted with hidepid, those that the builder may not see are left out.
+        """
         pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
         table = [process for pid in pids if (process := _process(pid))]
-        own = {process.pid for process in table if process.session == self.pid}
-        return [process for process in table if process.pid in own or process.tracer in own]
+        own = {self.pid}
+        while found := {
+            process.pid
+            for process in table
+            if process.pid not in own
+            and (process.session == self.pid or {process.parent, process.tracer} & own)
+        }:
+            own |= found
+        return [process for process in table if process.pid in own]
 
     def end_all(self) -> tuple[bytes, ...]:
-        """End all of the session, and all that is traced from it; return what still ran.
+        """End its group, and all that `living` returns; return the commands that still ran.
 
-        What is traced goes first: its tracer then writes down the end, and goes by itself. A killed
-        tracer would leave it behind, crippled.
+        They are stopped first, and ended by group: a signal reaches all of a group at once, also
+        where each process forks and ends faster than /proc can be read. While a tracer stands
+        still, no process that it traces can fork in another group, either. The group of the tracer
+        goes last: its end would let such processes go on, untraced.
         """
         deadline = time.monotonic() + _PATIENCE
         first: tuple[bytes, ...] = ()
-        while (living := self.living()) and time.monotonic() < deadline:
+        _signal_group(self.pid, signal.SIGSTOP)
+        while True:
+            living = self.living()
             aims = [process for process in living if process.tracer] or living
             first = first or tuple(sorted({process.command for process in aims}))
-            for process in aims:
-                process.signal(signal.SIGKILL)
+            for group in {process.group for process in living} - {0, self.pid}:
+                _signal_group(group, signal.SIGKILL)
+            # The builder may end its own also where /proc hides all of them.
+            _signal_group(self.pid, signal.SIGKILL)
+            if not living or time.monotonic() >= deadline:
+                break
             time.sleep(_POLL)
         # Somebody who left the session may hold the pipes open: what came is enough.
         self._wait(_PATIENCE)
@@ -255,14 +273,15 @@ class Process:
 
     pid: int
     parent: int
+    group: int
     session: int
     tracer: int
     """Who traces it; 0 for nobody."""
     command: bytes
 
     def signal(self, number: int) -> None:
-        """Send it signal `number`, unless it has ended."""
-        with contextlib.suppress(ProcessLookupError):
+        """Send it signal `number`, unless it has ended or belongs to somebody else."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, number)
 
 
@@ -270,18 +289,25 @@ _TRACER = re.compile(rb"^TracerPid:\t(\d+)", re.MULTILINE)
 
 
 def _process(pid: int) -> Process | None:
-    """Return what proc(5) says of `pid`; None when it has ended."""
+    """Return what proc(5) says of `pid`; None when it has ended, or must not be seen."""
     try:
         stat, status, command = (_read(pid, name) for name in ("stat", "status", "cmdline"))
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     # The name, in parentheses, may hold anything.
-    state, parent, _, session = stat[stat.rindex(b")") + 2 :].split()[:4]
+    state, parent, group, session = stat[stat.rindex(b")") + 2 :].split()[:4]
     tracer = _TRACER.search(status)
     if state in (b"Z", b"X"):
         return None
+    numbers = int(parent), int(group), int(session)
     words = command.rstrip(b"\0").replace(b"\0", b" ")[:200]
-    return Process(pid, int(parent), int(session), int(tracer[1]) if tracer else 0, words)
+    return Process(pid, *numbers, int(tracer[1]) if tracer else 0, words)
+
+
+def _signal_group(group: int, number: int) -> None:
+    """Send signal `number` to all of a process group that there are and that may be sent it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def _read(pid: int, name: str) -> bytes:
