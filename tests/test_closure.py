@@ -282,7 +282,7 @@ def test_runpath_is_not_inherited(build: Build) -> None:
     with pytest.raises(ElfError) as caught:
         closure.require(found.missing)
     assert str(caught.value) == (
-        f"cannot find library libchild.so: needed by {os.fsdecode(missing.needed_by)}, looked for "
+        f"cannot find libchild.so: needed by {os.fsdecode(missing.needed_by)}, looked for "
         "in /lib/x86_64-linux-gnu, /usr/lib/x86_64-linux-gnu, /lib, /usr/lib; "
         "install its package, stage it, add its directory to the runpath, or add a run that loads it"
     )
@@ -300,7 +300,7 @@ def test_all_missing_libraries_are_told_at_once() -> None:
     with pytest.raises(ElfError) as caught:
         closure.require([one, two])
     assert str(caught.value) == (
-        r"cannot find library a\040b.so: needed by /p, looked for in /l; c.so: needed by /q, "
+        r"cannot find a\040b.so: needed by /p, looked for in /l; c.so: needed by /q, "
         "looked for nowhere; install its package, stage it, add its directory to the runpath, "
         "or add a run that loads it"
     )

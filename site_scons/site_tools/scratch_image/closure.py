@@ -15,17 +15,17 @@ import os
 import re
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from . import elf as elf_file
 from . import ldso
-from .elf import DlopenNote, Elf, is_elf
+from .elf import SCRIPT_HEAD, DlopenNote, Elf, is_elf
 from .errors import ElfError, InputError
 from .ldso import Candidate, Loaded
 from .paths import escape, join, show, unescape
 from .root import Aspect, Kind, Root
-from .script import heads
+from .script import command_of_env, heads
 
 MAX_INTERPRETERS = 5
 """``#!`` lines that the kernel follows for one program (fs/exec.c)."""
@@ -122,6 +122,28 @@ def closure(
     )
 
 
+def closures(root: Root, path: bytes, environment: Mapping[bytes, bytes]) -> list[Closure]:
+    """Return the closure of `path`, and those of the programs that ``env`` starts for it.
+
+    A program that ``env`` does not find is missing from the closure of its script.
+    """
+    found: list[Closure] = []
+    while path not in {each.path for each in found}:
+        each = closure(root, path, environment)
+        script = (path, *each.interpreters)[-2:][0]
+        with root.open(root.walk(script).real) as stream:
+            command = command_of_env(stream.read(SCRIPT_HEAD), environment)
+        program = command and command.find(root)
+        if command and not program:
+            places = tuple(environment.get(b"PATH", b"").split(b":"))
+            each = replace(each, missing=(*each.missing, Missing(command.name, script, places)))
+        found.append(each)
+        if not command or not program:
+            break
+        path, environment = program, command.environment
+    return found
+
+
 def require(missing: Collection[Missing]) -> None:
     """Raise ElfError when there is a library in `missing`."""
     if missing:
@@ -131,7 +153,7 @@ def require(missing: Collection[Missing]) -> None:
             for one in missing
         )
         raise ElfError(
-            f"cannot find library {each}; install its package, stage it, add its directory to "
+            f"cannot find {each}; install its package, stage it, add its directory to "
             "the runpath, or add a run that loads it"
         )
 

@@ -10,13 +10,11 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .closure import Closure, closure, require
-from .elf import SCRIPT_HEAD
+from .closure import closures, require
 from .errors import ElfError
 from .filelist import Entry, Want, of_closure
 from .overlay import Overlay
 from .paths import escape, show
-from .script import command_of_env
 
 _OF_A_RUN = ("run:", "target-of:", "needed-by:", "loader-of:", "interpreter-of:", "listed-by:")
 """Reasons of a script that need not be able to start: a run that started it shows what it needs."""
@@ -41,25 +39,22 @@ def find(
     """Return what the ELF files and scripts among `entries` need, but for those `covered`.
 
     A script needs its interpreter when it may be executed and was brought by more than a run, and
-    the program that ``env`` starts for it in `environment`. Libraries of a listed name count as
-    found: a plugin's are often loaded by its program. So do programs of which a run shows that
-    they are. ElfError when something is missing for a path in `named`, for which the user asked by
-    its name; for all others that is a finding.
+    the program that ``env`` starts for it in `environment`. Libraries and programs of a listed
+    name count as found: a plugin's are often loaded by its program. ElfError when something is
+    missing for a path in `named`, for which the user asked by its name; for all others that is a
+    finding.
     """
     listed = list(entries)
     names = {os.path.basename(entry.path) for entry in listed}
-    used = {
-        os.path.basename(entry.path)
-        for entry in listed
-        if any(reason.startswith("run:") for reason in entry.reasons)
-    }
     wants: list[Want] = []
     findings = []
     # What a library needs is in the closure of the program that needs it.
     done = set(covered)
     for path in _users(view, listed, done):
         try:
-            for found in _closures(view, path, environment, used, wants):
+            for found in closures(view, path, environment):
+                if found.path != path:
+                    wants.append(Want(found.path, f"interpreter-of:{escape(path).decode()}"))
                 wants += of_closure(found)
                 done |= {view.walk(library.path).real for library in found.libraries}
                 require([one for one in found.missing if os.path.basename(one.name) not in names])
@@ -70,44 +65,13 @@ def find(
     return Needs(tuple(wants), tuple(findings))
 
 
-def _closures(
-    view: Overlay,
-    path: bytes,
-    environment: Mapping[bytes, bytes],
-    used: Collection[bytes],
-    wants: list[Want],
-) -> Iterator[Closure]:
-    """Yield the closures of `path` and of what ``env`` starts for it, which is put on `wants`."""
-    seen = set()
-    while path not in seen:
-        seen.add(path)
-        found = closure(view, path, environment)
-        yield found
-        script = (path, *found.interpreters)[-2:][0]
-        with view.open(view.walk(script).real) as stream:
-            command = command_of_env(stream.read(SCRIPT_HEAD), environment, script)
-        program = command and command.find(view)
-        if command and program:
-            wants.append(Want(program, f"interpreter-of:{escape(script).decode()}"))
-            path, environment = program, command.environment
-        elif command and command.name not in used:
-            raise ElfError(
-                f"cannot run {show(script)}: env finds no {show(command.name)} along PATH; "
-                "install it, or set PATH in IMAGE_ENV"
-            )
-
-
 def _users(view: Overlay, entries: Iterable[Entry], done: Collection[bytes]) -> Iterator[bytes]:
-    """Yield the paths of the files that need others to load or start, but for those `done`.
-
-    An ldd text does not tell what ``env`` starts: scripts are looked at in any case.
-    """
+    """Yield the paths of the files, but for those `done`, that need others to load or start."""
     for entry in entries:
-        is_script = bool(entry.mode & 0o111) and _is_to_run(entry)
-        if entry.kind != "file" or entry.text or (entry.path in done and not is_script):
+        if entry.kind != "file" or entry.text or entry.path in done:
             continue
         magic = view.magic(entry.path)
-        if (magic == "elf" and entry.path not in done) or (magic == "script" and is_script):
+        if magic == "elf" or (magic == "script" and entry.mode & 0o111 and _is_to_run(entry)):
             yield entry.path
 
 

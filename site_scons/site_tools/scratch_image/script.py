@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .elf import SCRIPT_HEAD, interpreter_of_script
-from .errors import ElfError
-from .paths import join, show
+from .paths import join
 from .root import Aspect, Kind, Root
 
 _LINE = re.compile(rb"#![ \t]*[^ \t\n\0]*/env[ \t]+([^\n\0]*?)[ \t]*(?:\n|\0|\Z)")
@@ -67,11 +66,11 @@ def heads(root: Root, path: bytes) -> Iterator[tuple[bytes, bytes | None]]:
         path = join(b"/", interpreter)
 
 
-def command_of_env(head: bytes, environment: Mapping[bytes, bytes], path: bytes) -> Command | None:
-    """Return what ``env`` starts for the script `path` that begins with `head` (hostile).
+def command_of_env(head: bytes, environment: Mapping[bytes, bytes]) -> Command | None:
+    """Return what ``env`` starts for the script that begins with `head` (hostile).
 
-    `environment` is that of the script. None where ``env`` does not start it, or starts nothing;
-    ElfError where its options are not understood.
+    `environment` is that of the script. None where ``env`` does not start it, starts nothing, or
+    has options that only a run of it could show the meaning of.
     """
     line = _LINE.match(head)
     if not line:
@@ -80,8 +79,8 @@ def command_of_env(head: bytes, environment: Mapping[bytes, bytes], path: bytes)
     split = _SPLIT.fullmatch(given)
     try:
         words = shlex.split(split[1]) if split else [given] * bool(given)
-    except ValueError as error:
-        raise _not_understood(path) from error
+    except ValueError:
+        return None
     variables = {} if split and given[:3].startswith("-i") else dict(environment)
     while words:
         word = words.pop(0)
@@ -90,17 +89,10 @@ def command_of_env(head: bytes, environment: Mapping[bytes, bytes], path: bytes)
         elif word in _WITH_WORD:
             variables.pop(os.fsencode(words.pop(0)) if words else b"", None)
         elif word.startswith("-") and word not in _ALONE:
-            raise _not_understood(path)
+            return None
         elif _ASSIGNMENT.fullmatch(word):
             name, _, value = os.fsencode(word).partition(b"=")
             variables[name] = value
         elif word not in _ALONE:
             return Command(os.fsencode(word), variables)
     return None
-
-
-def _not_understood(path: bytes) -> ElfError:
-    return ElfError(
-        f"cannot tell what env starts for {show(path)}: its #! line is not understood; "
-        "name the program in an extra list"
-    )

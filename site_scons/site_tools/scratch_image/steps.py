@@ -174,7 +174,8 @@ class LddStep(Step):
         # Of what needs no libraries the content does not matter here.
         needing = (path for path in self.others if root.magic(root.walk(path).real) == "elf")
         chosen = [*self.programs, *needing]
-        closures = [closure.closure(root, path, dict(self.environment)) for path in chosen]
+        variables = dict(self.environment)
+        closures = [each for path in chosen for each in closure.closures(root, path, variables)]
         write(targets[0], [closure.write_ldd(closures)])
         libraries = {library.path for found in closures for library in found.libraries}
         return f"{len(libraries)} libraries of {len(chosen)} files"
@@ -363,7 +364,9 @@ class Asked:
         A run may find one by what a script, or the program itself, sets (LD_LIBRARY_PATH, dlopen).
         """
         uses = [use for record in self.records for use in record.uses]
-        loaded = {os.path.basename(use.path) for use in uses if use.kind in ("read", "link")}
+        loaded = {
+            os.path.basename(use.path) for use in uses if use.kind in ("read", "link", "exec")
+        }
         return [each for each in self.unfound if os.path.basename(each.name) not in loaded]
 
     def covered(self, view: Overlay) -> frozenset[bytes]:
