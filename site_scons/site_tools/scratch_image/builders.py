@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from .plans import (
     EPOCH,
     Plan,
     epoch_of,
+    kind_of,
     machine_path,
     repositories_of,
     staged_path,
@@ -87,11 +89,21 @@ def _builders() -> dict[str, Any]:
     }
 
 
+_DIRECTORY = re.compile("Tried to lookup Dir (.*) as a File", re.DOTALL)
+"""How SCons tells of the name of a directory where a file is meant."""
+
+
 class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons has no types
     """A builder whose targets are compared by content, whatever decider the project has set."""
 
     def __call__(self, env: Any, *arguments: Any, **keywords: Any) -> Any:
-        nodes = super().__call__(env, *arguments, **keywords)
+        try:
+            nodes = super().__call__(env, *arguments, **keywords)
+        except TypeError as error:
+            found = _DIRECTORY.match(str(error))
+            if not found:
+                raise
+            refuse(f"cannot use {found[1]}: it is a directory; name a file")
         for node in nodes:
             # After the call: SCons gives each target the project's decider at its end.
             node.Decider(_is_other)
@@ -190,6 +202,11 @@ def _emit(
     """Plan the call; give its target the step and the footprint."""
     staged = dict(env.get("IMAGE_STAGED", {}))
     try:
+        for node in (*target, *source):
+            if kind := kind_of(node):
+                raise InputError(
+                    f"cannot use {str(node)!r} for {target[0]}: it is {kind}; name a file"
+                )
         plan = planner(target, source, env)
         base = None if isinstance(plan.step, SysrootStep) else _base(env)
         footprint = _footprint(plan.targets[0], base, staged, epoch_of(env))

@@ -14,7 +14,7 @@ import SCons.Script
 from . import commands, run, sbom
 from .errors import InputError
 from .paths import is_plain, is_under
-from .plans import image_path, platforms_of, references_of, run_of, step_of
+from .plans import image_path, kind_of, platforms_of, references_of, run_of, step_of
 from .project import WORDS, Image, Project, asked_words
 from .sconscript import refuse
 from .steps import ImageStep, IndexStep
@@ -56,12 +56,12 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
 
 
 def _stem(env: Any, target: Any) -> str:
-    """Return the path stem that `target` means, its construction variables substituted."""
+    """Return the path stem that `target` means, as builders take it: ``$$`` is a dollar in it."""
     if isinstance(target, SCons.Node.FS.Base):
-        return str(target.get_abspath())
+        return str(target.get_abspath()).replace("$", "$$")
     if not isinstance(target, str) or not os.path.basename(target):
         raise InputError(f"cannot name an image {target!r}: it is no path; name the stem of files")
-    return str(substituted(env, target, "stem"))
+    return str(substituted(env, target, "stem")).replace("$", "$$")
 
 
 def _declared(env: Any, target: str) -> Image:
@@ -69,7 +69,7 @@ def _declared(env: Any, target: str) -> Image:
     project = Project.of(env)
     directory, name = os.path.split(target)
     place = env.Dir(directory or ".").get_internal_path()
-    stem = os.path.normpath(os.path.join(place, name)).lstrip("/")
+    stem = os.path.normpath(os.path.join(place, name.replace("$$", "$"))).lstrip("/")
     words = asked_words(re.escape(stem)) if project.words is None else project.words
     image = Image(stem, words)
     project.images.append(image)
@@ -151,7 +151,7 @@ def _one_platform(
     try:
         if "RUN" in variables:
             raise InputError("cannot use RUN: an image may have several; write RUNS=[...]")
-        staged, programs = _programs(env, program)
+        staged, programs = _programs(env.Override(variables), program)
         given = {**variables, "IMAGE_STAGED": staged}
         if not any(name in env or name in given for name in ("IMAGE_CMD", "IMAGE_ENTRYPOINT")):
             given["IMAGE_ENTRYPOINT"] = [os.fsdecode(image_path(programs[0], given))]
@@ -209,11 +209,14 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     """Return the staged files and the program nodes that `program` means."""
     if not isinstance(program, Mapping):
         try:
-            return {}, [env.arg2nodes(program, env.File)[0]]
-        except TypeError as error:
-            raise InputError(
-                f"cannot make an image of {program}: it is a directory; name a program"
-            ) from error
+            node = env.arg2nodes(program, env.File)[0]
+        except TypeError:
+            # So SCons tells of a directory where a file is meant.
+            node = env.arg2nodes(program, env.Dir)[0]
+        if kind := kind_of(node):
+            raise InputError(f"cannot make an image of {node}: it is {kind}; name a program")
+        return {}, [node]
+    program = {substituted(env, path, "path"): given for path, given in program.items()}
     for path, node in program.items():
         if isinstance(node, Mapping):
             raise InputError(
@@ -247,8 +250,8 @@ def _staged(env: Any, path: str, given: Any) -> Any:
     except TypeError:
         # So SCons tells of a directory where a file is meant.
         node = env.arg2nodes(given, env.Dir)[0]
-    if isinstance(node, SCons.Node.FS.Dir):
-        raise InputError(f"cannot stage {path!r}: {node} is a directory; stage its files")
+    if kind := kind_of(node):
+        raise InputError(f"cannot stage {path!r}: {node} is {kind}; stage files")
     return node
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import SCons.Node.FS
+
 from . import image, layer, process, registry, run, sbom, stack, sysroot
 from .errors import InputError
 from .project import Project
@@ -170,6 +172,14 @@ def staged_path(node: Any) -> bytes:
     path, source = machine_path(node), node.srcnode()
     made_by_scons = source is not node and not node.is_derived() and os.path.islink(path)
     return machine_path(source) if made_by_scons else path
+
+
+def kind_of(node: Any) -> str:
+    """Return what `node` is that is no file, in words; nothing for a file."""
+    if isinstance(node.disambiguate(), SCons.Node.FS.File):
+        return ""
+    kinds = {"Dir": "a directory", "Alias": "an alias", "ImageAlias": "an alias"}
+    return kinds.get(type(node).__name__, "a value")
 
 
 def base_tree(

@@ -1,0 +1,106 @@
+"""`ScratchImage` and builders: nodes that are no files, and construction variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lab import NO_ENGINE, PACKAGE, Scons
+
+HEAD = f"""\
+DefaultEnvironment(tools=[])
+env = Environment(
+    tools=["textfile", "scratch_image"], toolpath=["{PACKAGE.parent}"], DOCKER_HOST="{NO_ENGINE}"
+)
+value, alias, directory = env.Value("x"), env.Alias("all", []), env.Dir("place")
+"""
+
+MISTAKES = {
+    'env.ScratchImage("x", {})': "cannot make an image of {}: it is {}; name a program",
+    'env.ScratchImage("x", {{"/bin/x": {}}})': "cannot stage '/bin/x': {} is {}; stage files",
+    'env.ScratchImage("x", "/bin/true", EXTRA_FILES={})': "cannot use '{}' for x.files: it is {}; "
+    "name a file",
+    'env.Strace({}, "/bin/true")': "cannot use '{}' for {}: it is {}; name a file",
+    **{
+        f'env.{builder}("x", {{}})': f"cannot use '{{}}' for x{suffix}: it is {{}}; name a file"
+        for builder, suffix in {
+            "Strace": ".strace", "Ldd": ".ldd", "FileList": ".files", "LayerTar": ".tar",
+            "LayerStack": ".layers", "OciImage": ".oci.tar", "ImageIndex": ".index.oci.tar",
+            "DockerLoad": ".iid", "RegistryPush": ".pushed", "ImageTest": ".tested",
+            "SeccompProfile": ".seccomp.json", "ImageReport": ".report.html",
+            "Sysroot": ".sysroot",
+        }.items()
+    },
+    'env.Sbom("x.spdx.json", {})': "cannot use '{}' for x.spdx.json: it is {}; name a file",
+}  # fmt: skip
+
+KINDS = {
+    "value": ("x", "a value"),
+    "alias": ("all", "an alias"),
+    "directory": ("place", "a directory"),
+}
+
+
+def test_node_that_is_no_file_is_a_line(tmp_path: Path, scons: Scons) -> None:
+    (tmp_path / "place").mkdir()
+    calls, expected = [], []
+    for call, told in MISTAKES.items():
+        for node, (name, kind) in KINDS.items():
+            calls.append(call.format(node))
+            names = [name] * (told.count("{}") - 1)
+            expected.append(told.format(*names, kind))
+    calls.append('env.LayerTar("x", "place")')
+    expected.append("cannot use 'place': it is a directory; name a file")
+    (tmp_path / "SConstruct").write_text(
+        f"{HEAD}for call in {calls!r}:\n    try:\n        eval(call)\n"
+        "    except SystemExit:\n        pass\n    else:\n        print('taken:', call)\nExit(0)\n"
+    )
+
+    ran = scons.run(tmp_path, "-Q", "-n")
+
+    lines = [line for line in ran.stdout.splitlines() if "scons: ***" in line]
+    assert "taken:" not in ran.stdout
+    assert "Traceback" not in ran.stdout
+    assert len(lines) == len(expected), ran.stdout
+    for line, text in zip(lines, expected, strict=True):
+        assert text in line
+
+
+SUBSTITUTED = """\
+env.Append(VERSION="1.2", PREFIX="/opt/x", STEM="out/image", PLACE="out", WORDS="words")
+env.Textfile("out/words", "words")
+env.ScratchImage(
+    "$STEM-$$-$VERSION",
+    {"$PREFIX/bin/x": "$PROGRAM", "${PREFIX}/words-${VERSION}": "$PLACE/words.txt"},
+    PROGRAM=env.File("/bin/true"),
+    RUNS=[],
+    IMAGE_TAG="x",
+    EXTRA_FILES="$WORDS-${VERSION}.extra",
+)
+"""
+
+
+def test_variables_in_stems_programs_and_paths_are_substituted(
+    tmp_path: Path, scons: Scons
+) -> None:
+    (tmp_path / "SConstruct").write_text(HEAD + SUBSTITUTED)
+    (tmp_path / "words-1.2.extra").write_text("/etc/issue\n")
+
+    ran = scons.run(tmp_path, "-Q")
+
+    assert ran.returncode == 0, ran.stdout
+    listed = (tmp_path / "out/image-$-1.2.files").read_text()
+    for path in ("/opt/x/bin/x", "/opt/x/words-1.2", "/etc/issue"):
+        assert f" {path} " in listed
+    assert "Targets of out/image-$-1.2:" in scons.run(tmp_path, "-Q", "help/out/image-$-1.2").stdout
+
+
+@pytest.mark.parametrize("call", ['"$NONE/x", "/bin/true"', '"x", {"/$NONE/x": "/bin/true"}'])
+def test_variable_that_is_not_set_is_a_line(tmp_path: Path, newest: Scons, call: str) -> None:
+    (tmp_path / "SConstruct").write_text(f"{HEAD}env.ScratchImage({call})\n")
+
+    ran = newest.run(tmp_path, "-Q")
+
+    assert ran.returncode == 2
+    assert "SConstruct:6: cannot use " in ran.stdout
+    assert "there is no construction variable NONE; set it, or write $$ for a dollar" in ran.stdout
