@@ -445,7 +445,11 @@ def test_clean_takes_all_away(lab: Lab) -> None:
 
 def test_clean_takes_what_a_killed_build_left(lab: Lab) -> None:
     lab.build()
-    for name in (".reader.tar.new", "..reader.tar.footprint.new"):
+    for name in (
+        ".reader.tar.0123abcd.new",
+        "..reader.tar.footprint.0123abcd.new",
+        ".reader.tar.lock",
+    ):
         (lab.out("").parent / name).write_text("half")
 
     lab.build("-c", "images/reader")

@@ -14,7 +14,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import SCons.Action
@@ -24,8 +24,9 @@ import SCons.Script
 
 from . import owners, plans, process, sysroot
 from .digest import Digest
-from .errors import InputError, ScratchImageError
+from .errors import InputError, ProcessError, ScratchImageError
 from .footprint import Footprint
+from .paths import show
 from .plans import (
     EPOCH,
     Plan,
@@ -40,8 +41,9 @@ from .plans import (
 from .project import Project
 from .root import Root
 from .sconscript import refuse
-from .steps import SysrootStep
-from .target import temporary
+from .steps import Step, SysrootStep
+from .target import leftovers, lock_file, locked, temporary
+from .terminal import Terminal
 
 Planner = Callable[[list[Any], list[Any], Any], Plan]
 
@@ -134,15 +136,10 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     terminal = Project.of(env).terminal
     is_silent, begun = SCons.Script.GetOption("silent"), time.monotonic()
     title = f"{step.label:5}  {step.name}"
+    shows = contextlib.nullcontext() if is_silent else terminal.showing(title, temporary(files[0]))
     try:
-        root = footprint.root()
-        footprint.discard()
-        root.require_staged()
-        with (
-            contextlib.nullcontext() if is_silent else terminal.showing(title, temporary(files[0]))
-        ):
-            told = step.run(root, files, [machine_path(each) for each in source])
-            footprint.keep(root)
+        with locked(lock_file(files[0]), functools.partial(_wait, terminal, title)), shows:
+            told = _run(step, footprint, files, source)
     except ScratchImageError as error:
         return str(error)
     except OSError as error:
@@ -150,6 +147,37 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     if not is_silent and not _users_line(target, source, env):
         terminal.tell(step.label, step.name, told, time.monotonic() - begun)
     return None
+
+
+def _run(step: Step, footprint: Footprint, files: list[bytes], source: list[Any]) -> str:
+    """Let `step` write `files` from `source`; return the lines about it."""
+    for path in leftovers([*files, os.fsencode(footprint.file)]):
+        os.unlink(path)
+    root = footprint.root()
+    footprint.discard()
+    root.require_staged()
+    for node in source:
+        # SCons would read it when the step has ended, and note what it may have become by then.
+        node.get_csig()
+    root.watch()
+    told = step.run(root, files, [machine_path(each) for each in source])
+    return told + _note(footprint.keep(root))
+
+
+def _note(moved: Sequence[bytes]) -> str:
+    """Return one more line about the paths that changed while the step ran; nothing for none."""
+    if not moved:
+        return ""
+    more = f" and {len(moved) - 1} more" if moved[1:] else ""
+    return f"\n{show(moved[0])}{more} changed while this step ran: the next build runs it again"
+
+
+def _wait(terminal: Terminal, title: str, attempts: int) -> None:
+    """Say, once, that another process makes the target; ProcessError when SCons has to end."""
+    if process.is_interrupted():
+        raise ProcessError(f"cannot wait for another scons: {title} was interrupted; build again")
+    if attempts == 1:
+        terminal.say(f"{title} waits for another scons that makes it")
 
 
 def _told(error: OSError, target: list[Any], source: list[Any]) -> str:
@@ -227,20 +255,21 @@ def _emit(
 
 
 def _clean(plan: Plan, footprint: Footprint, env: Any) -> None:
-    files = [footprint.file, *(node.get_abspath() for node in plan.targets)]
-    beside = map(os.fsdecode, plan.beside)
-    clean_up(env, plan.targets, [footprint.file, *map(_temporary, files), *beside])
-
-
-def clean_up(env: Any, targets: Sequence[Any], files: Iterable[str]) -> None:
-    """Say that ``-c`` removes `files` with `targets`.
-
-    Only where something may be cleaned: nodes take time, and of a node in a variant directory that
-    nothing builds SCons takes the file away when it looks for its source.
-    """
-    if not SCons.Script.GetOption("clean") and not SCons.Script.GetOption("interactive"):
+    if not cleans():
         return
-    env.Clean(targets, list(files))
+    files = [os.fsencode(node.get_abspath()) for node in plan.targets]
+    # Whatever a killed build has left, too.
+    left = [lock_file(files[0]), *leftovers([os.fsencode(footprint.file), *files])]
+    env.Clean(plan.targets, [footprint.file, *map(os.fsdecode, [*left, *plan.beside])])
+
+
+def cleans() -> bool:
+    """Tell whether ``-c`` may remove files.
+
+    Only then are they named: nodes take time, and of a node in a variant directory that nothing
+    builds SCons takes the file away when it looks for its source.
+    """
+    return bool(SCons.Script.GetOption("clean") or SCons.Script.GetOption("interactive"))
 
 
 def _base(env: Any) -> Any:
@@ -278,10 +307,6 @@ def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -
     footprint.view = f"{tree!r} {placed} {epoch}"
     footprint.files = [footprint.file, *filter(None, [os.fsdecode(record)])]
     return footprint
-
-
-def _temporary(file: str) -> str:
-    return os.fsdecode(temporary(os.fsencode(file)))
 
 
 def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:

@@ -60,11 +60,15 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         if os.path.lexists(self.file):
             os.unlink(self.file)
 
-    def keep(self, root: Root) -> None:
-        """Write down the state of all that `root` has on record: the target is whole."""
+    def keep(self, root: Root) -> tuple[bytes, ...]:
+        """Write down the state of all that `root` has on record: the target is whole.
+
+        Return the paths that changed while the step ran: the next build runs it again.
+        """
         taken = state.take(root)
         target.write(os.fsencode(self.file), [taken.text()])
         self._stored = taken
+        return taken.moved()
 
     def stored(self) -> state.Footprint | None:
         """Return the footprint that the last build left; None when there is no whole one."""
@@ -82,7 +86,7 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         stored = self.stored()
         try:
             return stored and stored.again(self.root())
-        except ScratchImageError:
+        except (ScratchImageError, OSError, ValueError):
             return None
 
     # What SCons asks. None of these may raise: an exception that leaves a node's method while a
@@ -107,7 +111,7 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
         try:
             root = self.root()
-        except ScratchImageError:
+        except (ScratchImageError, OSError, ValueError):
             return set()
         machine = map(root.machine, dict.fromkeys(path for path, _ in stored.states))
         return {os.fsdecode(path) for path in machine if path.startswith(top)}

@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -144,6 +145,78 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _STAGED_DIR = Status(Kind.DIR, 0o755, 0, 0)
 
+_ENTRY = ("kind", "mode", "uid", "gid", "target")
+"""What of a directory, a link or a device counts: not how many entries or names it has."""
+
+_COARSE_CLOCK = 5
+"""CLOCK_REALTIME_COARSE of linux/time.h, from which the kernel takes ctimes."""
+
+_PATIENCE = 3.0
+"""Seconds to wait at most for the clock of a file system: the longest tick, that of FAT, is two."""
+
+
+class Sights:
+    """Each path as a step first saw it: whether it is still the same when the step has ended.
+
+    Of a file every change counts, a change back included: its ctime tells. Of a directory the
+    mode, the owner and, where they were listed, the names count; other entries come and go.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, Status | None] = {}
+        self._names: dict[bytes, list[bytes]] = {}
+        self._moved: set[bytes] = set()
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._seen
+
+    def note(self, path: bytes, status: Status | None) -> None:
+        """Note that `path` was seen as `status`."""
+        first = self._seen.setdefault(path, status)
+        if first is not status and not _is_same(first, status):
+            self._moved.add(path)
+
+    def note_names(self, path: bytes, names: list[bytes]) -> None:
+        """Note that the directory `path` had the sorted `names`."""
+        if self._names.setdefault(path, names) != names:
+            self._moved.add(path)
+
+    def differ(self, root: Root, path: bytes, *, listed: bool) -> bool:
+        """Tell whether `path` has changed in `root` since it was first seen; False if it never was.
+
+        `listed` says that the names in it count. Whoever listed it by other means than
+        `Root.listing`, as a run does, saw those that it had when it last changed.
+        """
+        if path not in self._seen:
+            return False
+        first = self._seen[path]
+        try:
+            now = root.peek(path)
+            if listed and path in self._names:
+                root.listing(path)
+            elif listed and first and now and first.ctime_ns != now.ctime_ns:
+                return True
+        except ListError:
+            return True
+        return path in self._moved
+
+
+def _is_same(first: Status | None, now: Status | None) -> bool:
+    if first is None or now is None or first.kind is Kind.FILE:
+        return first == now
+    return all(getattr(first, name) == getattr(now, name) for name in _ENTRY)
+
+
+def is_fresh(status: Status) -> bool:
+    """Tell whether a change of the file from now on might leave it with the ctime that it has.
+
+    ctimes come from a clock that ticks every few milliseconds, or every one or two seconds on a
+    file system that keeps no fractions.
+    """
+    tick = 2 * 10**9 if status.ctime_ns % 10**9 == 0 else 0
+    now = time.clock_gettime_ns(_COARSE_CLOCK)
+    return now - tick <= status.ctime_ns <= now
+
 
 class Root:
     """A base directory and staged files; keeps (path, aspect) of all that was asked of it."""
@@ -171,6 +244,10 @@ class Root:
         self.repositories = repositories
         self.epoch = epoch
         self.looked: set[tuple[bytes, Aspect]] = set()
+        self.known: dict[tuple[bytes, Aspect], bytes] = {}
+        """What a step itself has made of what it put on record, as the state of that."""
+        self.sights: Sights | None = None
+        """How each path was first seen, where a step is at work; see `watch`."""
         self.staged: dict[bytes, bytes] = {}
         self.hidden: tuple[bytes, ...] = ()
         self.shown: dict[bytes, bytes] = {}
@@ -178,6 +255,10 @@ class Root:
         for path, machine in (staged or {}).items():
             self._stage(path, machine)
         self._image = {machine: image for image, machine in self.staged.items()}
+
+    def watch(self) -> None:
+        """From now on keep how each path is first seen."""
+        self.sights = Sights()
 
     def hide(self, directories: Iterable[bytes], shown: Iterable[bytes] = ()) -> None:
         """See nothing of the base below `directories`, but for the files `shown`.
@@ -280,6 +361,11 @@ class Root:
         """Put `path` on record without looking."""
         self.looked.add((path, aspect))
 
+    def know(self, path: bytes, aspect: Aspect, state: bytes) -> None:
+        """Put `path` on record in the `state` that the step has seen or made itself."""
+        self.look(path, aspect)
+        self.known[path, aspect] = state
+
     def status(self, path: bytes, aspect: Aspect = Aspect.STAT) -> Status | None:
         """Return what `path` is, its last component not followed; None when it does not exist."""
         self.look(path, aspect)
@@ -287,23 +373,44 @@ class Root:
 
     def peek(self, path: bytes) -> Status | None:
         """As `status`, but off the record: for what cannot change a step's result."""
+        found = self._lstat(path)
+        if self.sights is None:
+            return found
+        if path not in self.sights:
+            found = self._at_rest(path, found)
+        self.sights.note(path, found)
+        return found
+
+    def _at_rest(self, path: bytes, found: Status | None) -> Status | None:
+        """Return what `path` is, `found` at first, once its next change must show in its ctime."""
+        latest = time.monotonic() + _PATIENCE
+        while found and found.kind is Kind.FILE and is_fresh(found) and time.monotonic() < latest:
+            time.sleep(0.002)
+            found = self._lstat(path)
+        return found
+
+    def _lstat(self, path: bytes) -> Status | None:
         if self.hidden and self._is_hidden(path):
             return _STAGED_DIR if path in self._staged_dirs else None
-        try:
-            found = os.lstat(self.machine(path))
-            if path in self.hidden and stat.S_ISLNK(found.st_mode):
-                return _STAGED_DIR
-        except (FileNotFoundError, NotADirectoryError):
-            return _STAGED_DIR if path in self._staged_dirs else None
-        except OSError as error:
-            raise ListError(
-                f"cannot look at {show(path)}: {error.strerror}; build as a user who may"
-            ) from error
-        return self._made(path, found)
+        machine = self.machine(path)
+        while True:
+            try:
+                found = os.lstat(machine)
+                is_link = stat.S_ISLNK(found.st_mode)
+                if is_link and path in self.hidden:
+                    return _STAGED_DIR
+                return self._made(path, found, os.readlink(machine) if is_link else b"")
+            except (FileNotFoundError, NotADirectoryError):
+                return _STAGED_DIR if path in self._staged_dirs else None
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    continue  # Between both calls another file took the place of the link.
+                raise ListError(
+                    f"cannot look at {show(path)}: {error.strerror}; build as a user who may"
+                ) from error
 
-    def _made(self, path: bytes, found: os.stat_result) -> Status:
+    def _made(self, path: bytes, found: os.stat_result, target: bytes) -> Status:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), Kind.OTHER)
-        target = os.readlink(self.machine(path)) if kind is Kind.LINK else b""
         seconds = max(found.st_mtime_ns // 10**9, 0)
         if path in self.staged:
             # Owner, umask and time of whoever ran the build are not the project's doing.
@@ -331,22 +438,30 @@ class Root:
         """Return the sorted names in the directory `path`, staged ones included."""
         self.look(path, Aspect.LISTING)
         names = set(self._staged_dirs.get(path, ()))
-        if self.hides(path):
-            return sorted(names)
+        if not self.hides(path):
+            names.update(self._entries(path))
+        found = sorted(names)
+        if self.sights is not None:
+            self.sights.note_names(path, found)
+        return found
+
+    def _entries(self, path: bytes) -> list[bytes]:
+        """Return the names that the base has in the directory `path`; none if it is not there."""
         try:
-            names.update(os.listdir(self.machine(path)))
+            return os.listdir(self.machine(path))
         except FileNotFoundError:
-            pass
+            return []
         except OSError as error:
             raise ListError(
                 f"cannot list {show(path)}: {error.strerror}; build as a user who may"
             ) from error
-        return sorted(names)
 
     def open(self, path: bytes, aspect: Aspect | None = Aspect.CONTENT) -> io.FileIO:
         """Open the regular file `path` (link-free) for reading; ListError when it cannot be."""
         if aspect is not None:
             self.look(path, aspect)
+        if self.sights is not None and path not in self.sights:
+            self.peek(path)
         try:
             descriptor = os.open(self.machine(path), _READ)
         except OSError as error:

@@ -16,12 +16,15 @@ from . import dpkg, engine, ldso, registry
 from .digest import Digest
 from .errors import ScratchImageError
 from .paths import escape, join, show, unescape
-from .root import Aspect, Kind, Root, Status
+from .root import Aspect, Kind, Root, Status, is_fresh
 
 _HEADER = b"# scratch_image footprint 1\n"
 
 _WORDS = {aspect: aspect.value.encode() for aspect in Aspect}
 _ASPECTS = {word: aspect for aspect, word in _WORDS.items()}
+
+_MOVED = b"moved"
+"""State of what changed while the step ran: it equals no state that is taken afresh."""
 
 _HIDDEN, _SHOWN = b"hidden", b"shown"
 """States of what a root hides of its base, and of what it shows all the same."""
@@ -84,6 +87,10 @@ class Footprint:
         """Return the digest of the text without the stamp."""
         return str(Digest.of(b"".join([self.nonce, b"\n", *self._lines()])))
 
+    def moved(self) -> tuple[bytes, ...]:
+        """Return the sorted paths that changed while the step ran."""
+        return tuple(sorted({path for (path, _), found in self.states.items() if found == _MOVED}))
+
     def again(self, root: Root) -> Footprint:
         """Return the same footprint with every state taken afresh in `root`."""
         views = [(key[0], was) for key, was in self.states.items() if key[1] is Aspect.VIEW]
@@ -97,12 +104,35 @@ class Footprint:
 
 
 def take(root: Root) -> Footprint:
-    """Return the footprint of all that `root` has on record."""
+    """Return the footprint of all that `root` has on record, as the step has seen it.
+
+    Of what the root has watched and what changed meanwhile, the state is one that nothing has.
+    """
     # A copy: to find some states the root is asked more.
     looked = frozenset(root.looked)
     # The stamp first: what dpkg does from now on is seen by the next build.
     stamp = _stamp(root, looked)
-    return Footprint(secrets.token_hex(8).encode(), stamp, _states(root, looked))
+    states = _states(root, looked - root.known.keys()) | root.known
+    # Only now: the states were read from files that might change under the reader's hands.
+    states |= dict.fromkeys(_moved(root, looked), _MOVED)
+    return Footprint(secrets.token_hex(8).encode(), stamp, states)
+
+
+def _moved(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> Iterator[tuple[bytes, Aspect]]:
+    """Yield what has changed since a step first saw it."""
+    if root.sights is None:
+        return
+    databases = {
+        Aspect.SONAME: root.sights.differ(root, root.walk(ldso.CACHE).real, listed=False),
+        Aspect.OWNER: any(root.sights.differ(root, path, listed=True) for path in dpkg.FILES),
+    }
+    for path, aspect in keys:
+        if aspect in databases:
+            moved = databases[aspect]
+        else:
+            moved = root.sights.differ(root, path, listed=aspect is Aspect.LISTING)
+        if moved and aspect not in (*REMOTE, Aspect.VIEW):
+            yield path, aspect
 
 
 def _stamp(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> bytes:
@@ -138,6 +168,8 @@ def explain(old: Footprint, new: Footprint) -> list[str]:
 
 
 def _change(aspect: Aspect, was: bytes, now: bytes) -> str:
+    if was == _MOVED:
+        return "changed while the step ran"
     old, new = was.split(b" "), now.split(b" ")
     if b"absent" in (old[0], new[0]):
         return "appeared" if old[0] == b"absent" else "vanished"
@@ -238,9 +270,14 @@ def _once(find: _Finder, root: Root, path: bytes, status: Status) -> bytes:
     identity = (*status.inode, status.size, status.ctime_ns)
     key = find, root.machine(path)
     known = _found.get(key)
-    if known is None or known[0] != identity:
-        known = _found[key] = (identity, find(root, path))
-    return known[1]
+    if known is not None and known[0] == identity:
+        return known[1]
+    # A fresh file may change, and look the same.
+    is_settled = not is_fresh(status)
+    found = find(root, path)
+    if is_settled:
+        _found[key] = identity, found
+    return found
 
 
 def _digest(root: Root, path: bytes) -> bytes:

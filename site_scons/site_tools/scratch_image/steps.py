@@ -658,7 +658,8 @@ class LoadStep(Step):
         others = [targets[1], *_beside(targets[1], b".loaded")]
         loaded = engine.load(self.address, sources[0], [*filter(None, map(_recalled, others))])
         for reference in self.references:
-            root.look(f"{self.address} {reference.familiar}".encode(), Aspect.IMAGE)
+            tag = f"{self.address} {reference.familiar}".encode()
+            root.know(tag, Aspect.IMAGE, loaded.id.encode())
         write(targets[0], [loaded.id.encode() + b"\n"])
         write(targets[1], [loaded.text()])
         names = _few([each.familiar for each in self.references])
@@ -694,7 +695,7 @@ class PushStep(Step):
             )
         pushed = push.push(sources[0], self.tags)
         for tag in self.tags:
-            root.look(str(tag).encode(), Aspect.TAG)
+            root.know(str(tag).encode(), Aspect.TAG, str(pushed.digest).encode())
         write(targets[0], [f"{tag.shown}@{pushed.digest}\n".encode() for tag in self.tags])
         shown = _few([tag.shown for tag in self.tags])
         return f"{shown} {pushed.digest.short}, sent {pushed.sent / 1e6:.1f} MB"

@@ -118,10 +118,12 @@ class EngineImage(Origin):
         """Yield what the engine exports of a container of the image that never runs."""
         from . import engine
 
-        # What a digest names is the same for ever; what a tag names is asked for each time.
-        if not _PINNED.search(self.reference):
-            root.look(f"{self.address} {self.reference}".encode(), Aspect.IMAGE)
-        yield from engine.export(self.address, self.reference)
+        found = engine.image_id(self.address, self.reference)
+        # A digest names the same image for ever; a tag may move, also while this one is exported.
+        if found and not _PINNED.search(self.reference):
+            tag = f"{self.address} {self.reference}".encode()
+            root.know(tag, Aspect.IMAGE, found.encode())
+        yield from engine.export(self.address, found or self.reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ class Packages(Origin):
         """Yield what mmdebstrap makes of the packages, of the locked ones where they are locked."""
         if self.lock:
             root.look(self._lock_file, Aspect.CONTENT)
+            if os.path.exists(self._lock_file):
+                root.peek(self._lock_file)  # One that is new is an output, and not watched.
         locked = self._locked() if self.lock else ()
         tool = process.find(b"mmdebstrap")
         if tool is None:
@@ -255,7 +259,7 @@ class Packages(Origin):
             other = min(set(locked) ^ set(versions))
             raise self._unmade(f"{other} is only in the lock, or only installed", locked)
         text = self._head() + "".join(f"{each}\n" for each in versions)
-        return {self._lock_file: text.encode()}
+        return {} if locked else {self._lock_file: text.encode()}
 
 
 def _cause(ran: process.Result) -> str:

@@ -69,8 +69,13 @@ class Terminal:
         lines = [f"{self._painted(_LABEL, f'{label:5}')}  {name:18}  {first}, {seconds:.2f} s"]
         with self._lock:
             lines += map(self._shown, filter(self._is_new, more))
+        self.say("\n".join(lines))
+
+    def say(self, text: str) -> None:
+        """Write the lines of `text`."""
+        with self._lock:
             self._erase()
-            self._stream.write(self._writable("".join(f"{line}\n" for line in lines)))
+            self._stream.write(self._writable(f"{text}\n"))
             self._stream.flush()
 
     def _is_new(self, line: str) -> bool:

@@ -537,6 +537,8 @@ class _Settling:
         self._made: set[bytes] = set()
         self._kinds: dict[bytes, Use] = {}
         self._executed: list[bytes] = []
+        self._otherwise: set[bytes] = set()
+        """What the run found and is not there now, or the other way round."""
         self.registered: list[bytes] = []
         """What the kernel had an interpreter run that is registered for it, not named in it."""
         looked = set(root.looked)
@@ -556,7 +558,8 @@ class _Settling:
     @property
     def changed(self) -> list[bytes]:
         """Inputs that changed after the run had started, though it did not write them."""
-        return [path for path in sorted(self._kinds) if self._has_changed(path)]
+        kinds = sorted(self._kinds)
+        return [path for path in kinds if path in self._otherwise or self._has_changed(path)]
 
     def _has_changed(self, path: bytes) -> bool:
         status = self._root.peek(path)
@@ -620,6 +623,9 @@ class _Settling:
     def _take_input(self, access: Access) -> None:
         for walk in self._walks(access):
             self._use_walk(walk, access.kind)
+            is_input = access.kind not in (Use.WRITE, Use.CREATE)
+            if is_input and access.sure and (walk.status is None) != (access.kind is Use.ABSENT):
+                self._otherwise.add(walk.real)
             if access.kind is Use.EXEC and walk.status is not None:
                 self._executed.append(walk.real)
 

@@ -12,7 +12,7 @@ import SCons.Script
 
 from . import commands
 from .alias import image_alias
-from .builders import clean_up
+from .builders import cleans
 from .chain import explain
 from .plans import step_of
 from .project import TOLD, WORDS, Image, Project, asked_words, command_line_targets, requested
@@ -87,7 +87,8 @@ def _read(env: Any, top: str, name: str) -> Any:
     alias = image_alias(env, f"{top}/{name}", targets, seal)
     for image in images:
         image.alias = alias
-    clean_up(env, targets, [seal])
+    if cleans():
+        env.Clean(targets, seal)
     commands.offer(env, f"{top}/{name}", images)
     return alias
 
