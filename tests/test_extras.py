@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.errors import InputError
-from scratch_image.extras import Extra, Kind, includes, parse
+from scratch_image.extras import Extra, Kind, mentions, parse
 from scratch_image.paths import escape
 
 
@@ -97,14 +97,26 @@ def test_list_may_be_included_twice() -> None:
     assert [extra.path for extra in found] == [b"/b", b"/b"]
 
 
-def test_includes_names_lists_without_reading_them() -> None:
-    text = rb"""# include no
-include a.extra
-/include b
-include  ../c\040d
-"""
+def test_mentions_are_what_is_included_and_mapped() -> None:
+    texts = {"images/x/a.extra": b"more -> /srv/more\n", "images/c d": b""}
+    text = rb"""
+    # include never
+    /etc/x
+    include a.extra
+    data -> /srv/data
+    include ../c\040d
+    include nul\000
+    include gone
+    """
 
-    assert includes(text, "images/x/x.extra") == ("images/x/a.extra", "images/c d")
+    def read(name: str) -> bytes:
+        if name not in texts:
+            raise FileNotFoundError
+        return texts[name]
+
+    assert mentions(text, "images/x/x.extra", read) == {
+        *texts, "images/x/gone", "images/x/more", "images/x/data"
+    }  # fmt: skip
 
 
 FAULTS = [
@@ -113,6 +125,8 @@ FAULTS = [
     (b"/a/./b", "the path has a . or .. in it"),
     (rb"/x\9", "a backslash stands before three octal digits only"),
     (rb"/nul\000", "a path cannot hold a NUL byte"),
+    (rb"include nul\000", "a path cannot hold a NUL byte"),
+    (rb"include x\9", "a backslash stands before three octal digits only"),
     (b"/a mode=0999", "options are mode=0640 and owner=33:33, in digits"),
     (b"/a owner=www-data", "options are mode=0640 and owner=33:33, in digits"),
     (b"link /a", "a link has a target: link PATH -> TARGET"),

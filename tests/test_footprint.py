@@ -56,6 +56,70 @@ def test_spoilt_footprints_do_not_hang_a_parallel_build(
     assert "TRACE" not in _run(directory, scons, text, jobs)
 
 
+DAMAGES = [
+    rb"content /a\000b file 0644 0:0",
+    rb"vieW /a shown",
+    b"listing /\xff\x00 dir 0755 0:0 -",
+    b"image \xff absent",
+    b"tag x absent",
+    b"content",
+]
+
+
+def test_damaged_line_makes_no_target_an_error(directory: Path, scons: Scons) -> None:
+    text = "".join(
+        f"env.Strace('x{n}', '/bin/cat', RUN='cat {directory}/data')\n" for n in range(len(DAMAGES))
+    )
+    _run(directory, scons, text, "-j8")
+    for number, line in enumerate(DAMAGES):
+        path = directory / f".x{number}.strace.footprint"
+        path.write_bytes(path.read_bytes() + line + b"\n")
+
+    assert _run(directory, scons, text, "-j8").count("TRACE") == len(DAMAGES)
+    assert "TRACE" not in _run(directory, scons, text, "-j8")
+
+
+def test_list_that_includes_an_impossible_name_is_one_line(directory: Path, scons: Scons) -> None:
+    text = "env.FileList('x', [env.File('x.extra')])\n"
+    (directory / "x.extra").write_text("/etc/passwd\n")
+    _run(directory, scons, text)
+    (directory / "x.extra").write_text("include a\\000b\n")
+    (directory / "SConstruct").write_text(HEAD + text)
+
+    ran = scons.run(directory, "-Q", "-j8", timeout=30)
+
+    assert ran.returncode == 2
+    assert ran.stdout.startswith("scons: *** [x.files] cannot read extra list x.extra: x.extra:1: ")
+    assert ran.stdout.count("\n") == 1
+
+
+def test_two_scons_at_once_both_work(directory: Path, scons: Scons) -> None:
+    (directory / "slow").write_text("#!/bin/sh\nread line <data\nsleep 1\necho $line\n")
+    (directory / "slow").chmod(0o755)
+    text = f"env.ScratchImage('x', '{directory}/slow', RUNS=[Run('slow', cwd='{directory}')])\n"
+    (directory / "SConstruct").write_text(HEAD + "from scratch_image import Run\n" + text)
+    builds = [
+        subprocess.Popen(
+            [*scons.command(), "-Q"],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": scons.path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+    outputs = [build.communicate(timeout=60)[0] for build in builds]
+
+    assert [build.returncode for build in builds] == [0, 0], outputs
+    waits = "TRACE  x (default) waits for another scons that makes it\n"
+    assert "".join(outputs).count(waits) == 1
+    assert not [path for path in directory.iterdir() if path.suffix in (".new", ".lock")]
+    scons.run(directory, "-Q")  # Of two databases of SCons the later one is kept.
+    assert "up to date" in scons.run(directory, "-Q").stdout
+
+
 def test_footprint_that_is_deleted_costs_one_step(directory: Path, scons: Scons) -> None:
     _run(directory, scons, STRACE.format(directory))
     (directory / ".x.strace.footprint").unlink()

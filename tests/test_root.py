@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -393,3 +394,28 @@ def test_change_of_capabilities_is_explained(tmp_path: Path) -> None:
     os.setxattr(tmp_path / "program", ATTRIBUTE, attribute("cap_net_raw=ep"))
 
     assert state.explain(taken, taken.again(root)) == ["/program: capabilities changed"]
+
+
+def test_link_that_is_replaced_again_and_again_is_one_or_the_other(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            (tmp_path / "new").symlink_to("target")
+            (tmp_path / "new").replace(tmp_path / "path")
+            (tmp_path / "new").write_text("")
+            (tmp_path / "new").replace(tmp_path / "path")
+
+    (tmp_path / "path").touch()
+    root, replacing = Root(os.fsencode(tmp_path)), threading.Thread(target=replace)
+    replacing.start()
+    try:
+        found = [root.peek(b"/path") for _ in range(20000)]
+    finally:
+        ended.set()
+        replacing.join()
+
+    assert {(each.kind, each.target) for each in found if each} == {
+        (Kind.FILE, b""),
+        (Kind.LINK, b"target"),
+    }

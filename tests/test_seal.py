@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scratch_image import dpkg, ldso, seal, state
 from scratch_image.root import Aspect, Root
 from scratch_image.seal import Places, Seal
@@ -171,7 +173,21 @@ def test_text_is_read_back(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         b"# scratch_image seal 1\nsignature a\nlstat b\nwhole\n",
         b"# scratch_image seal 1\nsignature a\nlstat b\nnothing /a b\n",
         b"# scratch_image seal 1\nsignature a\nlstat b\nimage /a\n",
+        b"# scratch_image seal 1\nsignature a\nlstat b\ncontent /a b\n",
+        b"# scratch_image seal 1\nsignature a\nlstat b\nwhole /a\\000b\n",
     ],
 )
 def test_what_is_no_whole_seal_is_none(text: bytes) -> None:
     assert seal.read(text) is None
+
+
+@given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 60))
+def test_damaged_seal_raises_nothing(junk: bytes, start: int, length: int) -> None:
+    remote = (b"unix:///nonexistent a:1", Aspect.IMAGE, b"absent")
+    whole = Places(frozenset([b"/etc/passwd"]), frozenset([b"/etc"]), frozenset([remote]))
+    text = Seal("a", "b", whole).text()
+
+    found = seal.read(text[:start] + junk + text[start + length :])
+
+    assert found is None or not found.holds("another")
+    assert found is None or found.holds(found.signature) in (True, False)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,8 @@ import pytest
 from debs import install
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_image import state
+from scratch_image import dpkg, ldso, state
+from scratch_image.digest import Digest
 from scratch_image.root import Aspect, Root
 
 NOT_AN_ENGINE = b"unix:///nonexistent/docker.sock"
@@ -257,3 +260,156 @@ def test_registry_that_is_down_is_a_state(base: Path) -> None:
 
     assert b"tag http://127.0.0.1:1/x:1 unknown cannot\\040reach\\040registry" in taken.text()
     assert taken.again(root).signature() == taken.signature()
+
+
+# Whatever changes while a step runs
+
+
+def _append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("more")
+
+
+def _rewrite_in_place(path: Path) -> None:
+    """Write other bytes of the same size, and set the old time again."""
+    known = path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+
+def _there_and_back(path: Path) -> None:
+    known = path.read_bytes()
+    path.write_bytes(b"")
+    path.write_bytes(known)
+
+
+def _relink(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("dir")
+
+
+def _none(path: Path) -> None:
+    pass
+
+
+MEANWHILE = [
+    pytest.param("file", Aspect.CONTENT, _none, False, id="nothing"),
+    pytest.param("file", Aspect.CONTENT, _append, True, id="content"),
+    pytest.param("file", Aspect.CONTENT, _rewrite_in_place, True, id="content of the same time"),
+    pytest.param("file", Aspect.CONTENT, _there_and_back, True, id="content and back"),
+    pytest.param("file", Aspect.MAGIC, _append, True, id="magic"),
+    pytest.param("file", Aspect.TRUST, _append, True, id="trust"),
+    pytest.param("file", Aspect.SIZE, _append, True, id="size"),
+    pytest.param("file", Aspect.MTIME, os.utime, True, id="time"),
+    pytest.param("file", Aspect.STAT, lambda path: path.chmod(0o700), True, id="mode"),
+    pytest.param("file", Aspect.STAT, Path.unlink, True, id="vanished"),
+    pytest.param("absent", Aspect.STAT, Path.touch, True, id="appeared"),
+    pytest.param("link", Aspect.STAT, _relink, True, id="link"),
+    pytest.param("dir", Aspect.STAT, lambda path: path.chmod(0o700), True, id="mode of directory"),
+    pytest.param(
+        "dir", Aspect.STAT, lambda path: (path / "n").touch(), False, id="entry, not listed"
+    ),
+    pytest.param("dir", Aspect.LISTING, lambda path: (path / "n").touch(), True, id="entry"),
+    pytest.param(
+        "dir", Aspect.LISTING, lambda path: (path / "one").unlink(), True, id="entry that goes"
+    ),
+    pytest.param(
+        "dir", Aspect.LISTING, lambda path: (path / "one").write_text("2"), False, id="in an entry"
+    ),
+]
+
+
+@pytest.mark.parametrize("by_itself", [False, True], ids=["listed by the root", "by a run"])
+@pytest.mark.parametrize(("name", "aspect", "edit", "moves"), MEANWHILE)
+def test_path_that_changes_while_a_step_runs_has_a_state_that_nothing_has(
+    base: Path,
+    name: str,
+    aspect: Aspect,
+    edit: Callable[[Path], None],
+    *,
+    moves: bool,
+    by_itself: bool,
+) -> None:
+    path, root = f"/{name}".encode(), Root(os.fsencode(base))
+    time.sleep(0.02)  # The directory is to be older than one tick, as it is for a run.
+    root.watch()
+    root.status(path, aspect)
+    if aspect is Aspect.LISTING and not by_itself:
+        root.listing(path)
+
+    edit(base / name)
+
+    taken = state.take(root)
+    assert taken.moved() == ((path,) if moves else ())
+    assert (taken.again(Root(os.fsencode(base))).signature() != taken.signature()) == moves
+    if moves:
+        explained = state.explain(taken, taken.again(Root(os.fsencode(base))))
+        assert explained == [f"/{name}: changed while the step ran"]
+
+
+def test_file_that_was_written_just_now_is_seen_at_rest(base: Path) -> None:
+    root = Root(os.fsencode(base))
+    root.watch()
+    for number in range(50):
+        path = base / f"fresh{number}"
+        path.write_text("1")
+        root.status(f"/{path.name}".encode(), Aspect.CONTENT)
+        path.write_text("2")
+
+    assert len(state.take(root).moved()) == 50
+
+
+def test_content_of_a_fresh_file_is_read_by_each_step(base: Path) -> None:
+    for number in range(50):
+        text = str(number % 10)
+        (base / "file").write_text(text)
+        root = Root(os.fsencode(base))
+        root.look(b"/file", Aspect.CONTENT)
+
+        found = state.take(root).states[b"/file", Aspect.CONTENT]
+
+        assert found.split()[-1] == str(Digest.of(text.encode())).encode()
+
+
+@pytest.mark.parametrize("edits", [False, True])
+def test_database_that_changes_while_a_step_runs_makes_its_answers_old(
+    base: Path, *, edits: bool
+) -> None:
+    (base / "etc").mkdir()
+    shutil.copy("/etc/ld.so.cache", base / "etc")
+    install(base, "one", {"/one": "1"})
+    root = Root(os.fsencode(base))
+    root.watch()
+    ldso.ld_cache(root)
+    root.look(b"libx.so", Aspect.SONAME)
+    dpkg.owner(root, b"/one")
+
+    if edits:
+        os.utime(base / "etc/ld.so.cache")
+        install(base, "two", {"/two": "2"})
+
+    answers = {b"/one", b"libx.so"}
+    assert answers & {*state.take(root).moved()} == (answers if edits else set())
+
+
+def test_state_that_a_step_knows_is_not_asked_for(base: Path) -> None:
+    root = Root(os.fsencode(base))
+    root.know(NOT_AN_ENGINE + b" x:1", Aspect.IMAGE, b"sha256:0")
+
+    taken = state.take(root)
+
+    assert taken.states == {(NOT_AN_ENGINE + b" x:1", Aspect.IMAGE): b"sha256:0"}
+    assert taken.again(root).states != taken.states
+
+
+@given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 60))
+def test_damaged_footprint_raises_nothing(junk: bytes, start: int, length: int) -> None:
+    root = Root()
+    for aspect in (Aspect.CONTENT, Aspect.LISTING, Aspect.SONAME, Aspect.VIEW):
+        root.look(b"/etc/passwd", aspect)
+    root.look(NOT_AN_ENGINE + b" x:1", Aspect.IMAGE)
+    text = state.take(root).text()
+
+    found = state.read(text[:start] + junk + text[start + length :])
+
+    assert found is None or found.again(Root()).signature()

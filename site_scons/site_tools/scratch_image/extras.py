@@ -102,15 +102,6 @@ def parse(text: bytes, name: str, read: Reader) -> tuple[Extra, ...]:
     return extras
 
 
-def includes(text: bytes, name: str) -> tuple[str, ...]:
-    """Return the names of the lists that `text`, the list `name`, includes itself, in order."""
-    return tuple(
-        _beside(name, unescape(keyword[2]))
-        for _, line in _lines(text)
-        if (keyword := _KEYWORD.fullmatch(line)) and keyword[1] == b"include"
-    )
-
-
 def mentions(text: bytes, name: str, read: Reader) -> frozenset[str]:
     """Return the project's files that a list needs: those it includes, and those it maps.
 
@@ -138,9 +129,11 @@ class _Reading:
         """Yield what `text` asks for; `within` are the lists that are being read."""
         for number, line in _lines(text):
             try:
-                included = includes(line, name)
-                if included:
-                    yield from self._include(included[0], within)
+                if not _ESCAPES.fullmatch(line):
+                    raise _FaultError("a backslash stands before three octal digits only")
+                keyword = _KEYWORD.fullmatch(line)
+                if keyword and keyword[1] == b"include":
+                    yield from self._include(_beside(name, _name(keyword[2])), within)
                 else:
                     yield _extra(line, name, number)
             except _FaultError as fault:
@@ -169,8 +162,6 @@ def _beside(name: str, other: bytes) -> str:
 
 
 def _extra(line: bytes, name: str, number: int) -> Extra:
-    if not _ESCAPES.fullmatch(line):
-        raise _FaultError("a backslash stands before three octal digits only")
     rest, mode, owner = _options(line)
     kind, path, source = _statement(rest, name)
     if (mode, owner) != (None, None) and kind in (Kind.LINK, Kind.OUT):

@@ -192,8 +192,9 @@ class Sights:
         first = self._seen[path]
         try:
             now = root.peek(path)
+            self.note(path, now)
             if listed and path in self._names:
-                root.listing(path)
+                self.note_names(path, root.listing(path))
             elif listed and first and now and first.ctime_ns != now.ctime_ns:
                 return True
         except ListError:

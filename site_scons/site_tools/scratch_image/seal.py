@@ -28,7 +28,7 @@ A file that changes twice between two ticks of its file system's clock may look 
 first time. Two seconds is the longest tick there is, that of FAT.
 """
 
-_REMOTE = frozenset(aspect.value.encode() for aspect in REMOTE)
+_REMOTE = {aspect.value.encode(): aspect for aspect in REMOTE}
 
 Remote = tuple[bytes, Aspect, bytes]
 """What an engine or a registry was asked, and what it answered."""
@@ -122,18 +122,19 @@ def read(text: bytes) -> Seal | None:
 
 
 def _places(lines: list[bytes]) -> Places:
-    rows = [line.split(b" ", 2) for line in lines]
-    if not {row[0] for row in rows} <= {b"whole", b"directory", *_REMOTE}:
-        raise ValueError
-    return Places(
-        frozenset(unescape(row[1]) for row in rows if row[0] == b"whole"),
-        frozenset(unescape(row[1]) for row in rows if row[0] == b"directory"),
-        frozenset(
-            (unescape(row[1]), Aspect(row[0].decode()), row[2])
-            for row in rows
-            if row[0] not in (b"whole", b"directory")
-        ),
-    )
+    whole, directories, remotes = set(), set(), set()
+    for line in lines:
+        word, name, *found = line.split(b" ", 2)
+        path = unescape(name)
+        if b"\0" in path:
+            raise ValueError("no path holds a NUL byte")
+        if word == b"whole":
+            whole.add(path)
+        elif word == b"directory":
+            directories.add(path)
+        else:
+            remotes.add((path, _REMOTE[word], found[0]))
+    return Places(frozenset(whole), frozenset(directories), frozenset(remotes))
 
 
 def _databases(footprint: Footprint, root: Root) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from . import dpkg, engine, ldso, registry
 from .digest import Digest
 from .errors import ScratchImageError
 from .paths import escape, join, show, unescape
-from .root import Aspect, Kind, Root, Status, is_fresh
+from .root import Aspect, Kind, Root, Sights, Status, is_fresh
 
 _HEADER = b"# scratch_image footprint 1\n"
 
@@ -108,29 +108,30 @@ def take(root: Root) -> Footprint:
 
     Of what the root has watched and what changed meanwhile, the state is one that nothing has.
     """
-    # A copy: to find some states the root is asked more.
-    looked = frozenset(root.looked)
+    # Not what the root is asked from here on, which says nothing of the step.
+    looked, sights, root.sights = frozenset(root.looked), root.sights, None
     # The stamp first: what dpkg does from now on is seen by the next build.
     stamp = _stamp(root, looked)
     states = _states(root, looked - root.known.keys()) | root.known
     # Only now: the states were read from files that might change under the reader's hands.
-    states |= dict.fromkeys(_moved(root, looked), _MOVED)
+    if sights is not None:
+        states |= dict.fromkeys(_moved(root, sights, looked), _MOVED)
     return Footprint(secrets.token_hex(8).encode(), stamp, states)
 
 
-def _moved(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> Iterator[tuple[bytes, Aspect]]:
+def _moved(
+    root: Root, sights: Sights, keys: Iterable[tuple[bytes, Aspect]]
+) -> Iterator[tuple[bytes, Aspect]]:
     """Yield what has changed since a step first saw it."""
-    if root.sights is None:
-        return
     databases = {
-        Aspect.SONAME: root.sights.differ(root, root.walk(ldso.CACHE).real, listed=False),
-        Aspect.OWNER: any(root.sights.differ(root, path, listed=True) for path in dpkg.FILES),
+        Aspect.SONAME: sights.differ(root, root.walk(ldso.CACHE).real, listed=False),
+        Aspect.OWNER: any(sights.differ(root, path, listed=True) for path in dpkg.FILES),
     }
     for path, aspect in keys:
         if aspect in databases:
             moved = databases[aspect]
         else:
-            moved = root.sights.differ(root, path, listed=aspect is Aspect.LISTING)
+            moved = sights.differ(root, path, listed=aspect is Aspect.LISTING)
         if moved and aspect not in (*REMOTE, Aspect.VIEW):
             yield path, aspect
 
@@ -149,11 +150,11 @@ def read(text: bytes) -> Footprint | None:
     states = {}
     for line in lines[3:-1]:
         aspect, _, rest = line.partition(b" ")
-        path, _, found = rest.partition(b" ")
-        try:
-            states[unescape(path), _ASPECTS[aspect]] = found
-        except KeyError:
+        word, _, found = rest.partition(b" ")
+        path = unescape(word)
+        if aspect not in _ASPECTS or b"\0" in path:
             return None
+        states[path, _ASPECTS[aspect]] = found
     return Footprint(lines[1][6:], lines[2][5:], states)
 
 
@@ -222,11 +223,11 @@ def remote(path: bytes, aspect: Aspect) -> bytes:
             return str(registry.tagged(registry.Tag.parse(path.decode())) or "absent").encode()
         address, _, tag = path.decode().partition(" ")
         return (engine.image_id(address, tag) or "absent").encode()
-    except ScratchImageError as error:
+    except (ScratchImageError, UnicodeDecodeError) as error:
         return _unknown(error)
 
 
-def _unknown(error: ScratchImageError) -> bytes:
+def _unknown(error: Exception) -> bytes:
     """Return the state of a file that may not be read, or of an engine that is down.
 
     A state like any other: the step that runs because of it will say what is wrong.
