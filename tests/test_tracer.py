@@ -726,20 +726,31 @@ def test_all_problems_are_told() -> None:
         pytest.param(lambda site: (site / "d/b.txt").write_text("new"), "d/b.txt", id="content"),
         pytest.param(lambda site: (site / "d/b.txt").chmod(0o600), "d/b.txt", id="mode"),
         pytest.param(lambda site: (site / "d/real/new").touch(), "d/real", id="listing"),
+        pytest.param(lambda site: (site / "d/b.txt").unlink(), "d/b.txt", id="vanished"),
+        pytest.param(
+            lambda site: (site / "d/b.txt").rename(site / "other"), "d/b.txt", id="renamed"
+        ),
+        # A file of the directory keeps its time.
+        pytest.param(
+            lambda site: (site / "kept").rename(site / "none"), "none/file", id="appeared"
+        ),
     ],
 )
 def test_inputs_that_change_meanwhile(
     change: Callable[[Path], object], path: str, site: Path
 ) -> None:
+    (site / "kept").mkdir()
+    (site / "kept/file").write_text("kept")
+
     def meanwhile() -> None:
         while not (site / "started").exists():
             time.sleep(0.01)
         change(site)
-        (site / "go").touch()
+        (site / "seen").touch()
 
     other = threading.Thread(target=meanwhile, daemon=True)
     other.start()
-    script = "cat d/b.txt; ls d/real; : > started; until test -e go; do sleep 0.02; done"
+    script = "cat d/b.txt; ls d/real; test -e none/file; : >started; until test -e seen; do sleep 0.02; done"
     text = message(b"/bin/sh", "-c", script)
     other.join()
     assert text == (

@@ -623,8 +623,7 @@ class _Settling:
     def _take_input(self, access: Access) -> None:
         for walk in self._walks(access):
             self._use_walk(walk, access.kind)
-            is_input = access.kind not in (Use.WRITE, Use.CREATE)
-            if is_input and access.sure and (walk.status is None) != (access.kind is Use.ABSENT):
+            if _contradicts(access, walk.status):
                 self._otherwise.add(walk.real)
             if access.kind is Use.EXEC and walk.status is not None:
                 self._executed.append(walk.real)
@@ -691,6 +690,15 @@ class _Settling:
                 self._use(above, _kind(Use.STAT, self._root.peek(above)))
         kinds = self._kinds | dict.fromkeys(self._outputs - gone, Use.WRITE)
         return Record(tuple(Used(kinds[path], path) for path in sorted(kinds)))
+
+
+def _contradicts(access: Access, status: Status | None) -> bool:
+    """Tell whether a path is there, with `status`, or is not, other than the run found it."""
+    if not access.sure or access.kind in (Use.WRITE, Use.CREATE):
+        return False
+    if status and status.kind is not Kind.DIR and os.path.basename(access.path) in (b"", b"."):
+        return False  # FILE/ and FILE/. do not exist, though FILE does.
+    return (status is None) != (access.kind is Use.ABSENT)
 
 
 def _is_volatile(path: bytes) -> bool:
