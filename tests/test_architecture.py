@@ -60,7 +60,7 @@ ORDER = [
         "seal",
     ),
     *("unpacking", "tester", "seccomp", "report", "sysroot"),
-    *("steps", "guide", "terminal", "sconscript", "substitution", "project", "plans"),
+    *("tools", "steps", "guide", "terminal", "sconscript", "substitution", "project", "plans"),
     *("footprint", "builders", "commands", "chain", "alias", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""

@@ -206,7 +206,8 @@ def _users_line(target: list[Any], source: list[Any], env: Any) -> str:
 
 def signature(target: list[Any], source: list[Any], env: Any, for_signature: bool) -> str:  # noqa: ARG001
     """Return what, besides the sources and the footprint, decides over a target's bytes."""
-    return Digest.of(f"{_own_code()} {target[0].attributes.step!r}".encode()).hex
+    step = target[0].attributes.step
+    return Digest.of(f"{_own_code()} {step!r} {step.tools()}".encode()).hex
 
 
 @functools.cache

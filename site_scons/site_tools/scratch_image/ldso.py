@@ -80,12 +80,19 @@ class Cpu:
         name = elf.machine_name.encode()
         if (elf.bits, elf.machine) != (64, _X86_64):
             return cls((), b"i686" if elf.machine == _I386 else name)
-        flags = frozenset(_field(cpuinfo, b"flags").split())
-        levels = tuple(
-            level for level, need in zip(LEVELS, (_V4, _V3, _V2), strict=True) if need <= flags
-        )
-        haswell = _field(cpuinfo, b"vendor_id") == b"GenuineIntel" and flags >= _HASWELL
-        return cls(levels, b"haswell" if haswell else name)
+        haswell = _field(cpuinfo, b"vendor_id") == b"GenuineIntel" and _flags(cpuinfo) >= _HASWELL
+        return cls(levels(cpuinfo), b"haswell" if haswell else name)
+
+
+def levels(cpuinfo: bytes) -> tuple[bytes, ...]:
+    """Return which of LEVELS the processor of `cpuinfo` can run, the best first."""
+    flags = _flags(cpuinfo)
+    needs = zip(LEVELS, (_V4, _V3, _V2), strict=True)
+    return tuple(level for level, need in needs if need <= flags)
+
+
+def _flags(cpuinfo: bytes) -> frozenset[bytes]:
+    return frozenset(_field(cpuinfo, b"flags").split())
 
 
 def _field(cpuinfo: bytes, name: bytes) -> bytes:
@@ -95,12 +102,16 @@ def _field(cpuinfo: bytes, name: bytes) -> bytes:
 
 @functools.cache
 def cpuinfo() -> bytes:
-    """Return this machine's /proc/cpuinfo.
+    """Return what /proc/cpuinfo says of this machine's first processor.
 
-    Off the record: it decides which of several variants is loaded here, and all are listed.
+    Off the record: it is part of each signature for which it matters (see `tools`). The kernel
+    asks every processor for its frequency, so the others, which are alike, are not read.
     """
-    with open("/proc/cpuinfo", "rb") as stream:
-        return stream.read()
+    with open("/proc/cpuinfo", "rb", buffering=0) as stream:
+        text = b""
+        while b"\n\n" not in text and (more := stream.read(4096)):
+            text += more
+        return text.partition(b"\n\n")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from .overlay import Overlay
 
 FORMS = {".spdx.json": "SPDX", ".cdx.json": "CycloneDX"}
+WRITERS = {
+    ".spdx.json": ("spdx-tools", "packageurl-python"),
+    ".cdx.json": ("cyclonedx-python-lib", "py-serializable", "packageurl-python"),
+}
+"""The distributions that write each form: another version may write other bytes."""
+
 """The suffixes that a bill may have, and the form that each stands for."""
 
 _RELEASE = (b"/etc/os-release", b"/usr/lib/os-release")

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from . import progress
+from . import progress, tools
 from .digest import Digest
 from .errors import InputError, SandboxError
 from .paths import show
@@ -63,6 +63,10 @@ class Step(ABC):
 
         ScratchImageError when that cannot be, OSError when a target cannot be written.
         """
+
+    def tools(self) -> tuple[str, ...]:
+        """Return what else decides over the bytes: programs, libraries, the processor."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,13 @@ class TraceStep(Step):
     """What the run sees: ``private``, its root alone; ``plain``, the machine's file system; or
     ``auto``, which is private where the machine allows it."""
 
+    def tools(self) -> tuple[str, ...]:
+        """Return the tracer, and what decides which libraries are loaded."""
+        return (
+            tools.program(self.strace),
+            tools.processor(),
+        )
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Trace with the one source, if there is one, as standard input."""
         from . import tracer
@@ -163,6 +174,13 @@ class LddStep(Step):
     """Image paths of staged files: those that are ELF files need libraries, too."""
     environment: Environment = ()
     """The image's variables that decide what is found."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return what reads ELF files, and what decides which libraries are loaded."""
+        return (
+            tools.elf_reader(),
+            tools.processor(),
+        )
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the closures; there are no sources.
@@ -219,6 +237,13 @@ class ListStep(Step):
     """Whether the copyright files of these come along."""
     environment: Environment = ()
     """As in `LddStep`."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return what reads ELF files, and what decides which libraries are loaded."""
+        return (
+            tools.elf_reader(),
+            tools.processor(),
+        )
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list that all `sources` together ask for; tell what it may lack."""
@@ -528,6 +553,10 @@ class ImageStep(Step):
     runs: tuple[str, ...] = ()
     """Names of the runs whose records are the last sources: the image's user is to repeat them."""
 
+    def tools(self) -> tuple[str, ...]:
+        """Return the processor: without an ldd text the image is for its architecture."""
+        return (tools.processor(),)
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the archive of the image; InputError when it could not start as it is set."""
         from . import archive, engine, permissions, stack, tracer
@@ -602,6 +631,12 @@ class SbomStep(Step):
     top: bytes = field(repr=False)
     """The project's directory, absolute."""
 
+    def tools(self) -> tuple[str, ...]:
+        """Return the libraries that write the bill."""
+        from . import sbom
+
+        return (tools.libraries(*sbom.WRITERS[self.suffix]),)
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the bill of the file list `sources[0]` and the image archive `sources[1]`."""
         from . import archive, sbom
@@ -622,6 +657,10 @@ class ReportStep(Step):
     """The step that made the list."""
     commands: tuple[tuple[str, str], ...]
     """Names and command lines of runs."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return what the findings of lint depend on."""
+        return self.listing.tools()
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the page of a list and its layer, `sources[:2]`; the list's own sources follow."""
@@ -730,6 +769,13 @@ class TestStep(Step):
     top: bytes = field(repr=False)
     """The project's directory, absolute."""
 
+    def tools(self) -> tuple[str, ...]:
+        """Return the tracer, and what decides which libraries are loaded."""
+        return (
+            tools.program(self.strace),
+            tools.processor(),
+        )
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Repeat each run in a root of its own, where this machine gives one, and in a container.
 
@@ -784,6 +830,13 @@ class SeccompStep(Step):
     """Their inputs are the next sources; the last ones are ldd texts, as for `ImageStep`."""
     strace: bytes
     """The strace program."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return the tracer, which names the calls, and the processor."""
+        return (
+            tools.program(self.strace),
+            tools.processor(),
+        )
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Carry out each run in a root of its own, which holds nothing but the layers."""
