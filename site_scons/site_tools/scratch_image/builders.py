@@ -168,8 +168,8 @@ def _note(moved: Sequence[bytes]) -> str:
     """Return one more line about the paths that changed while the step ran; nothing for none."""
     if not moved:
         return ""
-    more = f" and {len(moved) - 1} more" if moved[1:] else ""
-    return f"\n{show(moved[0])}{more} changed while this step ran: the next build runs it again"
+    paths = show(moved[0]) + (f" and {len(moved) - 1} more" if moved[1:] else "")
+    return f"\n{paths} changed while this step ran: the next build runs it again"
 
 
 def _wait(terminal: Terminal, title: str, attempts: int) -> None:

@@ -127,7 +127,7 @@ def _places(lines: list[bytes]) -> Places:
         word, name, *found = line.split(b" ", 2)
         path = unescape(name)
         if b"\0" in path:
-            raise ValueError("no path holds a NUL byte")
+            raise ValueError
         if word == b"whole":
             whole.add(path)
         elif word == b"directory":
