@@ -17,6 +17,7 @@ import pytest
 from lab import PACKAGE, WITHOUT_NAMESPACES
 from scratch_image import layer, process, sandbox, unpacking
 from scratch_image.errors import SandboxError
+from scratch_image.run import Run
 from tars import member, packed
 
 pytestmark = pytest.mark.usefixtures("temporary")
@@ -295,7 +296,7 @@ def look(box: sandbox.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
 
 def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> None:
     assert sandbox.refusal() == ""
-    with unpacking.unpacked([looker], b"/srv/work") as box:
+    with unpacking.unpacked([looker], Run("x", (), cwd=b"/srv/work")) as box:
         told = look(
             box,
             "/etc/hosts",

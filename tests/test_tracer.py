@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import arm64
 import pytest
@@ -25,7 +26,7 @@ from programs import ODD_NAMES, WORKLOADS, make_odd, make_workplace, settle_cloc
 from scratch_image import process, state, tracer
 from scratch_image.errors import InputError, TraceError
 from scratch_image.root import Aspect, Root
-from scratch_image.run import Run
+from scratch_image.run import Limits, Run
 from scratch_image.strace import Access, Log, Problem, Use, parse
 from scratch_image.tracer import Record, Used, read_record, settle, write_record
 
@@ -1292,6 +1293,80 @@ def test_hostile_run_leaves_nothing(site: Path) -> None:
         told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         assert f"hostile-{mark}" not in told
         assert ":47113" not in told
+
+
+BOMB = "f() { f | f & }; f; sleep 60"
+ZOMBIES = "import os, time\nwhile True:\n    os.fork() or os._exit(0)"
+THREADS = (
+    "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=[60]).start()"
+)
+
+
+def few(**limits: int) -> dict[str, Any]:
+    return {"private": True, "limits": Limits(**limits), "timeout": 30.0}
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("/bin/sh", "-c", BOMB), id="bomb"),
+        pytest.param(("/usr/bin/python3", "-c", ZOMBIES), id="nobody waits for them"),
+        pytest.param(("/usr/bin/python3", "-c", THREADS), id="threads"),
+    ],
+)
+def test_run_with_too_many_processes(site: Path, words: tuple[str, ...], private: bool) -> None:
+    program, *arguments = words
+    mark = f"{program}-{os.getpid()}"
+
+    with pytest.raises(TraceError) as caught:
+        traced(os.fsencode(program), *arguments, mark, **{**few(processes=60), "private": private})
+
+    assert str(caught.value) == (
+        "cannot trace run demo: it had more than 60 processes and threads at once; "
+        "let it start fewer, or raise TRACE_PROCESSES"
+    )
+    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert mark not in commands.stdout
+
+
+def test_as_many_processes_as_are_allowed(site: Path) -> None:
+    script = "for n in 1 2 3 4 5 6 7 8 9; do sleep 0.6 & done; wait"
+
+    traced(b"/bin/sh", "-c", script, **few(processes=20))
+
+
+@pytest.mark.parametrize("directory", ["/tmp", "/home", "/root", "/dev/shm", "/etc", "/var/lib"])
+def test_run_that_writes_too_much(site: Path, directory: str) -> None:
+    script = f"dd if=/dev/zero of={directory}/x bs=1M count=20"
+
+    with pytest.raises(TraceError) as caught:
+        traced(b"/bin/sh", "-c", script, **few(space=16))
+
+    told = str(caught.value)
+    assert told.startswith(
+        "cannot trace run demo: it ended with status 1, not with status 0, and said"
+    )
+    assert "No space left on device" in told
+    assert told.endswith(
+        ", when nothing was left of the 16 MB that it may write; "
+        "let it write less, or raise TRACE_SPACE"
+    )
+    traced(b"/bin/sh", "-c", script, **few(space=64))
+
+
+def test_run_that_makes_too_many_files_in_silence(site: Path) -> None:
+    script = "import sys\ntry:\n  for n in range(5000): open(f'/tmp/{n}', 'w')\nexcept OSError: sys.exit(1)"
+
+    with pytest.raises(TraceError, match=r"nothing was left of the 16 MB.*raise TRACE_SPACE"):
+        traced(b"/usr/bin/python3", "-c", script, **few(space=16))
+
+
+def test_root_that_does_not_fit(site: Path) -> None:
+    staged = {b"/srv/%d" % number: os.fsencode(site / "d/b.txt") for number in range(300)}
+
+    with pytest.raises(TraceError, match=r"nothing was left of the 1 MB.*raise TRACE_SPACE"):
+        traced(b"/bin/true", root=Root(staged=staged), **few(space=1))
 
 
 ORPHAN = """

@@ -57,6 +57,8 @@ def add_to(env: Any) -> None:
     env.SetDefault(
         STRACE="strace",
         TRACE_ROOT="auto",
+        TRACE_PROCESSES=1000,
+        TRACE_SPACE=1024,
         DOCKER_HOST=os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
         SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or EPOCH,
         LAYERTARSUFFIX=".tar",

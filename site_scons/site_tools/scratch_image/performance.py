@@ -34,6 +34,8 @@ class Performance:
     trouble: str
     """What was not as the run says, and what mends that: ``it ended with status 1, ...; correct
     the run``. Empty when all was."""
+    exceeded: bool = False
+    """Whether that was a limit of the run, so that the mend holds wherever it runs."""
 
 
 def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) -> Performance:
@@ -53,12 +55,19 @@ def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) ->
         environment={b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment},
         stdin=run.stdin,
         cwd=run.cwd,
+        most=run.limits.processes,
     ) as running:
         server = _Server(run, running, deadline, way)
         trouble = server.serve() if run.ready else _finish(run, running, deadline)
         if trouble:
             running.end_all()
         result = running.result()
+    if running.is_crowded:
+        trouble = (
+            f"it had more than {run.limits.processes} processes and threads at once; "
+            "let it start fewer, or raise TRACE_PROCESSES"
+        )
+        return Performance(result, trouble, exceeded=True)
     return Performance(result, trouble or _judge(run, result))
 
 

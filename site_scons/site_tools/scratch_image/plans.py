@@ -252,6 +252,7 @@ def trace(target: list[Any], source: list[Any], env: Any) -> Plan:
         environment=dict(sorted({**variables, **command.environment}.items())),
         stdin=None,  # A node instead: the source.
         cwd=command.cwd or os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
+        limits=run.Limits(_positive(env, "TRACE_PROCESSES"), _positive(env, "TRACE_SPACE")),
     )
     name = f"{_stem(target[0])} ({full.name})"
     step = TraceStep(name, image_path(source[0], env), full, env["STRACE"].encode(), _view(env))
@@ -267,6 +268,16 @@ def _view(env: Any) -> str:
             f"cannot use TRACE_ROOT {view!r}: there is no such root; use auto, private or plain"
         )
     return view
+
+
+def _positive(env: Any, name: str) -> int:
+    """Return the number that the variable `name` is, 1 at least; InputError when it is none."""
+    text = str(env[name])
+    if not re.fullmatch(r"[1-9][0-9]{0,6}", text):
+        raise InputError(
+            f"cannot use {name} {text!r}: it is no number from 1 to 9999999; write one"
+        )
+    return int(text)
 
 
 def _beside(node: Any, suffix: str) -> Any:

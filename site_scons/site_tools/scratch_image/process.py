@@ -38,6 +38,9 @@ KEPT = 1 << 19
 _BY_SIGNAL = 128
 """What shells, engines and the first process of a namespace add to the number of a signal."""
 
+_COUNT = 0.1
+"""Seconds between two looks at how many processes there are: strace lets a hundred more begin."""
+
 _POLL = 0.02
 """Seconds between two looks at processes that are being ended."""
 
@@ -110,9 +113,11 @@ def start(
     environment: Mapping[bytes, bytes] = TOOL_ENVIRONMENT,
     stdin: bytes | None = None,
     cwd: bytes = b"/",
+    most: int | None = None,
 ) -> Iterator[Running]:
     """Start `argv`; give it while it runs. It is ended with the context.
 
+    It is also ended when it has more than `most` processes and threads.
     `environment` is all that the process gets; a program without a slash is looked for on its
     PATH. Standard input is the file `stdin`, or /dev/null. The process leads a session of its own,
     with umask 022. ProcessError when it cannot be started.
@@ -133,11 +138,14 @@ def start(
     except (OSError, ValueError) as error:
         raise ProcessError(_unstartable(words, error)) from error
     running = Running(words, child)
+    watch = None if most is None else _Watch(running, most)
     try:
         yield running
     finally:
         if not running.ended:
             running.end_all()
+        if watch:
+            watch.stop()
 
 
 def _unstartable(argv: tuple[bytes, ...], error: Exception) -> str:
@@ -153,6 +161,8 @@ class Running:
     def __init__(self, argv: tuple[bytes, ...], child: subprocess.Popen[bytes]) -> None:
         self.argv = argv
         self.pid = child.pid
+        self.is_crowded = False
+        """Whether it was ended because it had too many processes."""
         self._child = child
         self._outputs = tuple(
             _Output(pipe) for pipe in (child.stdout, child.stderr) if pipe is not None
@@ -189,6 +199,13 @@ class Running:
 
         Where /proc is mounted with hidepid, those that the builder may not see are left out.
         """
+        return [process for process in self._family() if not process.ended]
+
+    def threads(self) -> int:
+        """Return how many processes and threads these are, with those that nobody waited for."""
+        return sum(process.threads for process in self._family())
+
+    def _family(self) -> list[Process]:
         pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
         table = [process for pid in pids if (process := _process(pid))]
         own = {self.pid}
@@ -231,6 +248,44 @@ class Running:
         """Return how it ended, for which it waits, and what it printed so far."""
         stdout, stderr = (output.text() for output in self._outputs)
         return Result(self.argv, self._child.wait(), stdout, stderr, overdue)
+
+
+class _Watch(threading.Thread):
+    """Ends a session that has more than a number of processes and threads.
+
+    Nothing else does that for every builder: the kernel exempts root from RLIMIT_NPROC, and few may
+    make a cgroup.
+    """
+
+    def __init__(self, running: Running, most: int) -> None:
+        super().__init__(daemon=True)
+        self._running = running
+        self._most = most
+        self._stopped = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Watch; this is what the thread does."""
+        fewest = _tasks()
+        while not self._stopped.wait(_COUNT):
+            tasks = _tasks()
+            fewest = min(fewest, tasks)
+            # To count those of the session takes a hundred times as long.
+            if tasks - fewest >= self._most and self._running.threads() > self._most:
+                self._running.is_crowded = True
+                self._running.end_all()
+                return
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stopped.set()
+        self.join()
+
+
+def _tasks() -> int:
+    """Return how many processes and threads the machine has: proc_loadavg(5)."""
+    with open("/proc/loadavg", "rb") as stream:
+        return int(stream.read().split()[3].partition(b"/")[2])
 
 
 class _Output(threading.Thread):
@@ -277,6 +332,9 @@ class Process:
     session: int
     tracer: int
     """Who traces it; 0 for nobody."""
+    threads: int
+    ended: bool
+    """Whether it is left only for its parent to ask how it ended."""
     command: bytes
 
     def signal(self, number: int) -> None:
@@ -289,19 +347,24 @@ _TRACER = re.compile(rb"^TracerPid:\t(\d+)", re.MULTILINE)
 
 
 def _process(pid: int) -> Process | None:
-    """Return what proc(5) says of `pid`; None when it has ended, or must not be seen."""
+    """Return what proc(5) says of `pid`; None when it has ended, or may not be seen."""
     try:
         stat, status, command = (_read(pid, name) for name in ("stat", "status", "cmdline"))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     # The name, in parentheses, may hold anything.
-    state, parent, group, session = stat[stat.rindex(b")") + 2 :].split()[:4]
+    state, parent, group, session, *rest = stat[stat.rindex(b")") + 2 :].split()
     tracer = _TRACER.search(status)
-    if state in (b"Z", b"X"):
-        return None
-    numbers = int(parent), int(group), int(session)
-    words = command.rstrip(b"\0").replace(b"\0", b" ")[:200]
-    return Process(pid, *numbers, int(tracer[1]) if tracer else 0, words)
+    return Process(
+        pid,
+        int(parent),
+        int(group),
+        int(session),
+        tracer=int(tracer[1]) if tracer else 0,
+        threads=max(int(rest[13]), 1),
+        ended=state in (b"Z", b"X"),
+        command=command.rstrip(b"\0").replace(b"\0", b" ")[:200],
+    )
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -46,6 +46,16 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the machine a run may take."""
+
+    processes: int = 1000
+    """Processes and threads that it may have at once."""
+    space: int = 1024
+    """MB (of 2**20 bytes) that it may write into a root of its own, which is memory."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One command under which a program is traced.
 
@@ -83,6 +93,8 @@ class Run:
     """Whether it does without writing when it is tested in a container."""
     cap_drop: bool = True
     """Whether it does without any capability there."""
+    limits: Limits = field(default_factory=Limits, repr=False)
+    """Not part of any signature: a run that stays within them is the same under others."""
 
     def __post_init__(self) -> None:
         _ = self.readiness, self.questions, self.pattern

@@ -27,6 +27,7 @@ from . import process
 from .errors import SandboxError
 from .paths import is_under, join, parents, show, unescape
 from .root import Root
+from .run import Run
 
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty")
 """The machine's devices that there are in /dev."""
@@ -278,10 +279,8 @@ def _of_the_machine() -> Iterator[bytes]:
             yield path
 
 
-def overlaid(
-    root: Root, directory: bytes, network: str, emulator: Emulator | None = None
-) -> Sandbox:
-    """Return a private view of `root`: what is written there goes to memory, and is thrown away.
+def overlaid(root: Root, directory: bytes, run: Run, emulator: Emulator | None = None) -> Sandbox:
+    """Return a private view of `root` for `run`: it writes to memory, which is thrown away.
 
     `root` hides the directories `HIDDEN`. Mounts of the machine are there as its directories are.
     `directory` is a private one, without links in its path.
@@ -290,8 +289,8 @@ def overlaid(
     place = join(directory, b"mount")
     os.mkdir(place)
     mounts = _mounts() if root.base == b"/" else ()
-    view = _View(place, root, mounts, goes_around=_has_users(emulator))
-    return Sandbox(join(place, b"root"), tuple(view.steps()), directory, network, emulator)
+    view = _View(place, root, mounts, run.limits.space, goes_around=_has_users(emulator))
+    return Sandbox(join(place, b"root"), tuple(view.steps()), directory, run.network, emulator)
 
 
 def _is_own(path: bytes) -> bool:
@@ -312,6 +311,7 @@ class _View:
         place: bytes,
         root: Root,
         mounts: Sequence[bytes],
+        space: int,
         *,
         goes_around: bool,
     ) -> None:
@@ -319,6 +319,7 @@ class _View:
         self._root = root
         self._files = {**root.staged, **root.shown}
         self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
+        self._space = space
         self._overlays = 0
         # In a user namespace no overlay may go above what has other mounts below.
         self._goes_around_mounts = goes_around
@@ -326,7 +327,7 @@ class _View:
     def steps(self) -> Iterator[Step]:
         """Yield what makes the view."""
         top = join(self._place, b"root")
-        yield "mount", "tmpfs", _text(self._place), "tmpfs", "nosuid nodev", "mode=755"
+        yield memory(self._place, self._space)
         yield from self._stage()
         yield "directory", _text(top), 0o755, 0, 0
         yield from self._entries(b"/")
@@ -335,9 +336,11 @@ class _View:
                 yield from self._mount(path)
         for path, mode in _OWN.items():
             yield "directory", _text(top + path), mode, 0, 0
-        for path in self._root.hidden:
-            if path not in _OWN:
-                yield "mount", "tmpfs", _text(top + path), "tmpfs", "nosuid nodev", "mode=755"
+        for number, path in enumerate(sorted({*self._root.hidden} - {*_OWN})):
+            # No memory of its own: all that is written shares one limit.
+            hiding = self._place + b"/hiding%d" % number
+            yield "directory", _text(hiding), 0o755, 0, 0
+            yield "mount", _text(hiding), _text(top + path), "", "bind", ""
         yield from _kernel(top)
         for path, machine in sorted(self._files.items()):
             # In an overlay it is there already; its directory may be closed to the builder.
@@ -421,6 +424,15 @@ class _View:
         return path if self._root.base == b"/" else self._root.base + path
 
 
+def memory(place: bytes, space: int) -> Step:
+    """Return what mounts a file system of `space` MB of memory at `place`: tmpfs(5).
+
+    A file of 4 KB takes a kilobyte more for itself, which is the kernel's.
+    """
+    options = f"mode=755,size={space}m,nr_inodes={256 * space}"
+    return "mount", "tmpfs", _text(place), "tmpfs", "nosuid nodev", options
+
+
 def _place(machine: bytes, path: bytes) -> Step:
     """Return what makes `path`, a file to mount `machine` on, or the link that `machine` is."""
     if os.path.islink(machine):
@@ -432,6 +444,20 @@ def _attempts(steps: Iterable[Step]) -> Iterator[Step]:
     """Yield `steps`; what cannot be mounted is left out."""
     for step in steps:
         yield ("attempt", *step) if step[0] == "frozen" else step
+
+
+def written_over(directory: bytes, place: bytes, space: int) -> Iterator[Step]:
+    """Yield what has all that is written in `directory` go to at most `space` MB of memory.
+
+    `place` is an empty directory elsewhere. What lies in `directory` stays as it is.
+    """
+    yield memory(place, space)
+    status = os.lstat(directory)
+    attributes = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+    upper, work = place + b"/upper", place + b"/work"
+    yield "directory", _text(upper), *attributes
+    yield "directory", _text(work), 0o755, 0, 0
+    yield _overlay(directory, upper, work, directory)
 
 
 def _overlay(target: bytes, upper: bytes, work: bytes, *lower: bytes) -> Step:

@@ -96,14 +96,15 @@ def calls(
     found: set[str] = set()
     for trial in trials:
         tool = tracer.Tool.find(trial.run, strace)
-        with unpacked(layers, trial.run.cwd, trial.run.network) as sandbox:
+        with unpacked(layers, trial.run) as sandbox:
             performance, text = tracer.perform_in(
                 sandbox, trial.run, trial.program, tool.of_all_calls()
             )
         if performance.trouble:
-            trouble = performance.trouble.rpartition("; ")[0]
+            trouble, _, mend = performance.trouble.rpartition("; ")
+            mend = mend if performance.exceeded else "test the image"
             raise ImageError(
-                f"cannot profile image {image}: in run {trial.run.name} {trouble}; test the image"
+                f"cannot profile image {image}: in run {trial.run.name} {trouble}; {mend}"
             )
         found |= _names(trial.run, text)
     return frozenset(found)

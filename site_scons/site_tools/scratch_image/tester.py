@@ -54,7 +54,7 @@ def in_root(trial: Trial, layers: Sequence[bytes], strace: bytes = b"strace") ->
     else; SandboxError when a layer cannot be unpacked; TraceError when `strace` is of no use.
     """
     emulator = tracer.emulator(trial.run, trial.program, trial.root)
-    with unpacked(layers, trial.run.cwd, trial.run.network, emulator) as sandbox:
+    with unpacked(layers, trial.run, emulator) as sandbox:
         return _repeat(trial, sandbox, strace)
 
 
@@ -90,6 +90,9 @@ def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
     root = Root(sandbox.root)
     performance, text = tracer.perform_in(sandbox, trial.run, trial.program, tool)
     record = tracer.settle(parse(text, b"/"), root, started_ns=0)
+    if performance.exceeded:
+        trouble, _, mend = performance.trouble.rpartition("; ")
+        raise _failed(trial, trouble, mend)
     if missing := _missing(trial, record):
         raise _failed(trial, f"it did not find {_shown(missing)}, which the machine has")
     if performance.trouble:

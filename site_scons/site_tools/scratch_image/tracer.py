@@ -112,7 +112,7 @@ def trace(
         directory = os.path.realpath(os.fsencode(name))
         started_ns = _clock(directory)
         if private:
-            sandbox = overlaid(root, directory, run.network, target.emulator)
+            sandbox = overlaid(root, directory, run, target.emulator)
             performance, text = perform_in(sandbox, run, target.path, tool, has_commands=True)
         else:
             # The machine has staged files elsewhere: the program is told where.
@@ -159,7 +159,29 @@ def perform_in(
     # strace is outside of the root, and sees some paths from there.
     prefix = re.compile(re.escape(sandbox.root) + rb"(?=[/>\"])/?")
     text = prefix.sub(b"/", join_logs(logs))
+    performance = _with_space(performance, run, text)
     return performance, text.replace(sandbox.stdin, b"/dev/stdin")
+
+
+_FULL = re.compile(rb"no space left on device|= -1 ENOSPC ", re.IGNORECASE)
+"""How programs call ENOSPC, and strace."""
+
+
+def _with_space(performance: Performance, run: Run, text: bytes) -> Performance:
+    """Return `performance`, whose trouble tells if nothing more could be written in its root.
+
+    strace does not tell of what is written, since a stop at each call would take too long: its
+    `text` has the files that could not be made. So the program's own words count as well.
+    """
+    cause, _, _ = performance.trouble.rpartition("; ")
+    said = (performance.result.stdout, performance.result.stderr, text)
+    if performance.exceeded or not cause or not any(map(_FULL.search, said)):
+        return performance
+    trouble = (
+        f"{cause}, when nothing was left of the {run.limits.space} MB that it may write; "
+        "let it write less, or raise TRACE_SPACE"
+    )
+    return replace(performance, trouble=trouble, exceeded=True)
 
 
 def _environment(run: Run) -> dict[bytes, bytes]:
@@ -386,6 +408,8 @@ def _head(program: bytes, root: Root) -> bytes:
 
 def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
     trouble = performance.trouble
+    if performance.exceeded:
+        raise TraceError(f"cannot trace run {run.name}: {trouble}")
     if trouble and not any(access.kind is Use.EXEC for access in log.accesses):
         trouble = _unstarted(performance, target) or trouble
     if trouble:

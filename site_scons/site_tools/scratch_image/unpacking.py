@@ -18,7 +18,16 @@ from . import capabilities, layer, process
 from .digest import CHUNK
 from .errors import SandboxError
 from .paths import PATH_MAX, is_under, join, parents, show
-from .sandbox import DEVICE_LINKS, DEVICES, TERMINALS, Emulator, Sandbox, runtime
+from .run import Run
+from .sandbox import (
+    DEVICE_LINKS,
+    DEVICES,
+    TERMINALS,
+    Emulator,
+    Sandbox,
+    runtime,
+    written_over,
+)
 
 if TYPE_CHECKING:
     import tarfile
@@ -213,17 +222,17 @@ def _private(path: str, flags: int) -> int:
 
 # The layers of an image.
 
+_ALONE = Run("", ())
+
 
 @contextmanager
 def unpacked(
-    layers: Iterable[bytes],
-    workdir: bytes = b"/",
-    network: str = "loopback",
-    emulator: Emulator | None = None,
+    layers: Iterable[bytes], run: Run = _ALONE, emulator: Emulator | None = None
 ) -> Iterator[Sandbox]:
     """Unpack the layer files `layers` (hostile), the lowest first; remove all of it afterwards.
 
-    The directory `workdir` is made where it is missing, as engines do.
+    The directory where `run` starts is made where it is missing, as engines do. What `run` writes
+    goes to memory: the directory stays as it was unpacked.
     Times and modes are those of the layers; owners, too, where root unpacks. For other users all
     belongs to them, which is root inside. SandboxError for what is no layer, or holds what an
     image of ours never holds; OSError when it cannot be written. Nothing outside is written to.
@@ -235,9 +244,11 @@ def unpacked(
             with _told(f"layer {show(path)}"), open(path, "rb", buffering=0) as blob:
                 unpacking.unpack(layer.decompress(blob, layer.suffix(path)))
         with _told("image"):
-            _finish(unpacking, workdir)
-        plan = tuple(runtime(unpacking.directory))
-        yield Sandbox(unpacking.directory, plan, directory, network, emulator)
+            _finish(unpacking, run.cwd)
+        top, memory = unpacking.directory, join(directory, b"memory")
+        os.mkdir(memory)
+        plan = (*written_over(top, memory, run.limits.space), *runtime(top))
+        yield Sandbox(top, plan, directory, run.network, emulator)
     finally:
         remove(directory)
 

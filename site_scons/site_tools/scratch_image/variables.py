@@ -78,6 +78,12 @@ VARIABLES = (
         "hosts, or `HOST:PORT`, of registries that are spoken to by plain HTTP",
     ),
     Variable("TRACE_ROOT", "`auto`", "where runs happen: `private`, `plain`, or `auto`"),
+    Variable(
+        "TRACE_PROCESSES", "`1000`", "processes and threads that a run may have at once, at most"
+    ),
+    Variable(
+        "TRACE_SPACE", "`1024`", "MB that a run may write into a root of its own, which is memory"
+    ),
     Variable("STRACE", "`strace`", "the strace program"),
     Variable("RUN", "the program alone", "the one run of `Strace`; `ScratchImage` sets it"),
     Variable(
