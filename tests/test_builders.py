@@ -295,8 +295,18 @@ def test_source_that_cannot_be_read(project: Project) -> None:
     told = project.run("env.FileList('x', env.Entry('x.extra'))\n", "x.files", status=2)
 
     assert _mistake(told) == (
-        "scons: *** [x.files] cannot read x.extra: Is a directory; let the user who builds read it"
+        "scons: *** [x.files] cannot read x.extra: Is a directory; name a file"
     )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads all")
+def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
+    (project.directory / "data").mkdir(mode=0o300)
+    (project.directory / "x.extra").write_text("data -> /data\n")
+
+    told = project.run("env.FileList('x', 'x.extra')\n", "x.files", status=2)
+
+    assert "make it readable by the user who runs scons" in _mistake(told)
 
 
 # What is wrong in an SConscript
@@ -1101,6 +1111,20 @@ def test_refused_private_root_is_told_once(project: Project) -> None:
     assert told.startswith(f"trace: runs see and change the machine's own files: {REFUSAL}")
     assert told.endswith(", or set TRACE_ROOT=plain")
     assert len(lines) == 3
+
+
+def test_run_that_fails_in_a_plain_root_is_told_that_it_is_plain(project: Project) -> None:
+    sconstruct = "env.ScratchImage('x', '/bin/sh', RUNS=['sh -c \"exit 3\"'])\n"
+
+    lines = _refused(project, sconstruct, "x.strace").splitlines()
+
+    assert lines[0].startswith("scons: *** [x.strace] cannot trace run default: ")
+    assert lines[0].endswith(
+        "; install what it lacks, set TRACE_ROOT=private if that is staged, correct the run, or let "
+        "it expect that"
+    )
+    assert lines[1].startswith(f"trace: runs see and change the machine's own files: {REFUSAL}")
+    assert len(lines) == 2
 
 
 def test_refused_private_root_is_an_error_where_it_has_to_be(project: Project) -> None:

@@ -531,7 +531,7 @@ def test_a_socket_that_one_may_not_use() -> None:
         directory.rmdir()
     assert (
         f"cannot reach engine at {address}: Permission denied; "
-        "join the group that owns the socket, or build as a user who may"
+        "add the user who runs scons to the group that owns the socket"
     ) == str(caught.value)
 
 

@@ -133,6 +133,8 @@ FAULTS = [
     (b"link /a -> b mode=0777", "neither a link nor what is left out has a mode or an owner"),
     (b"!/a mode=0777", "neither a link nor what is left out has a mode or an owner"),
     (b"dir a", "the path is not absolute"),
+    (b"/", "that is all of the root: name what is in it"),
+    (b"a -> //", "that is all of the root: name what is in it"),
     (b"a -> b", "the path is not absolute"),
     (b"!a", "the path is not absolute"),
     (b"../a -> /b", "the source lies outside of the project; write its absolute path"),

@@ -444,8 +444,7 @@ def _pack_as_nobody(directory: Path) -> None:
     finally:
         os.seteuid(0)
     assert str(caught.value) == (
-        "cannot read /secret: Permission denied; "
-        "make it readable for the user who builds, or build again if it has gone"
+        "cannot read /secret: Permission denied; make it readable by the user who runs scons, or leave it out"
     )
 
 

@@ -78,9 +78,16 @@ def test_expected_output(pattern: bytes, trouble: str) -> None:
     [
         pytest.param(
             "echo no >&2; exit 4",
-            "it ended with status 4, not with status 0, and said 'no'; "
-            "stage what it lacks, correct the run, or let it expect that",
+            "it ended with status 4, not with status 0, and said 'no'; install what it lacks, set "
+            "TRACE_ROOT=private if that is staged, correct the run, or let it expect that",
             id="status",
+        ),
+        pytest.param(
+            "echo lost; echo no >&2; exit 4",
+            "it ended with status 4, not with status 0, and said 'no' after it printed 'lost'; "
+            "install what it lacks, set TRACE_ROOT=private if that is staged, correct the run, or "
+            "let it expect that",
+            id="on both outputs",
         ),
         pytest.param(
             "exec sleep 72",
@@ -190,6 +197,7 @@ def test_ended_before_it_was_stopped(port: int) -> None:
         pytest.param("http://127.0.0.1:{}/404", "it answered with status 404", id="page"),
         pytest.param("http://127.0.0.1:1", "there was no answer ([Errno 111] Connection refused)", id="nobody"),
         pytest.param("ls /no/such/{}", "it ended with status 2 and said \"ls: cannot access '/no/such/{}': No such file or directory\"", id="command"),
+        pytest.param("sh -c 'echo lost; exit 5'", "it ended with status 5 and said '' after it printed 'lost'", id="command that prints"),
         pytest.param("sleep 73", "it did not end in time and said ''", id="time"),
     ],
 )  # fmt: skip

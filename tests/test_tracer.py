@@ -475,15 +475,28 @@ def test_a_set_id_program_keeps_its_privileges(setid: Path, site: Path) -> None:
 
 
 @needs_root
-def test_privileges_that_strace_took_are_an_error(setid: Path, site: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "private", "hint"),
+    [
+        pytest.param("/bin/sh", False, "install strace 6.2 or newer", id="plain"),
+        pytest.param("/bin/sh", True, "set TRACE_ROOT=plain and install strace 6.2 or newer", id="private"),
+        pytest.param("setid", True, "set TRACE_ROOT=plain", id="private, the program itself"),
+    ],
+)  # fmt: skip
+def test_privileges_that_a_run_lost_are_an_error(
+    program: str, private: bool, hint: str, setid: Path, site: Path
+) -> None:
     tool = old_strace(site, "6.1", real=True)
     run = Run("demo", (b"sh", b"-c", b"./setid; exit 0"), cwd=os.getcwdb())
+    path = os.fsencode(site / program)
     with pytest.raises(TraceError) as caught:
-        tracer.trace(run, b"/bin/sh", Root(), tool)
+        tracer.trace(run, path, Root(), tool, private=private)
     assert str(caught.value) == (
         f"cannot trust the trace of run demo: {setid} is set-id, and ran without its privileges; "
-        "trace as root, with strace 6.2 or newer"
+        f"{hint}"
     )
+    if hint == "set TRACE_ROOT=plain":
+        tracer.trace(run, path, Root(), tool)
 
 
 @needs_root
@@ -654,8 +667,45 @@ def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
 )
 def test_unexpected_ends(command: str, cause: str, site: Path) -> None:
     assert message(b"/bin/sh", "-c", command) == (
-        f"cannot trace run demo: {cause}; stage what it lacks, correct the run, or let it expect that"
+        f"cannot trace run demo: {cause}; install what it lacks, set TRACE_ROOT=private if that is "
+        "staged, correct the run, or let it expect that"
     )
+
+
+def test_missing_directory_is_made_as_the_message_says(tmp_path: Path) -> None:
+    words = ("-c", "echo x > /opt/none/app/log || { cat /opt/none/app/log; exit 2; }")
+    (tmp_path / "keep").touch()
+
+    with pytest.raises(TraceError, match=r"stage what it lacks \(for a directory, a file in it\)"):
+        traced(b"/bin/sh", *words, private=True, cwd=b"/")
+    root = Root(staged={b"/opt/none/app/.keep": os.fsencode(tmp_path / "keep")})
+    traced(b"/bin/sh", *words, root=root, private=True, cwd=b"/")
+
+    assert not os.path.exists("/opt/none")
+
+
+def test_staged_file_is_found_in_a_private_root_as_the_message_says(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("x")
+    settle_clock()
+    staged = {b"/opt/none/data": os.fsencode(tmp_path / "data")}
+    words = ("-c", "read -r x < /opt/none/data; exit $?")
+
+    with pytest.raises(TraceError, match="set TRACE_ROOT=private if that is staged"):
+        traced(b"/bin/sh", *words, root=Root(staged=staged), cwd=b"/")
+    # The shell's status tells that the file was read: it has no end of line.
+    traced(b"/bin/sh", *words, root=Root(staged=staged), private=True, cwd=b"/", status=1)
+
+
+def test_program_may_be_a_staged_link_to_a_file_that_is_not(tmp_path: Path) -> None:
+    shutil.copy("/bin/true", tmp_path / "true-1")
+    (tmp_path / "link").symlink_to(tmp_path / "true-1")
+    settle_clock()
+    root = Root(staged={b"/usr/bin/hello": os.fsencode(tmp_path / "link")})
+
+    found = traced(b"/usr/bin/hello", root=root, private=True, cwd=b"/")
+
+    assert Used(Use.LINK, b"/usr/bin/hello") in found.record.uses
+    assert Used(Use.EXEC, os.fsencode(tmp_path / "true-1")) in found.record.uses
 
 
 def test_runs_that_never_end(site: Path) -> None:

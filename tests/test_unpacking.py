@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from scratch_image import capabilities, layer, unpacking
+from scratch_image.errors import SandboxError
 from scratch_image.unpacking import Unpacking
-from tars import member
+from tars import member, packed
 
 
 @pytest.fixture
@@ -125,3 +128,32 @@ def test_capabilities_of_a_whole_system_are_told_and_not_given(
 def test_capabilities_that_are_none_are_an_error(whole: Unpacking) -> None:
     with pytest.raises(ValueError, match="they are of no known form"):
         whole.unpack(iter([capable("a", b"\n\xff"), layer.END]))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_full_directory_for_what_is_temporary_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(tmp_path, *(member(f"file-{number}") for number in range(40)))
+    small, large = tmp_path / "small", tmp_path / "large"
+    large.mkdir()
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], check=True)
+    try:
+        monkeypatch.setattr(tempfile, "tempdir", str(small))
+        with (
+            pytest.raises(SandboxError) as caught,
+            unpacking.unpacked([os.fsencode(tmp_path / "layer.tar")]),
+        ):
+            pass
+        assert os.listdir(small) == []
+        monkeypatch.setattr(tempfile, "tempdir", str(large))
+        with unpacking.unpacked([os.fsencode(tmp_path / "layer.tar")]):
+            pass
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+    assert str(caught.value) == (
+        f"cannot unpack layer {tmp_path}/layer.tar below {small}: No space left on device; free "
+        "some space there, or let TMPDIR name another directory"
+    )

@@ -26,7 +26,7 @@ from . import owners, plans, process, sysroot
 from .digest import Digest
 from .errors import InputError, ProcessError, ScratchImageError
 from .footprint import Footprint
-from .paths import show
+from .paths import is_under, show
 from .plans import (
     EPOCH,
     Plan,
@@ -186,13 +186,19 @@ def _told(error: OSError, target: list[Any], source: list[Any]) -> str:
     """Return the line about what a step could not read or write."""
     name = os.fsencode(error.filename or b"")
     unread = [node for node in source if machine_path(node) == name]
+    if unread and error.errno == errno.EISDIR:
+        return f"cannot read {unread[0]}: {error.strerror}; name a file"
     if unread:
-        return f"cannot read {unread[0]}: {error.strerror}; let the user who builds read it"
+        hint = "make it readable by the user who runs scons"
+        return f"cannot read {unread[0]}: {error.strerror}; {hint}"
+    if name and not any(is_under(name, os.path.dirname(machine_path(each))) for each in target):
+        hint = "make it readable by the user who runs scons, or leave it out"
+        return f"cannot read {show(name)}: {error.strerror}; {hint}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        mend = "free some space and build again"
+        hint = "free some space and build again"
     else:
-        mend = "let the user who builds write there"
-    return f"cannot write {target[0]}: {error.strerror}; {mend}"
+        hint = "make its directory writable by the user who runs scons"
+    return f"cannot write {target[0]}: {error.strerror}; {hint}"
 
 
 def _announce(target: list[Any], source: list[Any], env: Any) -> str:

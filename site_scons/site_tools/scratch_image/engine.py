@@ -50,7 +50,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,15}) *\r\n", re.IGNORECASE
 
 _MENDS = (
     ("no space left", "free space in the engine's data folder, which `docker info` names"),
-    ("permission denied", "join the group that owns the socket, or build as a user who may"),
+    ("permission denied", "add the user who runs scons to the group that owns the socket"),
     ("invalid tar header", "name the layer .tar or .tar.gz: this engine may not know zstd"),
 )
 """What mends an error whose text has these words."""

@@ -215,6 +215,8 @@ def _path(word: bytes) -> bytes:
     if path[:1] != b"/":
         raise _FaultError("the path is not absolute")
     parts = [part for part in path.split(b"/") if part]
+    if not parts:
+        raise _FaultError("that is all of the root: name what is in it")
     if b"." in parts or b".." in parts:
         raise _FaultError("the path has a . or .. in it")
     return b"/" + b"/".join(parts)

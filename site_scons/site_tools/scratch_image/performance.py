@@ -22,6 +22,14 @@ _POLL = 0.05
 _GRACE = 2.0
 """Seconds that the processes of a server have to follow the one that was told to stop."""
 
+_STAGE = (
+    "stage what it lacks (for a directory, a file in it), correct the run, or let it expect that"
+)
+_INSTALL = (
+    "install what it lacks, set TRACE_ROOT=private if that is staged, correct the run, or let it "
+    "expect that"
+)
+
 _SAID = 300
 """Characters of last words that a message quotes."""
 
@@ -68,7 +76,7 @@ def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) ->
             "let it start fewer, or raise TRACE_PROCESSES"
         )
         return Performance(result, trouble, exceeded=True)
-    return Performance(result, trouble or _judge(run, result))
+    return Performance(result, trouble or _judge(run, result, private=way is not None))
 
 
 def _finish(run: Run, running: Running, deadline: float) -> str:
@@ -82,14 +90,11 @@ def _finish(run: Run, running: Running, deadline: float) -> str:
     )
 
 
-def _judge(run: Run, result: process.Result) -> str:
-    """Return what of `result` is not as `run` says."""
+def _judge(run: Run, result: process.Result, *, private: bool) -> str:
+    """Return what of `result` is not as `run` says; `private` tells whether its root is its own."""
     if result.status != run.status:
-        return (
-            f"{result.end}, not with status {run.status}, and said "
-            f"{last_words(result.stderr)!r}; stage what it lacks, correct the run, or let it "
-            "expect that"
-        )
+        hint = _STAGE if private else _INSTALL
+        return f"{result.end}, not with status {run.status}, and {said(result)}; {hint}"
     if run.pattern and not run.pattern.fullmatch(result.stdout):
         return (
             f"it printed {last_words(result.stdout)!r}, which does not match {run.stdout!r}; "
@@ -142,10 +147,9 @@ class _Server:
                 return ""
             if time.monotonic() > self.deadline:
                 self.running.end_all()
-                said = last_words(self.running.result().stderr)
                 return (
-                    f"after {self.run.timeout:g} s it was not ready ({self.run.ready}), and said "
-                    f"{said!r}; give it a longer timeout, or correct ready"
+                    f"after {self.run.timeout:g} s it was not ready ({self.run.ready}), and "
+                    f"{said(self.running.result())}; give it a longer timeout, or correct ready"
                 )
             time.sleep(_POLL)
         return self._early("ready")
@@ -153,18 +157,16 @@ class _Server:
     def _early(self, what: str) -> str:
         self.running.wait(_GRACE)
         result = self.running.result()
-        said = last_words(result.stderr)
-        return f"{result.end} before it was {what}, and said {said!r}; correct the run"
+        return f"{result.end} before it was {what}, and {said(result)}; correct the run"
 
     def _probe(self) -> str:
         """Ask all there is to ask."""
         for asked, question in zip(self.run.probes, self.run.questions, strict=True):
             if failure := self._ask(question):
                 self.running.end_all()
-                said = last_words(self.running.result().stderr)
                 return (
-                    f"probe {asked!r} failed: {failure}, and the server said {said!r}; "
-                    "correct the probe, or the run"
+                    f"probe {asked!r} failed: {failure}, and the server "
+                    f"{said(self.running.result())}; correct the probe, or the run"
                 )
         return ""
 
@@ -261,7 +263,14 @@ def _words(question: Tcp | Unix | Page) -> tuple[str, ...]:
 
 def _failure(result: process.Result) -> str:
     failed = result.overdue or result.status
-    return f"{result.end} and said {last_words(result.stderr)!r}" if failed else ""
+    return f"{result.end} and {said(result)}" if failed else ""
+
+
+def said(result: process.Result) -> str:
+    """Return a clause with the last words of both outputs: many programs complain on the first."""
+    if not result.stdout.strip():
+        return f"said {last_words(result.stderr)!r}"
+    return f"said {last_words(result.stderr)!r} after it printed {last_words(result.stdout)!r}"
 
 
 def last_words(printed: bytes) -> str:

@@ -406,9 +406,7 @@ class Root:
             except OSError as error:
                 if error.errno == errno.EINVAL:
                     continue  # Between both calls another file took the place of the link.
-                raise ListError(
-                    f"cannot look at {show(path)}: {error.strerror}; build as a user who may"
-                ) from error
+                raise _unread("look at", path, error) from error
 
     def _made(self, path: bytes, found: os.stat_result, target: bytes) -> Status:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), Kind.OTHER)
@@ -466,10 +464,7 @@ class Root:
         try:
             descriptor = os.open(self.machine(path), _READ)
         except OSError as error:
-            raise ListError(
-                f"cannot read {show(path)}: {error.strerror}; "
-                "make it readable for the user who builds, or build again if it has gone"
-            ) from error
+            raise _unread("read", path, error) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise ListError(
@@ -579,3 +574,9 @@ class Root:
 def _split(path: bytes) -> list[bytes]:
     """Return the components of `path`, last first: a stack to pop from."""
     return [name for name in reversed(path.split(b"/")) if name not in (b"", b".")]
+
+
+def _unread(verb: str, path: bytes, error: OSError) -> ListError:
+    forbidden = error.errno in (errno.EACCES, errno.EPERM)
+    hint = "make it readable by the user who runs scons" if forbidden else "build again"
+    return ListError(f"cannot {verb} {show(path)}: {error.strerror}; {hint}, or leave it out")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from . import progress, tools
 from .digest import Digest
-from .errors import InputError, SandboxError
+from .errors import InputError, SandboxError, TraceError
 from .paths import show
 from .root import Aspect, Kind, Root
 from .target import replacing, write
@@ -137,7 +137,12 @@ class TraceStep(Step):
             raise SandboxError(f"{refusal}, or set TRACE_ROOT=plain")
         private = not refusal and self.view != "plain"
         command = replace(self.command, stdin=sources[0] if sources else None)
-        trace = tracer.trace(command, self.program, root, self.strace, private=private)
+        try:
+            trace = tracer.trace(command, self.program, root, self.strace, private=private)
+        except TraceError as error:
+            if not refusal or _noted(refusal):
+                raise
+            raise TraceError("\n".join((str(error), _plain(refusal)))) from error
         text, record, stdout = targets
         write(text, [trace.text])
         write(record, [tracer.write_record(trace.record)])

@@ -14,7 +14,7 @@ from . import engine, filelist, tracer
 from .capabilities import permitted
 from .errors import ImageError
 from .paths import parents, show
-from .performance import last_words
+from .performance import last_words, said
 from .process import Result
 from .root import Kind, Root
 from .run import Run
@@ -78,9 +78,7 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
     result = engine.run_container(address, image, trial.run, trial.program, content, capable)
     # A status that a signal left comes as 128 and the signal's number.
     if result.overdue or result.status != tracer.passed_on(trial.run.status):
-        raise _failed(
-            trial, f"{result.end} in its container, and said {last_words(result.stderr)!r}"
-        )
+        raise _failed(trial, f"{result.end} in its container, and {said(result)}")
     _check_stdout(trial, result)
     return True
 

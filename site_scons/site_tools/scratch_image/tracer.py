@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import elf, process
@@ -121,11 +121,20 @@ def trace(
             performance = perform(run, command)
             text = join_logs(_logs(run, directory))
         log = _with_start(parse(text, run.cwd), run.cwd)
+        stripped = private or tool.strips_privileges(target)
+        hint = tool.keeping_privileges(target, root, private=private)
+        if stripped and performance.trouble:
+            # The privileges that it lost may be all that a failed run lacked.
+            named = {access.path for access in log.accesses if access.kind is Use.EXEC}
+            _check_privileges(run, {root.walk(path).real for path in named}, root, hint)
         _check_end(run, performance, log, target)
         _check_log(run, log)
         # Before our directory goes: who listed the one above it would have seen that change.
         settling = _Settling(log, root, started_ns, private=private)
-        _check_inputs(run, settling, target, root, private or tool.strips_privileges(target))
+        _check_inputs(run, settling, target)
+        if stripped:
+            executed = {use.path for use in settling.record.uses if use.kind is Use.EXEC}
+            _check_privileges(run, executed, root, hint)
     record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
     return Trace(text, record, performance.result.stdout)
 
@@ -331,6 +340,18 @@ class Tool:
         """Tell whether what `target` executes runs without the privileges that its file gives."""
         return os.geteuid() != 0 or (self.filters(target) and self.version < KEEPS_PRIVILEGES)
 
+    def keeping_privileges(self, target: _Target, root: Root, *, private: bool) -> str:
+        """Return what lets the programs that `target` executes keep their privileges."""
+        if root.base != b"/":
+            return "run it without that, and list its files"
+        old = self.filters(target) and self.version < KEEPS_PRIVILEGES
+        hints = {
+            "build as root": os.geteuid() != 0,
+            "set TRACE_ROOT=plain": private,
+            "install strace 6.2 or newer": old,
+        }
+        return " and ".join(hint for hint, helps in hints.items() if helps)
+
     def filters(self, target: _Target) -> bool:
         """Tell whether strace may stop only where it has to: privileges may get lost by that."""
         return self.version >= KEEPS_PRIVILEGES or not target.privileged
@@ -461,9 +482,7 @@ def _check_log(run: Run, log: Log) -> None:
         )
 
 
-def _check_inputs(
-    run: Run, settling: _Settling, target: _Target, root: Root, stripped: bool
-) -> None:
+def _check_inputs(run: Run, settling: _Settling, target: _Target) -> None:
     for path in settling.changed:
         raise TraceError(
             f"cannot trust the trace of run {run.name}: {show(path)} changed while it ran; "
@@ -475,11 +494,15 @@ def _check_inputs(
             f"cannot trust the trace of run {run.name}: {show(path)} was run by what "
             "binfmt_misc names for it, which strace does not see; name that as the program"
         )
-    for use in settling.record.uses:
-        if use.kind is Use.EXEC and stripped and _gives_privileges(root, use.path):
+
+
+def _check_privileges(run: Run, executed: Iterable[bytes], root: Root, hint: str) -> None:
+    """Raise TraceError when one of the `executed` (link-free image paths) lost its privileges."""
+    for path in sorted(executed):
+        if _gives_privileges(root, path):
             raise TraceError(
-                f"cannot trust the trace of run {run.name}: {show(use.path)} is set-id, and ran "
-                "without its privileges; trace as root, with strace 6.2 or newer"
+                f"cannot trust the trace of run {run.name}: {show(path)} is set-id, and ran "
+                f"without its privileges; {hint}"
             )
 
 
@@ -551,7 +574,12 @@ class _Settling:
         self._started_ns = started_ns
         self._private = private
         self._read: set[bytes] = set()
-        self._images = {os.path.realpath(machine): image for image, machine in root.staged.items()}
+        # A staged link is a link in the image, too: the file that it leads to keeps its own path.
+        self._images = {
+            os.path.realpath(machine): image
+            for image, machine in root.staged.items()
+            if not os.path.islink(machine)
+        }
         # What leads to a staged file on the machine leads to none in the image.
         built = () if private else (*root.staged.values(), *self._images)
         self._ways = {above for machine in built for above in parents(machine)}

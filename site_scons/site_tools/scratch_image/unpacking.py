@@ -6,6 +6,7 @@ astray, and nothing is ever written through a link.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -260,6 +261,14 @@ def _told(what: str) -> Iterator[None]:
 
     try:
         yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = os.path.abspath(tempfile.gettempdir())
+        raise SandboxError(
+            f"cannot unpack {what} below {place}: {error.strerror}; free some space there, or let "
+            "TMPDIR name another directory"
+        ) from error
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise SandboxError(
             f"cannot unpack {what}: {error}; build it anew, of files, links and directories only"
