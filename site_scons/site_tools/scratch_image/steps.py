@@ -140,7 +140,7 @@ class TraceStep(Step):
         try:
             trace = tracer.trace(command, self.program, root, self.strace, private=private)
         except TraceError as error:
-            if not refusal or _noted(refusal):
+            if not refusal:
                 raise
             raise TraceError("\n".join((str(error), _plain(refusal)))) from error
         text, record, stdout = targets
