@@ -451,9 +451,7 @@ class Root:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ListError(
-                f"cannot list {show(path)}: {error.strerror}; build as a user who may"
-            ) from error
+            raise _unread("list", path, error) from error
 
     def open(self, path: bytes, aspect: Aspect | None = Aspect.CONTENT) -> io.FileIO:
         """Open the regular file `path` (link-free) for reading; ListError when it cannot be."""
