@@ -35,6 +35,7 @@ ORDER = [
         "globs",
         "extras",
         "deny",
+        "secret",
         "filelist",
         "needs",
         "settings",

@@ -820,6 +820,46 @@ def test_variables_of_the_file_list(project: Project) -> None:
     assert (project.directory / "x.files").read_text().count("nsswitch") == 1
 
 
+SECRET_SETTINGS = [
+    ("IMAGE_ENV={'DB_PASSWORD': 'hunter2'}", "DB_PASSWORD", "password"),
+    ("IMAGE_LABELS={'org.example.token': 'hunter2'}", "org.example.token", "password"),
+    ("IMAGE_ANNOTATIONS={'a.b': 'https://a:hunter2@x'}", "a.b", "password in a URL"),
+    ("IMAGE_CMD='/bin/busybox --password=hunter2'", "IMAGE_CMD", "password"),
+    ("IMAGE_ENTRYPOINT='/bin/busybox --token hunter2'", "IMAGE_ENTRYPOINT", "password"),
+    ("IMAGE_HEALTHCHECK='/bin/busybox API_KEY=hunter2'", "IMAGE_HEALTHCHECK", "password"),
+    ("RUNS=[Run('true', env={'RUN_TOKEN': 'hunter2'})]", "RUN_TOKEN", "password"),
+    ("RUN='echo --password=hunter2'", "RUNS", "password"),
+]
+
+
+@pytest.mark.parametrize(("setting", "name", "kind"), SECRET_SETTINGS)
+def test_secret_in_a_setting_is_refused(
+    project: Project, setting: str, name: str, kind: str
+) -> None:
+    call = "Strace" if setting.startswith("RUN=") else "ScratchImage"
+
+    refused = project.run(
+        f"from scratch_image import Run\nenv.{call}('x', '/bin/busybox', {setting})\n", status=2
+    )
+
+    told = _mistake(refused)
+    assert (
+        f"cannot use {name}: it holds a secret ({kind}); take that out, or add {name} to " in told
+    )
+    assert "hunter2" not in refused
+
+
+def test_secrets_in_settings_are_allowed_by_name(project: Project) -> None:
+    settings = ", ".join(setting for setting, _, _ in SECRET_SETTINGS[:-1])
+    names = [name for _, name, _ in SECRET_SETTINGS]
+
+    project.run(
+        "from scratch_image import Run\n"
+        f"env.ScratchImage('x', '/bin/busybox', {settings}, IMAGE_ALLOW={names})\n",
+        "-n",
+    )
+
+
 def test_run_starts_in_its_directory(project: Project) -> None:
     (project.directory / "a").mkdir()
     runs = f"Run('busybox cat data', cwd='{project.directory}/a', name='a'), Run('busybox pwd', name='workdir')"

@@ -393,6 +393,61 @@ def test_options_of_a_list(tmp_path: Path) -> None:
     assert "/usr/lib/locale/C.utf8/LC_CTYPE preset:locale\n" in listed
 
 
+def _list_of_a_token(tmp_path: Path, line: str) -> tuple[ListStep, list[bytes], list[bytes]]:
+    """Return the step, targets and sources of a list with a file of the project with a token."""
+    (tmp_path / "notes").write_text(
+        "1\n2 gh" + "p_" + "R4nd0mXyZ9qWeRtYuI8oPaSdF7gHjKl6zXcV" + "\n"
+    )
+    (tmp_path / "x.extra").write_text(line)
+    step = ListStep("x", (ListSource("extra", "x.extra"),), (), os.fsencode(tmp_path))
+    return step, [_path(tmp_path, "x.files")], [_path(tmp_path, "x.extra")]
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        pytest.param("notes -> /srv/app/notes\n", "/srv/app/notes", id="mapped"),
+        pytest.param("{}/notes\n", "{}/notes", id="of the machine"),
+    ],
+)
+def test_secret_in_a_file_is_an_error_unless_it_is_allowed(
+    tmp_path: Path, line: str, path: str
+) -> None:
+    path = path.format(tmp_path)
+    step, targets, sources = _list_of_a_token(tmp_path, line.format(tmp_path))
+
+    with pytest.raises(ListError) as error:
+        step.run(Root(own=os.fsencode(tmp_path)), targets, sources)
+
+    assert str(error.value) == (
+        f"cannot list {path}: it holds a secret (GitHub token, line 2), wanted by extra:x.extra; "
+        "add it to IMAGE_ALLOW if it belongs into the image"
+    )
+    assert not (tmp_path / "x.files").exists()
+    allowed = replace(step, allow=(os.fsencode(path),))
+    allowed.run(Root(own=os.fsencode(tmp_path)), targets, sources)
+    assert f" {path} " in (tmp_path / "x.files").read_text()
+
+
+def test_list_depends_on_the_kind_of_secret_and_not_on_other_content(tmp_path: Path) -> None:
+    step, targets, sources = _list_of_a_token(tmp_path, "notes -> /srv/app/notes\n")
+    notes = tmp_path / "notes"
+    with_token = notes.read_text()
+    notes.write_text("none")
+    root = Root(own=os.fsencode(tmp_path))
+    step.run(root, targets, sources)
+    taken = state.take(root)
+
+    notes.write_text("none of them")
+    same = taken.again(Root(own=os.fsencode(tmp_path)))
+    notes.write_text(with_token)
+    other = taken.again(Root(own=os.fsencode(tmp_path)))
+
+    assert same.signature() == taken.signature()
+    assert state.explain(taken, other) == [f"{notes}: secret in it changed"]
+    assert b"R4nd0m" not in other.text()
+
+
 def test_secret_of_a_run_is_an_error_unless_it_is_allowed(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("secret")
     (tmp_path / "x.trace").write_text(f"# scratch_image trace 1\nread {tmp_path}/.netrc\n")

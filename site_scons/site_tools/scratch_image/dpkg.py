@@ -201,12 +201,17 @@ def owner(root: Root, path: bytes) -> Owned | None:
     ListError when the database cannot be read.
     """
     root.look(path, Aspect.OWNER)
+    return lookup(root, path)
+
+
+def lookup(root: Root, path: bytes) -> Owned | None:
+    """As `owner`, but off the record."""
     return _database(root).owner(path)
 
 
 def answer(root: Root, path: bytes) -> bytes:
     """Return, off the record, all that `owner` can tell of `path`; equal texts, equal answers."""
-    found = _database(root).owner(path)
+    found = lookup(root, path)
     if found is None:
         return b"none"
     return b"%s %s\n%s" % (found.package.key.encode(), found.md5.encode(), found.package.control)

@@ -39,7 +39,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from . import ldso
+from . import ldso, secret
 from .capabilities import attribute
 from .closure import Closure, Row
 from .deny import denied
@@ -301,10 +301,32 @@ def _refuse_secrets(view: Overlay, wanted: dict[bytes, set[str]], allow: Collect
         if rule and not any(is_under(path, allowed) for allowed in allow):
             who = ", ".join(sorted(wanted[path]))
             secrets.append(f"{show(path)}: it is a secret ({rule}), wanted by {who}")
+    _refuse(secrets)
+
+
+def _refuse(secrets: Sequence[str]) -> None:
     if secrets:
         more = len(secrets) - _TOLD
         told = ", ".join(secrets[:_TOLD]) + (f", and {more} more" if more > 0 else "")
         raise ListError(f"cannot list {told}; add it to IMAGE_ALLOW if it belongs into the image")
+
+
+def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[bytes]) -> None:
+    """Raise ListError for the files among `entries` that hold secrets, but for those in `allow`.
+
+    What their Debian package has shipped is trusted.
+    """
+    secrets = []
+    for entry in entries:
+        if entry.kind != "file" or entry.text or any(is_under(entry.path, top) for top in allow):
+            continue
+        place = view.source(entry.source) if entry.source else entry.path
+        view.below.look(place, Aspect.SECRET)
+        found = secret.of_file(view.below, place)
+        if found:
+            who = ", ".join(entry.reasons)
+            secrets.append(f"{show(entry.path)}: it holds a secret ({found}), wanted by {who}")
+    _refuse(secrets)
 
 
 def _secret(view: Overlay, path: bytes) -> str:

@@ -254,6 +254,8 @@ def trace(target: list[Any], source: list[Any], env: Any) -> Plan:
         cwd=command.cwd or os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
         limits=run.Limits(_positive(env, "TRACE_PROCESSES"), _positive(env, "TRACE_SPACE")),
     )
+    told = {os.fsdecode(key): os.fsdecode(value) for key, value in full.environment.items()}
+    _refuse_secrets(env, told, {"RUNS": [os.fsdecode(word) for word in full.argv]})
     name = f"{_stem(target[0])} ({full.name})"
     step = TraceStep(name, image_path(source[0], env), full, env["STRACE"].encode(), _view(env))
     record, stdout = (_beside(target[0], suffix) for suffix in (".trace", ".stdout"))
@@ -317,7 +319,7 @@ def file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
         forms,
         tuple(sorted(env.get("IMAGE_STAGED", {}))),
         top=top_of(target[0]),
-        allow=_sorted_paths(env.get("IMAGE_ALLOW", ())),
+        allow=tuple(path for path in _allowed(env) if path[:1] == b"/"),
         presets=tuple(sorted(wanted)),
         listed=_sorted_paths(env.get("IMAGE_LISTED", ())),
         user=_listed_user(str(env.get("IMAGE_USER", "")), wanted),
@@ -374,6 +376,27 @@ def _listed_user(user: str, presets: Sequence[str]) -> str:
 def _sorted_paths(given: Any) -> tuple[bytes, ...]:
     paths = [given] if isinstance(given, str) else given
     return tuple(sorted(os.fsencode(path) for path in paths))
+
+
+def _allowed(env: Any) -> tuple[bytes, ...]:
+    """Return the paths and names that may be there though they look like secrets."""
+    return _sorted_paths(env.get("IMAGE_ALLOW", ()))
+
+
+def _refuse_secrets(
+    env: Any, variables: Mapping[str, str], commands: Mapping[str, Sequence[str]]
+) -> None:
+    """Raise InputError for a secret in `variables`, or in `commands` by the name of what has it."""
+    from . import secret
+
+    kinds = {name: secret.in_variable(name, value) for name, value in variables.items()}
+    kinds |= {name: secret.in_words(words) for name, words in commands.items()}
+    for name, kind in kinds.items():
+        if kind and os.fsencode(name) not in _allowed(env):
+            raise InputError(
+                f"cannot use {name}: it holds a secret ({kind}); take that out, or add {name} to "
+                "IMAGE_ALLOW"
+            )
 
 
 def _locales(variables: Mapping[str, str]) -> set[str]:
@@ -476,6 +499,7 @@ def image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
     for reference in references:
         _claim(env, reference, target[0])
     annotations = annotated(_texts(env.get("IMAGE_ANNOTATIONS")))
+    _refuse_secrets(env, annotations, {})
     step = IndexStep(_stem(target[0]), tuple(platforms.values()), references, annotations)
     return Plan(step, target, source)
 
@@ -639,6 +663,14 @@ def _settings(env: Any) -> Settings:
         annotations=_texts(env.get("IMAGE_ANNOTATIONS")),
     )
     settings.check()
+    check = settings.health_check
+    commands = {
+        "IMAGE_ENTRYPOINT": settings.entrypoint,
+        "IMAGE_CMD": settings.cmd,
+        "IMAGE_HEALTHCHECK": check.command if check else (),
+    }
+    variables = {**settings.env, **settings.labels, **settings.annotations}
+    _refuse_secrets(env, variables, commands)
     return settings
 
 

@@ -41,6 +41,8 @@ class Aspect(Enum):
     """As STAT, and what a regular file's first bytes say of its kind: see `Root.magic`."""
     TRUST = "trust"
     """As STAT, and whether a regular file looks for certificates: see `Root.trusts`."""
+    SECRET = "secret"  # noqa: S105  # a word
+    """As STAT, and which kind of secret a regular file holds: see `secret.of_file`."""
     LISTING = "listing"
     """As STAT, and a directory's names and their kinds."""
     HARD = "hard"

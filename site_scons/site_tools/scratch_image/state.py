@@ -37,6 +37,7 @@ _CHANGES = {
     Aspect.SIZE: "size",
     Aspect.MAGIC: "kind of content",
     Aspect.TRUST: "use of certificates",
+    Aspect.SECRET: "secret in it",
     Aspect.LISTING: "listing",
     Aspect.HARD: "hard links",
     Aspect.CAPABILITIES: "capabilities",
@@ -286,6 +287,13 @@ def _digest(root: Root, path: bytes) -> bytes:
         return str(Digest.of_stream(stream)).encode()
 
 
+def _secret(root: Root, path: bytes) -> bytes:
+    from . import secret
+
+    found = secret.of_file(root, path)
+    return escape(found.kind.encode()) if found else b"none"
+
+
 def _trust(root: Root, path: bytes) -> bytes:
     return b"yes" if root.trusts(path, aspect=None) else b"no"
 
@@ -305,6 +313,7 @@ _ALONE: dict[Aspect, Callable[[Root, bytes, Status], bytes]] = {
 _BESIDE: dict[Aspect, Callable[[Root, bytes, Status], bytes]] = {
     Aspect.CONTENT: functools.partial(_once, _digest),
     Aspect.TRUST: functools.partial(_once, _trust),
+    Aspect.SECRET: lambda root, path, _status: _secret(root, path),
     Aspect.MAGIC: lambda root, path, _status: root.magic(path, aspect=None).encode(),
     Aspect.SIZE: lambda _root, _path, status: b"%d" % status.size,
 }

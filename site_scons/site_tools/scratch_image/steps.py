@@ -269,6 +269,7 @@ class ListStep(Step):
             asked.wants += packages.files(view, listed, with_copyright=self.copyright)
             asked.wants += packages.status(view, self._merged(view, asked))
             listed = self._merged(view, asked)
+        filelist.refuse_content(view, listed, self.allow)
         write(targets[0], [filelist.write(listed)])
         user = presets.lacks_certificates(view, entries)
         mended = user and not presets.lacks_certificates(view.apart(), listed)

@@ -32,7 +32,8 @@ VARIABLES = (
     Variable(
         "IMAGE_ALLOW",
         "none",
-        "paths that may be there though they look like secrets, with what lies below them",
+        "paths that may be there though they look like secrets, with what lies below them; names "
+        "of variables, labels and commands that may hold one",
     ),
     Variable(
         "IMAGE_PACKAGES",
