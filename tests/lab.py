@@ -198,6 +198,22 @@ class Lab:
         """Make `copy`, a checkout of `project` in which nothing has been built."""
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns("build", "__pycache__", ".*"))
 
+    def save(self) -> None:
+        """Keep a copy of world and project, for `restore`."""
+        self._copy(self.world.parent, self.world.parent / "saved")
+
+    def restore(self) -> None:
+        """Bring world and project back to what they were; the engine stays as it is."""
+        for place in (self.world, self.project):
+            shutil.rmtree(place)
+        self._copy(self.world.parent / "saved", self.world.parent)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        """Copy world and project with all that lstat(2) tells of them, but for ctimes."""
+        target.mkdir(exist_ok=True)
+        places = [source / each.name for each in (self.world, self.project)]
+        subprocess.run(["cp", "-a", *places, target], check=True)
+
     def sconscript(self) -> str:
         """Return the image's SConscript as it is at first."""
         return SCONSCRIPT.format(world=self.world, tag=self.tag)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,7 @@ ROWS = [
                                        f"{lab.world}/extra1.txt\n{lab.world}/extra2.txt\n"),
                  ["LIST", *PACK], id="line of the extra list"),
     pytest.param(lambda lab: lab.write(lab.project / "images/reader/reader.extra",
-                                       f"# comment\n{lab.world}/extra1.txt\n{lab.world}/extra2.txt\n"),
+                                       f"# comment\n{lab.world}/extra1.txt\n"),
                  ["LIST"], id="comment in the extra list"),
     pytest.param(lambda lab: lab.write(lab.world / "extra1.txt", "new\n"), PACK,
                  id="content of an extra file"),
@@ -133,15 +133,22 @@ def jobs(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def lab(
-    scons: Scons, jobs: int, engine: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lab]:
+def built(scons: Scons, jobs: int, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     tag = f"reader-{scons.version}-j{jobs}:1"
     lab = Lab(tmp_path_factory.mktemp("rebuild"), scons, jobs, engine, tag).make()
     if engine != NO_ENGINE:
         _import_stranger(engine, lab.world)
     assert lab.build().steps == _steps(lab, ALL)
-    yield lab
+    lab.save()
+    return lab
+
+
+@pytest.fixture
+def lab(built: Lab) -> Lab:
+    """Give the lab as it was first built: no row needs another one before it."""
+    built.restore()
+    assert set(built.build().steps) <= {"LOAD"}  # the engine keeps what a row has done to it
+    return built
 
 
 def _steps(lab: Lab, expected: list[str]) -> list[str]:
@@ -177,12 +184,11 @@ def test_edit_rebuilds_exactly_what_it_affects(
     # Eight at a time, and past the seal.
     if lab.jobs > 1:
         lab.seal()
-        assert lab.build().steps == []
 
     edit(lab)
-    built = lab.build()
+    made = lab.build()
 
-    assert built.steps == _steps(lab, expected), built.output
+    assert made.steps == _steps(lab, expected), made.output
     null = lab.build()
     assert null.steps == [], null.output
     assert "`images/reader' is up to date." in null.output
