@@ -19,7 +19,7 @@ from typing import Any
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
 
-from scratch_image import Run, builders, chain, plans, tree  # noqa: E402  # found by the line above
+from scratch_image import HealthCheck, Run, builders, chain, plans, tree  # noqa: E402  # found by the line above
 from scratch_image.variables import VARIABLES  # noqa: E402
 
 METHODS = {
@@ -27,6 +27,7 @@ METHODS = {
     "env.ImageTree": tree.image_tree,
     "env.Sysroot": builders.make_sysroot,
     "Run": Run,
+    "HealthCheck": HealthCheck,
 }
 """What SConscripts call that is no Builder."""
 
@@ -65,17 +66,10 @@ def _nodes(tree: ast.AST, kind: type[Any]) -> Iterator[Any]:
 
 
 def _looked_up(function: ast.AST) -> Iterator[str]:
-    """Yield NAME of each ``env.get("NAME")`` and ``env["NAME"]``."""
+    """Yield NAME of each ``read(env, "NAME")``."""
     for node in ast.walk(function):
         match node:
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name("env"), attr="get"),
-                args=[ast.Constant(str(name)), *_],
-            ):
-                yield name
-            case ast.Subscript(
-                value=ast.Name("env"), slice=ast.Constant(str(name)), ctx=ast.Load()
-            ) if name.isupper() and name != "BUILDERS":
+            case ast.Call(func=ast.Name("read"), args=[ast.Name("env"), ast.Constant(str(name))]):
                 yield name
 
 
@@ -110,7 +104,7 @@ def _listed(names: list[str]) -> str:
 def reference() -> str:
     """Return the page."""
     read = reads()
-    rows = [f"| `{each.name}` | {each.default} | {each.meaning} |\n" for each in VARIABLES]
+    rows = [f"| `{each.name}` | {each.told} | {each.meaning} |\n" for each in VARIABLES]
     made = builders._builders().items()
     return "\n".join(
         [

@@ -11,7 +11,6 @@ from lab import PACKAGE
 ORDER = [
     *(
         "errors",
-        "variables",
         "digest",
         "paths",
         "capabilities",
@@ -61,7 +60,8 @@ ORDER = [
         "seal",
     ),
     *("unpacking", "tester", "seccomp", "report", "sysroot"),
-    *("tools", "steps", "guide", "terminal", "sconscript", "substitution", "project", "plans"),
+    *("tools", "steps", "terminal", "sconscript", "substitution", "checks", "variables", "guide"),
+    *("project", "plans"),
     *("footprint", "builders", "commands", "chain", "alias", "tree", "__init__"),
 ]
 """A module imports only what stands before it."""

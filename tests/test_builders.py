@@ -128,7 +128,7 @@ MISTAKEN_PLATFORMS = [
                  "cannot use TRACE_PROCESSES '0': it is no number from 1 to 9999999; write one",
                  id="processes of runs"),
     pytest.param("env.Strace('x', '/bin/true', TRACE_ROOT='chroot')",
-                 "cannot use TRACE_ROOT 'chroot': there is no such root; use auto, private or plain",
+                 "cannot use TRACE_ROOT 'chroot': it is not 'auto', 'private' or 'plain'; write ",
                  id="view"),
     pytest.param("env.ScratchImage('x', '/bin/true', IMAGE_PLATFORMS={'arm64': '/'})",
                  "cannot build for platform 'arm64': it is not one that Docker has; ", id="unknown"),
@@ -136,7 +136,7 @@ MISTAKEN_PLATFORMS = [
                  "{'linux/arm64': '/', 'linux/arm64/v8': '/'})",
                  "cannot build for platform 'linux/arm64': another one is for arm64, too; name each "
                  "once", id="twice"),
-    pytest.param("env.ImageIndex('x', ['a.oci.tar'], IMAGE_PLATFORMS=['linux/arm64', 'linux/amd64'])",
+    pytest.param("env.ImageIndex('x', ['a.oci.tar'], IMAGE_PLATFORMS={'linux/arm64': '/', 'linux/amd64': '/'})",
                  "cannot index x.index.oci.tar: it has 1 images for 2 platforms; give one for each, "
                  "in their order", id="other number"),
     pytest.param("env.ScratchImage('x', {'/x': {'linux/amd64': 'x'}}, IMAGE_PLATFORMS="
@@ -330,11 +330,11 @@ def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
                      "SConstruct:3: cannot read the command", id="run for a shell"),
         pytest.param("env.OciImage('x', 'x.tar', SOURCE_DATE_EPOCH='now')",
                      "SConstruct:3: cannot use SOURCE_DATE_EPOCH 'now': it is not a whole number "
-                     "from 0 to 8589934591; give seconds since 1970", id="epoch"),
+                     "from 0 to 8589934591; write SOURCE_DATE_EPOCH=1793491200, for example", id="epoch"),
         pytest.param("env.OciImage('x', 'x.tar', SOURCE_DATE_EPOCH=-1)",
                      "SConstruct:3: cannot use SOURCE_DATE_EPOCH -1: ", id="negative epoch"),
         pytest.param("env.OciImage('x', 'x.tar', IMAGE_WORKDIR='srv')",
-                     "SConstruct:3: cannot set working directory 'srv' of the image: ",
+                     "SConstruct:3: cannot use IMAGE_WORKDIR 'srv': it is not an absolute path; ",
                      id="relative working directory"),
         pytest.param("env.OciImage('x', 'x.tar', IMAGE_PORTS=70000)",
                      "SConstruct:3: cannot expose port '70000' of the image: ", id="port"),
@@ -364,10 +364,11 @@ def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
                      "SConstruct:3: cannot stage '/x': . is a directory; stage files",
                      id="stage of the name of a directory"),
         pytest.param("env.ScratchImage('x', {'/x': []})",
-                     "SConstruct:3: cannot stage [] at '/x': that names nothing; name a file",
+                     "SConstruct:3: cannot stage [] at '/x': it is not one file; name one file",
                      id="stage of nothing"),
         pytest.param("env.ScratchImage('x', {3: 'x'})",
-                     "SConstruct:3: cannot stage 'x' at 3: that names nothing; name a file",
+                     "SConstruct:3: cannot stage 'x' at 3: that is not a path; write one in the "
+                     "image",
                      id="stage at no path"),
         pytest.param("env.ScratchImage('x', {'/proc/x': 'x'})",
                      "SConstruct:3: cannot stage '/proc/x': an engine mounts its own there; "
@@ -379,12 +380,12 @@ def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
                      "env.ScratchImage('x', '/bin/true', RUNS=[Run(name='a'), Run(name='a')])",
                      "SConstruct:4: cannot tell runs apart: two have one name; ", id="run names"),
         pytest.param("env.LayerTar('x', 'x.files', LAYERTARSUFFIX='.zip')",
-                     "SConstruct:3: cannot use tar x.zip: ", id="suffix of no compressor"),
+                     "SConstruct:3: cannot use LAYERTARSUFFIX '.zip': ", id="suffix of no compressor"),
         pytest.param("env.LayerStack('x', 'x.files', LAYERTARSUFFIX='.zip')",
-                     "SConstruct:3: cannot use tar x.layers.zip: ", id="suffix of blobs"),
+                     "SConstruct:3: cannot use LAYERTARSUFFIX '.zip': ", id="suffix of blobs"),
         pytest.param("env.ScratchImage('x', '/bin/true', IMAGE_LAYERS='files')",
-                     "SConstruct:3: cannot use IMAGE_LAYERS 'files': it is none of single and "
-                     "packages; write one of these", id="kind of layers"),
+                     "SConstruct:3: cannot use IMAGE_LAYERS 'files': it is not 'single' or 'packages'; "
+                     "write IMAGE_LAYERS=\"packages\", for example", id="kind of layers"),
         pytest.param("env.ImageTest('x', 'x.tar')",
                      "SConstruct:3: cannot test x.tested: it has no layer or no trace; "
                      "name what LayerTar and Strace made", id="test without a trace"),
@@ -396,8 +397,8 @@ def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
                      "list and an image archive; name just these, in this order",
                      id="what a bill is made of"),
         pytest.param("env.FileList('x', 'x.ldd', IMAGE_PACKAGES='licences')",
-                     "SConstruct:3: cannot use IMAGE_PACKAGES 'licences': it is none of True, False "
-                     "and 'copyright'; write one of these", id="what scanners are told"),
+                     "SConstruct:3: cannot use IMAGE_PACKAGES 'licences': it is not True, False or "
+                     "'copyright'; write IMAGE_PACKAGES=False, for example", id="what scanners are told"),
         pytest.param("env.ImageTree('nowhere')",
                      "SConstruct:3: cannot read images: there is no directory nowhere; make it",
                      id="no directory of images"),

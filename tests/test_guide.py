@@ -40,10 +40,10 @@ class _Node:
     [
         pytest.param("a b", "a b", id="text"),
         pytest.param(False, "False", id="truth"),
-        pytest.param(["a", b"b", 3], "['a', 'b', 3]", id="list"),
+        pytest.param(["a", b"b", 3], "['a', b'b', 3]", id="list"),
         pytest.param(_Node(), "build/x", id="node"),
         pytest.param(UserList([_Node()]), "[build/x]", id="nodes"),
-        pytest.param({b"/bin/x": [_Node()]}, "{'/bin/x': [build/x]}", id="dictionary"),
+        pytest.param({b"/bin/x": [_Node()]}, "{b'/bin/x': [build/x]}", id="dictionary"),
         pytest.param([Run("", (b"x", b"a b")), Run("1", ())], "[\"x 'a b'\", Run()]", id="runs"),
     ],
 )

@@ -567,7 +567,7 @@ def test_help_of_an_image_tells_its_own_values(tree: Path, scons: Scons) -> None
     assert ran.returncode == 0
     assert ran.stdout.startswith("Targets of images/one:\n")
     assert "\nVariables of build/images/one/x.oci.tar, as they are set:\n" in ran.stdout
-    for shown in ("nonroot", "['x --help']", "{'/usr/bin/x': /bin/true}", "['/usr/bin/x']"):
+    for shown in ("nonroot", "['x --help']", "{b'/usr/bin/x': /bin/true}", "['/usr/bin/x']"):
         assert f" = {shown}\n" in ran.stdout
     assert not (tree / "build").exists()
 

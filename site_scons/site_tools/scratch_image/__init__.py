@@ -29,13 +29,9 @@ def exists(env: Any) -> bool:  # noqa: ARG001
 
 
 def __getattr__(name: str) -> Any:
-    # Run is defined below the SCons line; the modules above it are importable without SCons.
-    if name == "HealthCheck":
-        from .settings import HealthCheck
+    # They are defined below the SCons line; the modules above it are importable without SCons.
+    if name in ("HealthCheck", "Run"):
+        from . import plans
 
-        return HealthCheck
-    if name == "Run":
-        from .plans import Run
-
-        return Run
+        return getattr(plans, name)
     raise AttributeError(name)

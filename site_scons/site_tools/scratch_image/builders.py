@@ -23,12 +23,12 @@ import SCons.Node.FS
 import SCons.Script
 
 from . import owners, plans, process, sysroot
+from .checks import TEXT, File, Files, Names, Several, checked
 from .digest import Digest
 from .errors import InputError, ProcessError, ScratchImageError
 from .footprint import Footprint
 from .paths import is_under, show
 from .plans import (
-    EPOCH,
     Plan,
     epoch_of,
     kind_of,
@@ -44,6 +44,7 @@ from .sconscript import refuse
 from .steps import Step, SysrootStep
 from .target import leftovers, lock_file, locked, temporary
 from .terminal import Terminal
+from .variables import defaults, read, require
 
 Planner = Callable[[list[Any], list[Any], Any], Plan]
 
@@ -54,17 +55,7 @@ def add_to(env: Any) -> None:
     env["BUILDERS"].update(_builders())
     env.AddMethod(make_sysroot, "Sysroot")
     env["_SCRATCH_IMAGE_STEP"] = signature
-    env.SetDefault(
-        STRACE="strace",
-        TRACE_ROOT="auto",
-        TRACE_PROCESSES=1000,
-        TRACE_SPACE=1024,
-        DOCKER_HOST=os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
-        SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or EPOCH,
-        LAYERTARSUFFIX=".tar",
-        IMAGE_LAYERS="single",
-        REGISTRY_INSECURE=["localhost", "127.0.0.1", "[::1]"],
-    )
+    env.SetDefault(**defaults())
 
 
 def _is_interrupted() -> bool:
@@ -95,6 +86,7 @@ def _builders() -> dict[str, Any]:
 
 _DIRECTORY = re.compile("Tried to lookup Dir (.*) as a File", re.DOTALL)
 """How SCons tells of the name of a directory where a file is meant."""
+FILES = Files("a file, or a list of files", '"build/hello"')
 
 
 class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons has no types
@@ -102,7 +94,12 @@ class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons ha
 
     def __call__(self, env: Any, *arguments: Any, **keywords: Any) -> Any:
         try:
+            for name, each in zip(("target", "source"), arguments, strict=False):
+                FILES.read(name, each or [], self.get_name(env))
+            require_known(env, keywords)
             nodes = super().__call__(env, *arguments, **keywords)
+        except InputError as error:
+            refuse(str(error))
         except TypeError as error:
             found = _DIRECTORY.match(str(error))
             if not found:
@@ -112,6 +109,12 @@ class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons ha
             # After the call: SCons gives each target the project's decider at its end.
             node.Decider(_is_other)
         return nodes
+
+
+def require_known(env: Any, keywords: Mapping[str, Any]) -> None:
+    """Raise InputError for a misspelt or mistaken variable in `keywords`, or in `env`."""
+    lines = [each.emitter.args[1] for each in _builders().values()]
+    require(env, keywords, [*lines, "SYSROOTCOMSTR"])
 
 
 def _builder(plan: Planner, comstr: str, suffix: str) -> _StepBuilder:
@@ -237,13 +240,13 @@ def _emit(
     planner: Planner, comstr: str, target: list[Any], source: list[Any], env: Any
 ) -> tuple[list[Any], list[Any]]:
     """Plan the call; give its target the step and the footprint."""
-    staged = dict(env.get("IMAGE_STAGED", {}))
     try:
         for node in (*target, *source):
             if kind := kind_of(node):
                 raise InputError(
                     f"cannot use {str(node)!r} for {target[0]}: it is {kind}; name a file"
                 )
+        staged = read(env, "IMAGE_STAGED")
         plan = planner(target, source, env)
         base = None if isinstance(plan.step, SysrootStep) else _base(env)
         footprint = _footprint(plan.targets[0], base, staged, epoch_of(env))
@@ -283,14 +286,14 @@ def cleans() -> bool:
 
 def _base(env: Any) -> Any:
     """Return the node of the sysroot that `env` names; None for the machine's root."""
-    if env.get("ROOT", "/") == "/":
+    named = [each for each in read(env, "ROOT") if str(each) != "/"]
+    if not named:
         return None
-    named = [each for each in env.Flatten([env.get("ROOT") or []]) if str(each) != "/"]
     nodes = env.arg2nodes(named, env.Entry)
     if len(nodes) > 1 or not all(isinstance(step_of(node), SysrootStep) for node in nodes):
         shown = " ".join(map(str, named))
         raise InputError(f"cannot use ROOT {shown!r}: it is no sysroot; give what Sysroot returns")
-    return nodes[0] if nodes else None
+    return nodes[0]
 
 
 def _first(plan: Plan, base: Any) -> Iterator[str]:
@@ -323,6 +326,18 @@ def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bo
     return bool(node.changed_content(target, prev_ni, repo_node))
 
 
+@checked(
+    "Sysroot",
+    target=File("a path", '"build/base"'),
+    source=File("a tar", '"base.tar"'),
+    directory=File("a directory", '"base"'),
+    packages=Names("a name of a package, or a list of names", '["nginx-light"]', TEXT),
+    suite=TEXT,
+    mirror=Several("a mirror, or a list of mirrors", '"http://deb.debian.org/debian"', TEXT),
+    architecture=TEXT,
+    lock=File("a file", '"base.lock"'),
+    image=TEXT,
+)
 def make_sysroot(
     env: Any,
     target: str,
@@ -350,7 +365,7 @@ def make_sysroot(
         plans.origin, env, packages, suite, mirror, architecture, lock, image
     )
     if len([each for each in (source, directory, packages, image) if each]) != 1:
-        refuse(
+        raise InputError(
             f"cannot make sysroot {target}: it is to be made of one thing; give a tar, directory=, "
             "packages= or image="
         )

@@ -12,15 +12,22 @@ import SCons.Node.FS
 import SCons.Script
 
 from . import commands, run, sbom
+from .builders import require_known
+from .checks import File, WrongPartError, checked, cut
 from .errors import InputError
 from .paths import is_plain, is_under
-from .plans import image_path, kind_of, platforms_of, references_of, run_of, step_of
+from .plans import image_path, kind_of, platforms_of, references_of, step_of
 from .project import WORDS, Image, Project, asked_words
 from .sconscript import refuse
 from .steps import ImageStep, IndexStep
 from .substitution import substituted
+from .variables import read
+
+FILE = File("one file", '"hello.conf"')
+PROGRAM = File("one program, or a dictionary of files", '{"/usr/bin/hello": hello}')
 
 
+@checked("ScratchImage")
 def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list[Any]:
     """Declare all steps from `program` to an image in an engine; return their targets.
 
@@ -38,12 +45,10 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     """
     explain(env)
     own = env.Override(variables)
-    try:
-        target = _stem(own, target)
-    except InputError as error:
-        refuse(str(error))
+    require_known(env, variables)
+    target = _stem(own, target)
     image = _declared(env, target)
-    bases = variables.get("IMAGE_PLATFORMS", env.get("IMAGE_PLATFORMS"))
+    bases = read(own, "IMAGE_PLATFORMS")
     if bases:
         image.nodes = _multi_platform(env, image, target, program, bases, variables)
     else:
@@ -165,7 +170,7 @@ def _one_platform(
         env.Strace(_trace_stem(target, each, runs), programs[0], RUN=each, **given) for each in runs
     ]
     ldd = own.Ldd(target, programs)
-    extra = env.Flatten([variables.get("EXTRA_FILES", env.get("EXTRA_FILES", []))])
+    extra = read(own, "EXTRA_FILES")
     files = own.FileList(target, [*traces, ldd, *extra])
     tar = pack(target, files)
     archive = own.OciImage(target, [tar, ldd, *traces])
@@ -182,7 +187,7 @@ def _one_platform(
 
 def _load(env: Any, image: Image, target: str, archive: Any) -> list[Any]:
     """Have the image given to an engine; return the targets of that, if an engine answers."""
-    if Project.of(env).answers(env["DOCKER_HOST"]):
+    if Project.of(env).answers(read(env, "DOCKER_HOST")):
         return list(env.DockerLoad(target, archive))
     image.unloaded += archive
     if image.words.issuperset(WORDS):
@@ -196,23 +201,18 @@ def _load(env: Any, image: Image, target: str, archive: Any) -> list[Any]:
 def _packer(env: Any) -> Any:
     """Return the builder that packs files as IMAGE_LAYERS says."""
     packers = {"single": env.LayerTar, "packages": env.LayerStack}
-    wanted = str(env["IMAGE_LAYERS"])
-    if wanted not in packers:
-        raise InputError(
-            f"cannot use IMAGE_LAYERS {wanted!r}: it is none of {' and '.join(packers)}; "
-            "write one of these"
-        )
-    return packers[wanted]
+    return packers[read(env, "IMAGE_LAYERS")]
 
 
 def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     """Return the staged files and the program nodes that `program` means."""
     if not isinstance(program, Mapping):
+        named = PROGRAM.read("program", program, "ScratchImage")
         try:
-            node = env.arg2nodes(program, env.File)[0]
+            node = env.arg2nodes(named, env.File)[0]
         except TypeError:
             # So SCons tells of a directory where a file is meant.
-            node = env.arg2nodes(program, env.Dir)[0]
+            node = env.arg2nodes(named, env.Dir)[0]
         if kind := kind_of(node):
             raise InputError(f"cannot make an image of {node}: it is {kind}; name a program")
         return {}, [node]
@@ -243,8 +243,16 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
 
 def _staged(env: Any, path: str, given: Any) -> Any:
     """Return the File node that is to lie at `path`."""
-    if not path or not isinstance(path, str) or not given:
-        raise InputError(f"cannot stage {given!r} at {path!r}: that names nothing; name a file")
+    if not path or not isinstance(path, str):
+        raise InputError(
+            f"cannot stage {cut(given)} at {cut(path)}: that is not a path; write one in the image"
+        )
+    try:
+        given = FILE(given)
+    except WrongPartError as wrong:
+        raise InputError(
+            f"cannot stage {cut(given)} at {cut(path)}: {wrong.cause(given)}; name one file"
+        ) from wrong
     try:
         node = env.arg2nodes(given, env.File)[0]
     except TypeError:
@@ -256,8 +264,7 @@ def _staged(env: Any, path: str, given: Any) -> Any:
 
 
 def _runs(env: Any) -> list[run.Run]:
-    given = env.get("RUNS", [()])
-    runs = [run_of(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+    runs: list[run.Run] = [*read(env, "RUNS")]
     if len(runs) == 1:
         return runs
     named = [replace(each, name=each.name or str(at)) for at, each in enumerate(runs, start=1)]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .run import Run
+from . import checks
 from .variables import VARIABLES
 
 HEADING = "Variables of images, as they are set here; an image may have its own:\n"
@@ -54,27 +52,13 @@ def variables(value: Callable[[str], Any], heading: str = HEADING) -> str:
     lines = [heading]
     for variable in VARIABLES:
         found = value(variable.name)
-        told = f"; not set: {variable.default}" if found is None else ""
+        told = f"; not set: {variable.told}" if found is None else ""
         lines.append(_filled(f"{variable.name:19}", f"{variable.meaning}{told}".replace("`", "")))
         if found is not None:
-            text = found if isinstance(found, str) else _shown(found)
+            text = found if isinstance(found, str) else checks.shown(found)
             shown = textwrap.shorten(f"= {text}", _LONGEST, placeholder=" ...")
             lines.append(_filled(" " * 19, shown))
     return "".join(lines)
-
-
-def _shown(value: Any) -> str:
-    """Return `value` as an SConscript has it: paths of nodes, and command lines of runs."""
-    if isinstance(value, Run):
-        return repr(shlex.join(map(os.fsdecode, value.argv))) if value.argv else "Run()"
-    if isinstance(value, (str, bytes)):
-        return repr(os.fsdecode(value))
-    if isinstance(value, Mapping):
-        pairs = (f"{_shown(key)}: {_shown(each)}" for key, each in value.items())
-        return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, Sequence):
-        return f"[{', '.join(map(_shown, value))}]"
-    return str(value)
 
 
 def _filled(start: str, text: str) -> str:

@@ -9,21 +9,32 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
-import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import SCons.Node.FS
 
-from . import image, layer, process, registry, run, sbom, stack, sysroot
+from . import image, layer, process, registry, run, sbom, settings, stack, sysroot
+from .checks import (
+    RUN_NAME,
+    SECONDS,
+    TEXT,
+    VALUE,
+    Dictionary,
+    File,
+    Number,
+    OneOf,
+    Several,
+    Text,
+    checked,
+)
 from .errors import InputError
 from .project import Project
-from .root import LATEST
-from .sconscript import refuse, where
-from .settings import HealthCheck, Reference, Settings, annotated
+from .sconscript import where
+from .settings import Reference, Settings, annotated
 from .steps import (
     Environment,
     ImageStep,
@@ -45,20 +56,29 @@ from .steps import (
     TraceStep,
 )
 from .sysroot import Origin
-
-EPOCH = 1793491200
-"""Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
-
-It is the date of this release. What a distribution had shipped by then keeps its time, so that
-.pyc files, which name the time of their source, stay valid. What a build makes is newer: its time
-says nothing, and two builds of the same files give the same bytes.
-"""
-
+from .variables import HEALTH, RUN, read
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What engines set where an image does not; images say it, so that a trace is told the same."""
 
 
+@checked(
+    "Run",
+    command=RUN,
+    name=RUN_NAME,
+    env=Dictionary("a dictionary of variables", '{"LANG": "C.UTF-8"}', TEXT, VALUE),
+    stdin=File("a file", '"input.txt"'),
+    cwd=Text("an absolute path", '"/srv"', names=True),
+    status=Number("a whole number from 0 to 255", "1", 0, 255),
+    timeout=Number("a number of seconds", "300", 0.001, 1e9),
+    stdout=Text("a regular expression", r'"[0-9]+\n"', names=True),
+    ready=Text("text", '"tcp:8080"'),
+    probes=Several("a probe, or a list of probes", '["http://127.0.0.1:8080/"]', TEXT),
+    stop=Number("a signal", "signal.SIGQUIT", 1, 64),
+    network=OneOf("'loopback' or 'host'", '"host"', ["loopback", "host"]),
+    read_only=OneOf("True or False", "False"),
+    cap_drop=OneOf("True or False", "False"),
+)
 def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder(), Action()
     command: str | Sequence[str] = (),
     name: str = "",
@@ -93,32 +113,56 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
 
     What cannot be read, as a command line that needs a shell, ends SCons.
     """
-    variables = {os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()}
-    try:
-        made = _command(command, name)
-        return replace(
-            made,
-            environment=variables,
-            stdin=made.stdin if stdin is None else os.fsencode(str(stdin)),
-            cwd=os.fsencode(cwd),
-            status=status,
-            timeout=float(timeout),
-            stdout=None if stdout is None else os.fsencode(stdout),
-            ready=ready,
-            probes=tuple(probes),
-            stop=stop,
-            network=network,
-            read_only=read_only,
-            cap_drop=cap_drop,
+    made: run.Run = RUN(command)
+    return replace(
+        made,
+        name=name,
+        environment={os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()},
+        stdin=made.stdin if stdin is None else os.fsencode(str(stdin)),
+        cwd=os.fsencode(cwd),
+        status=status,
+        timeout=float(timeout),
+        stdout=None if stdout is None else os.fsencode(stdout),
+        ready=ready,
+        probes=tuple(probes),
+        stop=stop,
+        network=network,
+        read_only=read_only,
+        cap_drop=cap_drop,
+    )
+
+
+@checked(
+    "HealthCheck",
+    interval=SECONDS,
+    timeout=SECONDS,
+    start_period=SECONDS,
+    retries=Number("a whole number", "3", 0, 1 << 31),
+)
+def HealthCheck(  # noqa: N802  # as Run
+    command: str | Sequence[str],
+    interval: float = 0,
+    timeout: float = 0,
+    start_period: float = 0,
+    retries: int = 0,
+) -> settings.HealthCheck:
+    """Return how an engine asks a container whether it is well, for `IMAGE_HEALTHCHECK`.
+
+    `command` is a command line or a list of words, and ends with status 0 when all is well; there
+    is no shell. `interval` has the seconds from one check to the next, `timeout` those after which
+    a check has failed, `start_period` those at the start in which failures do not count. After
+    `retries` failures in a row the container is unhealthy. 0 leaves a number to the engine.
+    """
+    words: settings.HealthCheck | None = HEALTH.read("command", command, "HealthCheck")
+    if words is None:
+        raise InputError(
+            "cannot check health by nothing: it has no command; name a program of the image"
         )
-    except InputError as error:
-        refuse(str(error))
-
-
-def _command(command: str | Sequence[str], name: str) -> run.Run:
-    if isinstance(command, str):
-        return run.Run.parse(name, command)
-    return run.Run(name, tuple(os.fsencode(word) for word in command))
+    check = replace(
+        words, interval=interval, timeout=timeout, start_period=start_period, retries=retries
+    )
+    check.document()
+    return check
 
 
 @dataclass(frozen=True)
@@ -205,7 +249,7 @@ def origin(
     env: Any,
     packages: Sequence[str],
     suite: str,
-    mirror: str | Sequence[str],
+    mirror: Sequence[str],
     architecture: str,
     lock: str,
     image: str,
@@ -216,15 +260,13 @@ def origin(
         layer.suffix(os.fsencode(str(source[0])))
         return sysroot.Archive(str(source[0]))
     if image:
-        return sysroot.EngineImage(env["DOCKER_HOST"], image)
+        return sysroot.EngineImage(read(env, "DOCKER_HOST"), image)
     file = b""
     if lock:
         node = _named(env.File, lock, "lock", "a file")
         file = os.fsencode(node.srcnode().get_internal_path())
-    names = tuple(sorted(_words(packages)))
-    mirrors = (mirror,) if isinstance(mirror, str) else tuple(mirror)
     top, epoch = top_of(env.Dir(".")), epoch_of(env)
-    return sysroot.Packages(suite, names, mirrors, architecture, file, top, epoch)
+    return sysroot.Packages(suite, tuple(packages), tuple(mirror), architecture, file, top, epoch)
 
 
 def _named(make: Callable[[str], Any], name: str, what: str, wanted: str) -> Any:
@@ -244,42 +286,34 @@ def trace(target: list[Any], source: list[Any], env: Any) -> Plan:
     """
     if len(source) != 1:
         raise InputError(f"cannot trace {target[0]}: it has not one program; name just one")
-    command = run_of(env.get("RUN", ()))
+    command = read(env, "RUN")
     variables = {os.fsencode(key): os.fsencode(value) for key, value in _image_env(env).items()}
     full = replace(
         command,
         name=command.name or "default",
         environment=dict(sorted({**variables, **command.environment}.items())),
         stdin=None,  # A node instead: the source.
-        cwd=command.cwd or os.fsencode(env.get("IMAGE_WORKDIR") or "/"),
-        limits=run.Limits(_positive(env, "TRACE_PROCESSES"), _positive(env, "TRACE_SPACE")),
+        cwd=command.cwd or os.fsencode(read(env, "IMAGE_WORKDIR") or "/"),
+        limits=run.Limits(read(env, "TRACE_PROCESSES"), read(env, "TRACE_SPACE")),
     )
     told = {os.fsdecode(key): os.fsdecode(value) for key, value in full.environment.items()}
     _refuse_secrets(env, told, {"RUNS": [os.fsdecode(word) for word in full.argv]})
     name = f"{_stem(target[0])} ({full.name})"
-    step = TraceStep(name, image_path(source[0], env), full, env["STRACE"].encode(), _view(env))
+    program, strace, view = image_path(source[0], env), _strace(env), read(env, "TRACE_ROOT")
+    step = TraceStep(name, program, full, strace, view)
     record, stdout = (_beside(target[0], suffix) for suffix in (".trace", ".stdout"))
     stdin = [] if command.stdin is None else [env.File(os.fsdecode(command.stdin))]
     return Plan(step, [target[0], record, stdout], stdin, source)
 
 
-def _view(env: Any) -> str:
-    view = str(env["TRACE_ROOT"])
-    if view not in ("auto", "private", "plain"):
-        raise InputError(
-            f"cannot use TRACE_ROOT {view!r}: there is no such root; use auto, private or plain"
-        )
-    return view
+def _require(verb: str, target: list[Any], source: list[Any], wanted: str, most: int = 1) -> None:
+    """Raise InputError when a target has no source, or more than `most`."""
+    if not 1 <= len(source) <= most:
+        raise InputError(f"cannot {verb} {target[0]}: it has {len(source)} sources; name {wanted}")
 
 
-def _positive(env: Any, name: str) -> int:
-    """Return the number that the variable `name` is, 1 at least; InputError when it is none."""
-    text = str(env[name])
-    if not re.fullmatch(r"[1-9][0-9]{0,6}", text):
-        raise InputError(
-            f"cannot use {name} {text!r}: it is no number from 1 to 9999999; write one"
-        )
-    return int(text)
+def _strace(env: Any) -> bytes:
+    return os.fsencode(read(env, "STRACE"))
 
 
 def _beside(node: Any, suffix: str) -> Any:
@@ -287,18 +321,14 @@ def _beside(node: Any, suffix: str) -> Any:
     return node.dir.File(os.path.splitext(node.name)[0] + suffix)
 
 
-def run_of(given: Any) -> run.Run:
-    """Return what the user means by `given`: a run, a command line or a list of words."""
-    return given if isinstance(given, run.Run) else Run(given)
-
-
 def ldd(target: list[Any], source: list[Any], env: Any) -> Plan:
     """Find the libraries of ELF files and scripts without running them: ``STEM.ldd``.
 
     The sources are programs, that of the image first. The target is text in ldd's form.
     """
+    _require("find libraries for", target, source, "programs", sys.maxsize)
     programs = [image_path(node, env) for node in source]
-    others = [path for path in env.get("IMAGE_STAGED", {}) if path not in programs]
+    others = [path for path in read(env, "IMAGE_STAGED") if path not in programs]
     step = LddStep(_stem(target[0]), tuple(programs), tuple(sorted(others)), _search(env))
     return Plan(step, target, [], source)
 
@@ -311,21 +341,22 @@ def file_list(target: list[Any], source: list[Any], env: Any) -> Plan:
     for each path, with the reasons why it is there.
     """
     # Of our own traces the record is taken: it holds no pids, no times and no output.
+    _require("list", target, source, "traces, ldd texts or extra lists", sys.maxsize)
     sources = [node for node in source if not _is_traced(node) or _suffix(node) == ".trace"]
     forms = tuple(_form(node) for node in sources)
-    wanted = _words(env.get("IMAGE_PRESETS"))
+    wanted, packages = read(env, "IMAGE_PRESETS"), read(env, "IMAGE_PACKAGES")
     step = ListStep(
         _stem(target[0]),
         forms,
-        tuple(sorted(env.get("IMAGE_STAGED", {}))),
+        tuple(sorted(read(env, "IMAGE_STAGED"))),
         top=top_of(target[0]),
         allow=tuple(path for path in _allowed(env) if path[:1] == b"/"),
-        presets=tuple(sorted(wanted)),
-        listed=_sorted_paths(env.get("IMAGE_LISTED", ())),
-        user=_listed_user(str(env.get("IMAGE_USER", "")), wanted),
+        presets=wanted,
+        listed=read(env, "IMAGE_LISTED"),
+        user=_listed_user(read(env, "IMAGE_USER"), wanted),
         locales=tuple(sorted(_locales(_image_env(env)))) if "locale" in wanted else (),
-        packages=_told_packages(env) is not False,
-        copyright=_told_packages(env) == "copyright",
+        packages=packages is not False,
+        copyright=packages == "copyright",
         environment=_search(env),
     )
     lists = [node for node in sources if _is_extra(node)]
@@ -337,17 +368,6 @@ def _search(env: Any) -> Environment:
     variables = {os.fsencode(key): os.fsencode(value) for key, value in _image_env(env).items()}
     names = (b"LD_LIBRARY_PATH", b"LD_PRELOAD", b"PATH")
     return tuple((name, variables[name]) for name in names if name in variables)
-
-
-def _told_packages(env: Any) -> bool | str:
-    """Return what the image is to tell of Debian's packages."""
-    given: bool | str = env.get("IMAGE_PACKAGES", True)
-    if given not in (True, False, "copyright"):
-        raise InputError(
-            f"cannot use IMAGE_PACKAGES {given!r}: it is none of True, False and 'copyright'; "
-            "write one of these"
-        )
-    return given
 
 
 def _mentioned(lists: Sequence[Any]) -> Iterator[str]:
@@ -373,14 +393,10 @@ def _listed_user(user: str, presets: Sequence[str]) -> str:
     return user if "passwd" in presets or user.strip("0123456789:") else ""
 
 
-def _sorted_paths(given: Any) -> tuple[bytes, ...]:
-    paths = [given] if isinstance(given, str) else given
-    return tuple(sorted(os.fsencode(path) for path in paths))
-
-
 def _allowed(env: Any) -> tuple[bytes, ...]:
     """Return the paths and names that may be there though they look like secrets."""
-    return _sorted_paths(env.get("IMAGE_ALLOW", ()))
+    allowed: tuple[bytes, ...] = read(env, "IMAGE_ALLOW")
+    return allowed
 
 
 def _refuse_secrets(
@@ -430,6 +446,7 @@ def layer_tar(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: 
 
     The target may as well end in ``.tar.gz`` or ``.tar.zst``.
     """
+    _require("pack", target, source, "one file list")
     suffix = layer.suffix(os.fsencode(str(target[0])))
     step = LayerStep(_stem(target[0]), layer.compressor(suffix), top_of(target[0]))
     return Plan(step, target, source)
@@ -441,7 +458,8 @@ def layer_stack(target: list[Any], source: list[Any], env: Any) -> Plan:
     The target has a line for each layer; the blobs lie in ``STEM.blobs``. What another image of the
     tree has packed is not packed again.
     """
-    suffix = layer.suffix(os.fsencode(f"{target[0]}{env['LAYERTARSUFFIX']}"))
+    _require("pack", target, source, "one file list")
+    suffix = layer.suffix(os.fsencode(f"{target[0]}{read(env, 'LAYERTARSUFFIX')}"))
     step = StackStep(_stem(target[0]), suffix, layer.compressor(suffix), top_of(target[0]))
     blobs = stack.blobs(os.fsencode(target[0].get_abspath()))
     return Plan(step, target, source, beside=[blobs])
@@ -465,6 +483,7 @@ def oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
     able to read what the runs have read. The target is an OCI layout, and what ``docker load``
     takes.
     """
+    _require("make image", target, source, "layers, and the program's .ldd", sys.maxsize)
     references = references_of(target[0], env)
     for reference in references:
         _claim(env, reference, target[0])
@@ -478,7 +497,7 @@ def oci_image(target: list[Any], source: list[Any], env: Any) -> Plan:
         len(layers),
         settings,
         references,
-        env["DOCKER_HOST"],
+        read(env, "DOCKER_HOST"),
         tuple(step_of(node).command.name for node in records),
     )
     return Plan(step, target, [*layers, *texts, *records])
@@ -489,7 +508,8 @@ def image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
 
     The target is an OCI layout with an image index.
     """
-    platforms = platforms_of(env.get("IMAGE_PLATFORMS"))
+    _require("index", target, source, "image archives", sys.maxsize)
+    platforms = platforms_of(read(env, "IMAGE_PLATFORMS"))
     if platforms and len(platforms) != len(source):
         raise InputError(
             f"cannot index {target[0]}: it has {len(source)} images for {len(platforms)} "
@@ -498,15 +518,15 @@ def image_index(target: list[Any], source: list[Any], env: Any) -> Plan:
     references = references_of(target[0], env)
     for reference in references:
         _claim(env, reference, target[0])
-    annotations = annotated(_texts(env.get("IMAGE_ANNOTATIONS")))
+    annotations = annotated(_sorted(read(env, "IMAGE_ANNOTATIONS")))
     _refuse_secrets(env, annotations, {})
     step = IndexStep(_stem(target[0]), tuple(platforms.values()), references, annotations)
     return Plan(step, target, source)
 
 
-def platforms_of(names: Iterable[str] | None) -> dict[str, str]:
+def platforms_of(names: Iterable[str]) -> dict[str, str]:
     """Return the architectures of the platforms `names`; InputError when one is there twice."""
-    found = {name: image.architecture_of(name) for name in names or ()}
+    found = {name: image.architecture_of(name) for name in names}
     for name, architecture in found.items():
         if list(found.values()).count(architecture) > 1:
             raise InputError(
@@ -521,9 +541,10 @@ def docker_load(target: list[Any], source: list[Any], env: Any) -> Plan:
 
     The target holds the image ID as the engine reports it.
     """
+    _require("load", target, source, "one image archive")
     made = step_of(source[0])
     references = made.references if made else references_of(target[0], env)
-    step = LoadStep(_stem(target[0]), references, env["DOCKER_HOST"])
+    step = LoadStep(_stem(target[0]), references, read(env, "DOCKER_HOST"))
     return Plan(step, [target[0], _beside(target[0], ".loaded")], source)
 
 
@@ -546,9 +567,10 @@ def registry_push(target: list[Any], source: list[Any], env: Any) -> Plan:
 
     The target has a line for each such tag: what the registry has there, by digest.
     """
+    _require("push", target, source, "one image archive")
     made = step_of(source[0])
     references = made.references if made else references_of(target[0], env)
-    insecure = _words(env.get("REGISTRY_INSECURE"))
+    insecure = read(env, "REGISTRY_INSECURE")
     tags = tuple(registry.Tag.of(each, insecure) for each in references if each.hosted)
     return Plan(PushStep(_stem(target[0]), tags), target, source[:1])
 
@@ -567,7 +589,7 @@ def image_test(target: list[Any], source: list[Any], env: Any) -> Plan:
         _stem(target[0]),
         len(layers),
         tuple(_traced(node) for node in records),
-        env["STRACE"].encode(),
+        _strace(env),
         tuple(_form(node).name for node in lists),
         step_of(loads[0]).address if loads else "",
         top=top_of(target[0]),
@@ -585,7 +607,7 @@ def seccomp_profile(target: list[Any], source: list[Any], env: Any) -> Plan:
     layers, records = _layers_and_records("profile", target, source)
     texts = [node for node in source if _suffix(node) == ".ldd"]
     runs = tuple(_traced(node) for node in records)
-    step = SeccompStep(_stem(target[0]), len(layers), runs, env["STRACE"].encode())
+    step = SeccompStep(_stem(target[0]), len(layers), runs, _strace(env))
     return Plan(step, target, [*layers, *env.Flatten([node.sources for node in records]), *texts])
 
 
@@ -609,8 +631,8 @@ def image_report(target: list[Any], source: list[Any], env: Any) -> Plan:  # noq
     The sources are what `FileList` and `LayerTar` made. The target is one page, which needs no
     network.
     """
-    listing = step_of(source[0])
-    if len(source) != 2 or not isinstance(listing, ListStep):
+    listing = step_of(source[0]) if len(source) == 2 else None
+    if not isinstance(listing, ListStep):
         raise InputError(
             f"cannot report on {target[0]}: it is made of a file list and its layer; name what "
             "FileList and LayerTar made"
@@ -632,8 +654,7 @@ def _traced(record: Any) -> Traced:
 
 def references_of(target: Any, env: Any) -> tuple[Reference, ...]:
     """Return the tags of the image `target`; InputError when one is none."""
-    given = env.get("IMAGE_TAG") or _stem(target)
-    return tuple(Reference.parse(tag) for tag in ([given] if isinstance(given, str) else given))
+    return tuple(map(Reference.parse, read(env, "IMAGE_TAG") or [_stem(target)]))
 
 
 def _claim(env: Any, reference: Reference, target: Any) -> None:
@@ -650,17 +671,17 @@ def _claim(env: Any, reference: Reference, target: Any) -> None:
 def _settings(env: Any) -> Settings:
     settings = Settings(
         created=epoch_of(env),
-        entrypoint=_words(env.get("IMAGE_ENTRYPOINT")),
-        cmd=_words(env.get("IMAGE_CMD")),
-        env=dict(sorted(_image_env(env).items())),
-        user=str(env.get("IMAGE_USER", "")),
-        workdir=env.get("IMAGE_WORKDIR", ""),
-        labels=_texts(env.get("IMAGE_LABELS")),
-        ports=_sorted_texts(env.get("IMAGE_PORTS")),
-        volumes=_sorted_texts(env.get("IMAGE_VOLUMES")),
-        stop_signal=str(env.get("IMAGE_STOP_SIGNAL", "")),
-        health_check=_health_check(env.get("IMAGE_HEALTHCHECK")),
-        annotations=_texts(env.get("IMAGE_ANNOTATIONS")),
+        entrypoint=read(env, "IMAGE_ENTRYPOINT"),
+        cmd=read(env, "IMAGE_CMD"),
+        env=_sorted(_image_env(env)),
+        user=read(env, "IMAGE_USER"),
+        workdir=read(env, "IMAGE_WORKDIR"),
+        labels=_sorted(read(env, "IMAGE_LABELS")),
+        ports=read(env, "IMAGE_PORTS"),
+        volumes=read(env, "IMAGE_VOLUMES"),
+        stop_signal=read(env, "IMAGE_STOP_SIGNAL"),
+        health_check=read(env, "IMAGE_HEALTHCHECK"),
+        annotations=_sorted(read(env, "IMAGE_ANNOTATIONS")),
     )
     settings.check()
     check = settings.health_check
@@ -674,48 +695,23 @@ def _settings(env: Any) -> Settings:
     return settings
 
 
-def _texts(given: Mapping[str, Any] | None) -> dict[str, str]:
-    return {str(key): str(value) for key, value in sorted((given or {}).items())}
-
-
-def _sorted_texts(given: Any) -> tuple[str, ...]:
-    values = [given] if isinstance(given, (str, int)) else given or ()
-    return tuple(sorted(map(str, values)))
-
-
-def _health_check(given: Any) -> HealthCheck | None:
-    check = given if isinstance(given, HealthCheck) else HealthCheck(given)
-    return replace(check, command=_words(check.command)) if given else None
-
-
-def _words(given: Any) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(given) if isinstance(given, str) else given or ())
-    except ValueError as error:
-        raise InputError(
-            f"cannot read words {given!r}: {error}; write them as a shell would take them, or as a "
-            "list"
-        ) from error
+def _sorted(given: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(given.items()))
 
 
 def _image_env(env: Any) -> dict[str, str]:
-    return {"PATH": PATH, **env.get("IMAGE_ENV", {})}
+    return {"PATH": PATH, **read(env, "IMAGE_ENV")}
 
 
 def epoch_of(env: Any) -> int:
-    """Return SOURCE_DATE_EPOCH, in seconds since 1970; InputError when it is no such number."""
-    given = env["SOURCE_DATE_EPOCH"]
-    if not re.fullmatch("[0-9]+", str(given)) or int(given) > LATEST:
-        raise InputError(
-            f"cannot use SOURCE_DATE_EPOCH {given!r}: it is not a whole number from 0 to {LATEST}; "
-            "give seconds since 1970"
-        )
-    return int(given)
+    """Return SOURCE_DATE_EPOCH, in seconds since 1970."""
+    epoch: int = read(env, "SOURCE_DATE_EPOCH")
+    return epoch
 
 
 def image_path(node: Any, env: Any) -> bytes:
     """Return where the program `node` lies in the image: where it is staged, or where it is."""
-    for path, staged in env.get("IMAGE_STAGED", {}).items():
+    for path, staged in read(env, "IMAGE_STAGED").items():
         if staged is node:
             return bytes(path)
     return machine_path(node)

@@ -86,15 +86,9 @@ class Image:
 def wants(view: Overlay, image: Image, names: Collection[str]) -> Iterator[Want]:
     """Yield what the presets `names`, and those that come unasked, bring for `image`.
 
-    What they make is placed in `view`. InputError for an unknown name or user; ListError when the
+    What they make is placed in `view`. InputError for an unknown user; ListError when the
     machine does not have what a preset is made of.
     """
-    unknown = sorted(set(names) - set(_PRESETS))
-    if unknown:
-        raise InputError(
-            f"cannot use preset {', '.join(unknown)}: there is no such one; "
-            f"name some of {', '.join(_PRESETS)}"
-        )
     for name in sorted(names):
         found = [*_PRESETS[name](view, image)]
         if not found:
@@ -271,3 +265,6 @@ _PRESETS: dict[str, Callable[[Overlay, Image], list[bytes]]] = {
     "tmp": lambda view, _: _tmp(view),
     "tzdata": lambda view, _: _tzdata(view),
 }
+
+NAMES = tuple(_PRESETS)
+"""What presets there are."""

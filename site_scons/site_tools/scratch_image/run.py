@@ -164,8 +164,8 @@ class Run:
         Words are split and quoted as in sh(1), and one ``< file`` gives the standard input.
         InputError for all else that only a shell can do.
         """
-        if odd := _SHELL_ONLY.search(_unquoted(command)):
-            raise _bad_command(name, command, f"{odd[0].strip() or 'a second line'} is for a shell")
+        if syntax := shell_syntax(command):
+            raise _bad_command(name, command, f"{syntax} is for a shell")
         start, redirected, stdin = _split_at(command, "<")
         words, source = _words(name, command, start), _words(name, command, stdin)
         if redirected and len(source) != 1:
@@ -191,6 +191,14 @@ _SHELL_ONLY = re.compile(r"[|&;()>$`*?\[\n]|(?:^|\s)[~#]\S*|<\s*<")
 _ASSIGNMENT = re.compile(r"\w+=")
 _QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\.)*)"|\\.""", re.DOTALL)
 _EXPANDED = re.compile(r"[$`]")
+
+
+def shell_syntax(command: str, more: str = "") -> str:
+    """Return the first of `command` that only a shell understands, or is one of `more`; or ""."""
+    plain = _unquoted(command)
+    if found := _SHELL_ONLY.search(plain):
+        return found[0].strip() or "a second line"
+    return next((sign for sign in more if sign in plain), "")
 
 
 def _unquoted(command: str) -> str:

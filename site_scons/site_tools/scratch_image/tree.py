@@ -14,12 +14,14 @@ from . import commands
 from .alias import image_alias
 from .builders import cleans
 from .chain import explain
+from .checks import File, checked
 from .plans import step_of
 from .project import TOLD, WORDS, Image, Project, asked_words, command_line_targets, requested
 from .sconscript import refuse
 from .steps import PushStep
 
 
+@checked("ImageTree", directory=File("a directory", '"images"'))
 def image_tree(env: Any, directory: str) -> list[Any]:
     """Read the SConscripts below `directory` that the command line asks for; return their targets.
 
