@@ -74,7 +74,7 @@ def test_the_cache_that_ldconfig_writes(name: str) -> None:
 
 def test_this_machines_cache_holds_what_ldconfig_prints() -> None:
     cache = ldso.ld_cache(Root())
-    printed = subprocess.run(["ldconfig", "-p"], capture_output=True, check=True).stdout
+    printed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, check=True).stdout
     found = re.findall(rb"\t(\S+) \(libc6,x86-64\) => (\S+)", printed)
     assert len(found) > 50
     for name, path in found:

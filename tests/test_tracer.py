@@ -1209,12 +1209,18 @@ if kind == "tcp":
 socketserver.UnixStreamServer(place, Page).serve_forever()
 """
 
+# A server that is only asked whether it is ready may be told to stop before it serves anybody.
+ASK = (
+    'import socket; s = socket.socket(1); s.connect("/run/x"); s.send(b"\\n"); s.makefile().read()'
+)
+
 
 @pytest.mark.parametrize(
     ("place", "settings"),
     [
         pytest.param(("tcp", "80"), {"ready": "tcp:80", "probes": ("http://127.0.0.1:80/",)}, id="port"),
-        pytest.param(("unix", "/run/x"), {"ready": "unix:/var/run/x"}, id="socket"),
+        pytest.param(("unix", "/run/x"), {"ready": "unix:/var/run/x", "probes": (f"python3 -c '{ASK}'",)},
+                     id="socket"),
         pytest.param(("unix", "/run/x"), {"ready": "exec:test -S /run/x",
                                           "probes": ("sh -c 'test -z \"$LC_ALL$HOME\" || exit 0'",)},
                      id="command"),
