@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import json
 import os
 import random
 import string
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,13 +50,13 @@ def made(*command: str, take: str = "key") -> bytes:
         return (Path(directory) / take).read_bytes()
 
 
-RSA = "openssl genrsa -traditional -out key 2048 2>/dev/null"
+RSA = "openssl genrsa -traditional -out key 1024 2>/dev/null"
 EC = "openssl ecparam -name prime256v1 -genkey -noout -out key"
 ED = "openssl genpkey -algorithm ed25519 -out key"
-PKCS8 = "openssl genpkey -algorithm rsa -pkeyopt rsa_keygen_bits:2048 -out key 2>/dev/null"
+PKCS8 = "openssl genpkey -algorithm rsa -pkeyopt rsa_keygen_bits:1024 -out key 2>/dev/null"
 LOCKED = f"{PKCS8}; openssl pkcs8 -topk8 -in key -passout pass:x -out key2; mv key2 key"
 SSH = "ssh-keygen -q -t {} -N '' -f key"
-CERT = "openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out key -subj /CN=x -days 9"
+CERT = "openssl req -x509 -newkey rsa:1024 -nodes -keyout k -out key -subj /CN=x -days 9"
 P12 = f"{CERT}; openssl pkcs12 -export -inkey k -in key -passout pass:x -out p12; mv p12 key"
 TRUST = f"{CERT}; openssl pkcs12 -export -nokeys -in key -passout pass:x -out p12; mv p12 key"
 GPG = (
@@ -130,7 +132,7 @@ KINDS: tuple[tuple[str, str, Callable[[], bytes]], ...] = (
     ("pkcs8-pem", "/etc/nginx/ssl/site.pem", openssl(PKCS8)),
     ("pkcs8-encrypted-pem", "/srv/app/d.pem", openssl(LOCKED)),
     ("rsa-encrypted-pem", "/srv/app/e.pem", openssl(
-        "openssl genrsa -traditional -aes128 -passout pass:x -out key 2048 2>/dev/null")),
+        "openssl genrsa -traditional -aes128 -passout pass:x -out key 1024 2>/dev/null")),
     ("dsa-pem", "/srv/app/f.pem", openssl(
         "openssl dsaparam -noout -genkey -out key 1024 2>/dev/null")),
     ("cert-with-key", "/etc/haproxy/site.pem", openssl(f"{CERT}; cat k >> key")),
@@ -138,18 +140,18 @@ KINDS: tuple[tuple[str, str, Callable[[], bytes]], ...] = (
     ("tls-key-of-postgresql", "/var/lib/postgresql/15/main/server.key", openssl(RSA)),
     ("tls-key-of-mysql", "/var/lib/mysql/server-key.pem", openssl(RSA)),
     ("openssh-ed25519", "/srv/app/deploy", openssl(SSH.format("ed25519"))),
-    ("openssh-rsa", "/srv/app/deploy-rsa", openssl(SSH.format("rsa"))),
+    ("openssh-rsa", "/srv/app/deploy-rsa", openssl(SSH.format("rsa -b 1024"))),
     ("openssh-encrypted", "/srv/app/deploy-locked", openssl(
         "ssh-keygen -q -t ed25519 -N secret -f key")),
-    ("openssh-host-key", "/etc/ssh/ssh_host_rsa_key", openssl(SSH.format("rsa"))),
+    ("openssh-host-key", "/etc/ssh/ssh_host_rsa_key", openssl(SSH.format("rsa -b 1024"))),
     ("id-rsa-backup", "/srv/app/id_rsa.bak", text("x")),
     ("pgp-armoured", "/srv/app/release.asc", openssl(
-        GPG.format("rsa2048", "--armor --export-secret-keys"))),
-    ("pgp-binary", "/srv/app/release.gpg", openssl(GPG.format("rsa2048", "--export-secret-keys"))),
+        GPG.format("rsa1024", "--armor --export-secret-keys"))),
+    ("pgp-binary", "/srv/app/release.gpg", openssl(GPG.format("rsa1024", "--export-secret-keys"))),
     ("pgp-ed25519-binary", "/srv/app/sign.bin", openssl(
         GPG.format("ed25519", "--export-secret-keys"))),
     ("gpg-agent-key", "/srv/app/agent.key", lambda: made(
-        GPG.format("rsa2048", "--export") + "; cp h/private-keys-v1.d/*.key key")),
+        GPG.format("rsa1024", "--export") + "; cp h/private-keys-v1.d/*.key key")),
     ("ssh2-commercial", "/srv/app/g", text(
         f"---- BEGIN SSH2 ENCRYPTED {PRIVATE} ----\n{b64(200)}\n---- END SSH2 ----\n")),
     ("putty", "/srv/app/h.txt", text(
@@ -346,14 +348,14 @@ NEAR = (
     ("certificate-der", "/srv/app/cert.der", der(f"{CERT}; openssl x509 -in key -outform der"
                                                  " -out d; mv d key")),
     ("request", "/srv/app/x.csr", openssl(
-        "openssl req -new -newkey rsa:2048 -nodes -keyout k -subj /CN=x -out key")),
+        "openssl req -new -newkey rsa:1024 -nodes -keyout k -subj /CN=x -out key")),
     ("public-key", "/srv/app/pub.pem", openssl(f"{RSA}; openssl rsa -in key -pubout -out d"
                                                " 2>/dev/null; mv d key")),
     ("public-key-der", "/srv/app/pub.der", der(f"{RSA}; openssl rsa -in key -pubout -outform der"
                                                " -out d 2>/dev/null; mv d key")),
     ("ssh-public-key", "/srv/app/deploy.pub", lambda: made(SSH.format("ed25519"), take="key.pub")),
-    ("pgp-public-key", "/srv/app/release.gpg", openssl(GPG.format("rsa2048", "--export"))),
-    ("pgp-public-armour", "/srv/app/r.asc", openssl(GPG.format("rsa2048", "--armor --export"))),
+    ("pgp-public-key", "/srv/app/release.gpg", openssl(GPG.format("rsa1024", "--export"))),
+    ("pgp-public-armour", "/srv/app/r.asc", openssl(GPG.format("rsa1024", "--armor --export"))),
     ("trust-store-pkcs12", "/srv/app/truststore.p12", openssl(TRUST)),
     ("trust-store-java", "/srv/app/cacerts", java_store(0xFEEDFEED, 2)),
     ("trust-store-bks", "/srv/app/trusted", bouncy_castle(1)),
@@ -378,6 +380,8 @@ NEAR = (
     ("password-comment", "/srv/app/a.conf", text("# password = " + PASSWORD + "\n")),
     ("password-words", "/srv/app/de.json", text('{"password": "Passwort eingeben"}')),
     ("password-file", "/srv/app/b.conf", text("password_file = /run/secrets/db\n")),
+    ("password-in-docs", "/srv/app/x.dist-info/METADATA", text("secret = \"hunter2\"\n")),
+    ("npm-pattern", "/srv/app/npm.py", text("r'_authToken=((npm_.+)|([A-Fa-f0-9-]{36}))'\n")),
     ("password-in-code", "/srv/app/x.py", text("password = getpass.getpass()\n")),
     ("environment-without", "/srv/app/default", text("LANG=C.UTF-8\nPORT=8080\n")),
     ("environment-placeholder", "/srv/app/sample", text("DB_PASSWORD=changeme\nAPI_KEY=\n")),
@@ -429,6 +433,31 @@ def test_text_in_utf_16_is_read(tmp_path: Path) -> None:
     content = f"password={PASSWORD}\r\n".encode("utf-16")
 
     assert _judged("/srv/app/x.ini", content) == "password in password"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b" " * 4_000_000, id="blanks"),
+        pytest.param(b"password = " + b" " * 4_000_000 + b"x y", id="blanks before a value"),
+        pytest.param(b"password = x" + b" " * 4_000_000 + b"y", id="blanks after a value"),
+        pytest.param(b"a" * 4_000_000, id="one word"),
+        pytest.param(b"\n" * 4_000_000 + b"token", id="empty lines"),
+        pytest.param(b"PRIVATE KEY-----" * 100_000, id="armour"),
+        pytest.param(b"eyJ." * 500_000 + b"password", id="tokens"),
+        pytest.param(b"machine  login " * 200_000, id="netrc"),
+        pytest.param(b"://a:" * 200_000, id="addresses"),
+        pytest.param(b'"kty" "d" "ciphertext":"' * 20_000, id="JSON"),
+        pytest.param(b"<password" * 200_000, id="elements"),
+        pytest.param(b"apiVersion: v1\nkind: Secret\n" * 20_000, id="manifests"),
+    ],
+)
+def test_hostile_content_takes_no_time(content: bytes) -> None:
+    start = time.process_time()
+
+    secret.find(b"x.conf", content)
+
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(
@@ -496,27 +525,35 @@ def test_shipped_file_is_trusted_until_it_changes(tmp_path: Path) -> None:
     assert str(changed) == "private key, line 1"
 
 
-PLACES = ("/etc", "/usr/lib/python3.11", "/usr/share/perl5", "/usr/share/vim")
-KNOWN = {
-    b"/etc/docker/key.json",  # Docker's own key of this machine
-    b"/etc/chromium.d/apikeys",  # Debian's key of Google's services
-}
+PLACES = ("/etc", "/usr/bin", "/usr/share/perl5")
 
 
-def test_files_of_debian_raise_no_alarm_even_without_trust() -> None:
-    alarms, files, size = {}, 0, 0
-    for place in PLACES:
-        for directory, _, names in os.walk(os.fsencode(place)):
-            for path in (os.path.join(directory, name) for name in names):
-                if not os.path.islink(path) and os.path.isfile(path) and not denied(path):
-                    with open(path, "rb") as stream:
-                        content = stream.read(200_000)
-                    files, size = files + 1, size + len(content)
-                    found = secret.find(os.path.basename(path), content)
-                    if found and path not in KNOWN:
-                        alarms[path] = found.kind
-            if size > 40_000_000:
-                break
+def _shipped(place: str) -> Iterator[bytes]:
+    """Yield the regular files below `place` that are of Debian's packages, and that names let pass."""
+    for directory, _, names in os.walk(os.fsencode(place)):
+        for path in (os.path.join(directory, name) for name in names):
+            is_file = os.path.isfile(path) and not os.path.islink(path)
+            if is_file and not denied(path) and dpkg.lookup(Root(), path):
+                yield path
 
-    assert alarms == {}
-    assert files > 500
+
+@pytest.mark.parametrize("place", PLACES)
+def test_files_of_debian_raise_no_alarm_even_without_trust(place: str) -> None:
+    paths = [*itertools.islice(_shipped(place), 600)]
+    alarms = {}
+    for path in paths:
+        with open(path, "rb") as stream:
+            found = secret.find(os.path.basename(path), stream.read(100_000))
+        if found:
+            alarms[path] = found.kind
+
+    # Debian's browser has a key of Google's services, which is no secret to Debian.
+    assert {path for path in alarms if not path.endswith(b"/chromium.d/apikeys")} == set()
+    assert len(paths) > 50
+
+
+def test_library_that_tests_itself_may_have_keys() -> None:
+    content = b"\x7fELF\0" + made(RSA)
+
+    assert secret.find(b"libgnutls.so.30.34.3", content) is None
+    assert secret.find(b"libother.so.1", content) is not None

@@ -243,7 +243,7 @@ def _is_strong(text: bytes) -> bool:
     """Tell whether `text` is a password that is no word of a language, and no code."""
     classes = sum(re.search(each, text) is not None for each in (rb"[a-z]", rb"[A-Z]", rb"\d"))
     others = re.search(rb"[^\w./:-]", text) is not None
-    is_code = re.search(rb"[\w\])]\(|\)$|::|->|^[a-z_]+\.[a-z_.]+$", text) is not None
+    is_code = re.search(rb"[\w\])]\(|\)$|\]\.|::|->|^[a-z_]+\.[a-z_.]+$", text) is not None
     mixed = re.search(rb"\d", text) is not None and classes + others >= 2
     return _is_password(text) and len(text) >= 7 and mixed and not is_code and _is_random(text)
 
@@ -293,7 +293,8 @@ RULES = (
     _Rule("Mailchimp key", rb"-us(?<=[0-9a-f]{32}-us)\d{1,2}(?!\w)"),
     _Rule("registry login", rb'"auth"\s*:\s*"([0-9A-Za-z+/=]{8,})"', _is_login),
     _Rule("registry login", rb'"identitytoken"\s*:\s*"([^"]{16,})"', _is_random),
-    _Rule("npm login", rb"_auth(?:Token)?\s*=\s*\"?([^\s\"]{8,})", _is_strong),
+    _Rule("npm login", rb"_auth(?:Token)?\s*=\s*\"?([\w+/=.-]{8,})(?=\"?[ \t\r]*(?:\n|$))",
+          _is_strong),
     _Rule("npm login", rb":_password\s*=\s*\"?([^\s\"]{4,})", _is_password),
     _Rule("netrc login", rb"machine\s+\S+\s+login\s+\S+\s+(?:account\s+\S+\s+)?password\s+(\S+)",
           _is_password),
@@ -350,9 +351,9 @@ _NAME = (
 """Names of variables and options whose values are secret."""
 
 _LINE = (
-    rb"(?im)^[ \t]*(?:export[ \t]+|set[ \t]+|-[ \t]+|--)?[\"'{]*(?:[ \t]*[\"'])?([a-z][\w.-]{1,60})"
-    rb"[\"']?(?:[ \t]*(?:=>?|:)[ \t]*|[ \t]+)(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\s\"',;]+))[ \t]*"
-    rb"[,;}]*[ \t]*(?:#.*)?\r?$"
+    rb"(?im)^[ \t]*+(?:export[ \t]++|set[ \t]++|-[ \t]++|--)?[\"'{]*+[ \t]*+[\"']?"
+    rb"([a-z][\w.-]{1,60}+)[\"']?(?:[ \t]*+(?:=>?|:)[ \t]*+|[ \t]++)"
+    rb"(?:\"([^\"\n]++)\"|'([^'\n]++)'|([^\s\"',;]++))[ \t]*+[,;}]*+[ \t]*+(?:#.*)?\r?$"
 )
 _MEMBER = rb"\"([A-Za-z][\w.-]{1,60})\"\s*:\s*\"([^\"\n]+)\""
 _ELEMENT = (
@@ -362,9 +363,9 @@ _ELEMENT = (
 _CONFIGURATION = (
     rb"(?i)(?:.*\.(?:conf|cnf|cf|cfg|config|ini|inf|properties|props|toml|ya?ml|json|xml|env|rc|local|"
     rb"tfvars|plist|credentials?|secrets?|auto|d|sysconfig|default|prod|production|staging|netrc|"
-    rb"npmrc)|\.?[^.]+)(?:~|[.-](?:bak|backup|old|orig|save|dist|dpkg-\w+|\d+))*"
+    rb"npmrc)|(?-i:(?![A-Z_-]+$|copyright$|changelog$))\.?[^.]+)(?:~|[.-](?:bak|backup|old|orig|save|dist|dpkg-\w+|\d+))*"
 )
-"""Names of files that hold settings: a name without a dot, or one of these ends."""
+"""Names of files that hold settings: a name without a dot, but README, or one of these ends."""
 
 _ENVIRONMENT = rb"(?:(?:export[ \t]+)?[A-Z][A-Z0-9_]*=[^\n]*\n|[ \t]*(?:#[^\n]*)?\n){1,2000}"
 _WORDS = (b"pass", b"pwd", b"secret", b"token", b"key", b"credential", b"auth", b"pw", b"psk")
@@ -502,6 +503,10 @@ def _after(content: bytes, at: int, width: int) -> int:
     return at + width + int.from_bytes(content[at : at + width], "big")
 
 
+_TESTS_ITSELF = b"libgnutls."
+"""A library that has keys in it, with which it tests itself; not only Debian has it."""
+
+
 def find(name: bytes, content: bytes, *, is_first: bool = True) -> Found | None:
     """Return the first secret that is found in `content`, of a file whose base name is `name`.
 
@@ -514,6 +519,8 @@ def find(name: bytes, content: bytes, *, is_first: bool = True) -> Found | None:
         content = content.decode("utf-16", "replace").encode()
     is_text = b"\0" not in content[:_HEAD]
     found = [*_by_rules(content, is_text=is_text), *_tokens(content, is_text=is_text)]
+    if name.startswith(_TESTS_ITSELF):
+        found = [each for each in found if each.kind != "private key"]
     if is_text:
         found += [*_assigned(name, content), *_pgpass(content)]
     first = min(found, key=lambda each: each.at, default=None)
