@@ -34,11 +34,11 @@ PATH=/usr/sbin:/usr/bin exec chroot {root} "$@"
 
 
 @contextmanager
-def dockerd(directory: Path, *hosts: str) -> Iterator[str]:
+def dockerd(directory: Path, *hosts: str, options: Sequence[str] = ()) -> Iterator[str]:
     """Run dockerd with its data below `directory`; give its address once it answers.
 
-    `hosts` are addresses at which it listens, as well. Containers have no network but
-    ``--network none``. Only this one process is ended, by its own handle.
+    `hosts` are addresses at which it listens, as well; `options` are further words. Containers have
+    no network but ``--network none``. Only this one process is ended, by its own handle.
     """
     _need_root("dockerd")
     with _place("dockerd") as run:
@@ -49,6 +49,7 @@ def dockerd(directory: Path, *hosts: str) -> Iterator[str]:
             f"--data-root={directory / 'data'}",
             f"--exec-root={run / 'exec'}",
             f"--pidfile={run / 'pid'}",
+            *options,
         ]
         with _serving(command, run / "docker.sock", directory / "dockerd.log") as address:
             yield address

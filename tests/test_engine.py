@@ -804,6 +804,25 @@ def test_layers_of_another_image_are_not_sent_again(
     assert run(address) == "two"
 
 
+def check_streams(address: str, directory: Path) -> None:
+    """Check what a container reads, prints and ends by, byte by byte."""
+    with tarfile.open(directory / "busybox.tar", "w") as tar:
+        tar.add("/bin/busybox", "busybox")
+    command = ["docker", "-H", address, "import", str(directory / "busybox.tar"), "busybox:1"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+    def run(*words: bytes, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
+        run = Run("x", (b"busybox", *words))
+        result = engine.run_container(address, "busybox:1", run, b"/busybox", stdin)
+        return result.status, result.stdout, result.stderr
+
+    data = os.urandom(500_000)
+    assert run(b"cat", stdin=data) == (0, data, b"")
+    script = b"printf '\\377'; printf '\\376' >&2; kill -ABRT $$"
+    assert run(b"sh", b"-c", script) == (134, b"\377", b"\376")
+    assert run(b"nproc") == (0, b"1\n", b"")
+
+
 def test_podman_is_an_engine_like_any_other(
     tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
@@ -815,6 +834,7 @@ def test_podman_is_an_engine_like_any_other(
         assert engine.image_id(address, NAME) == config_id(image)
         engine.load(address, path)
         result = engine.run_container(address, NAME, Run("x", (b"show",)), b"/app/show")
+        check_streams(address, tmp_path)
 
     assert [[], [image.layers[0].digest]] == sent
     assert (result.status, result.stdout) == (0, b"two")
@@ -888,6 +908,7 @@ def test_a_newer_docker_gets_what_is_new(
     assert run(address) == "two"
     result = engine.run_container(address, NAME, Run("x", (b"show",)), b"/app/show")
     assert (result.status, result.stdout) == (0, b"two")
+    check_streams(address, tmp_path)
 
 
 def test_a_newer_docker_gets_a_new_lowest_layer(

@@ -13,12 +13,15 @@ import tarfile
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from engines import dockerd
 from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES
 from scratch_image import archive, filelist, layer, seccomp, tester, tracer
 from scratch_image.capabilities import ATTRIBUTE, attribute
 from scratch_image.engine import load as load_image
+from scratch_image.engine import run_container
 from scratch_image.errors import EngineError, ImageError, TraceError
 from scratch_image.image import Image
 from scratch_image.overlay import Overlay
@@ -33,6 +36,8 @@ CAT = b"/bin/cat"
 PYTHON = b"/usr/bin/python3"
 
 CHANGEABLE = r"""
+#define _GNU_SOURCE
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +58,30 @@ int main(int argc, char **argv) {
         while (fwrite(block, sizeof block, 1, file));
         perror("/filled");
         return 1;
+    }
+    if (!strcmp(argv[1], "aborts")) abort();
+    if (!strcmp(argv[1], "bytes")) {
+        for (int round = 0; round < 40; round++)
+            for (int at = 0; at < 256; at++) { putchar(at); fputc(255 - at, stderr); fflush(stdout); }
+        puts("no end of line follows");
+        printf("%c", 0);
+        return inside && argc > 2;
+    }
+    if (!strcmp(argv[1], "counts")) {
+        cpu_set_t set;
+        sched_getaffinity(0, sizeof set, &set);
+        printf("%d processors, process 1 %d\n", CPU_COUNT(&set), getpid() == 1);
+    }
+    if (!strcmp(argv[1], "keeps")) {
+        printf("starting\n");
+        if (fopen("/kept/state", "w")) { remove("/kept/state"); return 0; }
+        perror("/kept/state");
+        return 3;
+    }
+    if (!strcmp(argv[1], "owns")) {
+        if (!chown("/kept", 1, 1)) { chown("/kept", 0, 0); return 0; }
+        perror("/kept");
+        return 4;
     }
     if (!strcmp(argv[1], "writes")) { return !fopen("/written", "wx"); }
     return 0;
@@ -361,9 +390,10 @@ def loaded(tmp_path: Path, engine: str) -> Callable[[Trial], str]:
     return lambda trial: load_layer(engine, packed(tmp_path, trial, ["/", "/etc/debian_version"]))
 
 
-def load_layer(engine: str, path: bytes) -> str:
+def load_layer(engine: str, path: bytes, **more: Any) -> str:
     """Give an image of the layer file `path` to the engine; return its ID."""
-    image = Image(Settings("amd64", entrypoint=["/none"], cmd=["none"]), (layer.read(path),))
+    settings = Settings("amd64", entrypoint=["/none"], cmd=["none"], **more)
+    image = Image(settings, (layer.read(path),))
     target = Path(os.fsdecode(path)).with_suffix(".oci.tar")
     with target.open("wb") as sink:
         archive.write(sink, image, [path], [Reference.parse("tester")])
@@ -408,6 +438,114 @@ def test_run_that_fails_in_its_container_only(
     told = message(lambda: tester.in_container(trial, engine, image))
 
     assert told.startswith(f"cannot vouch for image demo: in run default {cause}")
+
+
+def test_container_prints_the_same_bytes(
+    engine: str, loaded: Callable[[Trial], str], changeable: bytes
+) -> None:
+    trial = traced(changeable, "bytes")
+    image = loaded(trial)
+    assert trial.stdout.startswith(bytes(range(256)))
+
+    assert tester.in_container(trial, engine, image)
+    result = run_container(engine, image, trial.run, changeable)
+
+    assert result.stdout == trial.stdout == bytes(range(256)) * 40 + b"no end of line follows\n\0"
+    assert result.stderr == bytes(range(255, -1, -1)) * 40
+
+
+def test_of_much_output_the_same_is_kept(
+    tmp_path: Path, engine: str, loaded: Callable[[Trial], str]
+) -> None:
+    (tmp_path / "data").write_bytes(os.urandom(3_000_000))
+    trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
+
+    assert tester.in_container(trial, engine, loaded(trial))
+
+
+@pytest.mark.parametrize(("word", "number"), [("aborts", signal.SIGABRT), ("dies", signal.SIGKILL)])
+def test_signals_end_a_program_in_any_root(
+    tmp_path: Path,
+    engine: str,
+    loaded: Callable[[Trial], str],
+    changeable: bytes,
+    word: str,
+    number: int,
+) -> None:
+    trial = traced(changeable, word, status=-number)
+
+    assert tester.in_container(trial, engine, loaded(trial))
+    assert tester.in_root(trial, [packed(tmp_path, trial)])
+    assert tracer.trace(trial.run, changeable, Root(), private=True)
+
+
+def test_program_counts_as_many_processors_in_its_container(
+    engine: str, loaded: Callable[[Trial], str], changeable: bytes
+) -> None:
+    trial = traced(changeable, "counts")
+    assert trial.stdout == b"1 processors, process 1 0\n"
+
+    assert tester.in_container(trial, engine, loaded(trial))
+
+
+def test_engine_without_an_init_is_told(
+    tmp_path: Path, changeable: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = traced(changeable, "prints")
+    with dockerd(tmp_path / "engine", options=["--init-path=/none/docker-init"]) as address:
+        image = load_layer(address, packed(tmp_path, trial, ["/", "/etc/debian_version"]))
+        with pytest.raises(EngineError) as error:
+            tester.in_container(trial, address, image)
+
+    assert str(error.value).startswith(f"cannot run image {image}: engine at {address}: ")
+    assert str(error.value).endswith("; install tini where the engine runs")
+
+
+@pytest.mark.parametrize(
+    ("words", "cause", "mend"),
+    [
+        pytest.param(
+            ["keeps"],
+            "it ended with status 3 in its container, and said '/kept/state: Read-only file system' "
+            "after it printed 'starting'",
+            "give the run read_only=False, or name the directory that it writes to in IMAGE_VOLUMES",
+            id="writes",
+        ),
+        pytest.param(
+            ["owns"],
+            "it ended with status 4 in its container, and said '/kept: Read-only file system'",
+            "give the run read_only=False and cap_drop=False",
+            id="writes and needs capabilities",
+        ),
+        pytest.param(
+            ["fails"],
+            "it ended with status 7 in its container, and said 'last words'",
+            "add what it lacks to an extra list",
+            id="neither",
+        ),
+    ],
+)
+def test_what_a_run_needs_of_its_container_is_told(
+    tmp_path: Path, engine: str, changeable: bytes, words: list[str], cause: str, mend: str
+) -> None:
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
+    trial = traced(changeable, "prints")
+    run = replace(trial.run, argv=(changeable, *map(os.fsencode, words)))
+    trial = replace(trial, run=run, stdout=b"starting\n" if words == ["keeps"] else b"")
+    path = packed(tmp_path, trial, ["/", "/etc/debian_version"])
+    directory = tarfile.TarInfo("kept")
+    directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(directory)
+    image = load_layer(engine, path)
+
+    told = message(lambda: tester.in_container(trial, engine, image))
+
+    assert told == f"cannot vouch for image demo: in run default {cause}; {mend}"
+    if words == ["keeps"]:
+        image = load_layer(engine, path, volumes=["/kept"])
+        assert tester.in_container(trial, engine, image)
 
 
 def test_container_lets_write_only_who_says_so(

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -51,6 +52,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,15}) *\r\n", re.IGNORECASE
 _MENDS = (
     ("no space left", "free space in the engine's data folder, which `docker info` names"),
     ("permission denied", "add the user who runs scons to the group that owns the socket"),
+    ("docker-init", "install tini where the engine runs"),
+    ("container-init", "install catatonit where the engine runs"),
     ("invalid tar header", "name the layer .tar or .tar.gz: this engine may not know zstd"),
 )
 """What mends an error whose text has these words."""
@@ -163,9 +166,10 @@ def run_container(
     """Run `program`, a path in `image`, as `run` says in a container; return how it ended.
 
     The container has no network but loopback, no capabilities but those named and a file system
-    that is not written to, as far as the run allows; nothing is left of it. Standard input has the
-    bytes `stdin`. A status that a signal left is 128 and the signal's number. EngineError when the
-    engine cannot be reached, or does not run it.
+    that is not written to, as far as the run allows; nothing is left of it. As in a trace it has
+    one processor, the program is not process 1, and of very much output the middle is left out.
+    Standard input has the bytes `stdin`. A status that a signal left is 128 and the signal's
+    number. EngineError when the engine cannot be reached, or does not run it.
     """
     import docker
 
@@ -234,7 +238,11 @@ def _create(
         read_only=run.read_only,
         cap_drop=["ALL"] if run.cap_drop else [],
         cap_add=sorted(capabilities),
-        log_config=LogConfig(type=LogConfig.types.JSON),
+        # As process 1 the program would not end by its own signals.
+        init=True,
+        # A run is traced on one processor: a program that counts them finds as many.
+        cpuset_cpus=str(min(os.sched_getaffinity(0))),
+        log_config=LogConfig(type="none"),
     )
     created = client.create_container(
         image,
@@ -255,28 +263,62 @@ def _run(client: APIClient, name: str, run: Run, stdin: bytes | None) -> Result:
 
     from .process import Result
 
-    if stdin is None:
+    with _Attached(client, name, has_stdin=stdin is not None) as attached:
         client.start(name)
-    else:
-        connection = client.attach_socket(name, params={"stdin": 1, "stream": 1})
-        client.start(name)
-        _send(connection, stdin)
-    overdue: tuple[bytes, ...] = ()
-    try:
-        status = client.wait(name, timeout=math.ceil(run.timeout))["StatusCode"]
-    except requests.RequestException:
-        status, overdue = 0, run.argv[:1]
-    stdout = client.logs(name, stdout=True, stderr=False)
-    return Result(run.argv, status, stdout, client.logs(name, stdout=False, stderr=True), overdue)
+        if stdin is not None:
+            attached.send(stdin)
+        overdue: tuple[bytes, ...] = ()
+        try:
+            status = client.wait(name, timeout=math.ceil(run.timeout))["StatusCode"]
+        except requests.RequestException:
+            status, overdue = 0, run.argv[:1]
+            client.kill(name)
+        attached.join(_ASK_SECONDS)
+    return Result(run.argv, status, attached.stdout.text(), attached.stderr.text(), overdue)
 
 
-def _send(connection: Any, data: bytes) -> None:
-    """Send `data` as standard input, and its end."""
-    # The SDK gives what reads; for writing there is only the socket inside.
-    inner = connection._sock
-    with inner, connection, suppress(OSError):  # The program may have ended without reading all.
-        inner.sendall(data)
-        inner.shutdown(socket.SHUT_WR)
+class _Attached(threading.Thread):
+    """Reads what a container prints, byte by byte: the engine's logs are text.
+
+    The two outputs come in frames over one connection, by which standard input goes as well:
+    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+    """
+
+    def __init__(self, client: APIClient, name: str, *, has_stdin: bool) -> None:
+        from .process import Ends
+
+        super().__init__(daemon=True)
+        self.stdout, self.stderr = Ends(), Ends()
+        names = ["stdout", "stderr", "stream", *(["stdin"] if has_stdin else [])]
+        self._reader: Any = client.attach_socket(name, params=dict.fromkeys(names, 1))
+        # The SDK may give a reader only; its socket can be written to as well.
+        self._socket: Any = getattr(self._reader, "_sock", self._reader)
+        self._socket.settimeout(None)
+
+    def __enter__(self) -> _Attached:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self._socket.close()
+        self._reader.close()
+
+    def run(self) -> None:
+        """Read; this is what the thread does."""
+        from docker.utils.socket import STDOUT, frames_iter
+
+        with suppress(OSError):
+            for stream, data in frames_iter(self._socket, tty=False):  # type: ignore[no-untyped-call]
+                (self.stdout if stream == STDOUT else self.stderr).add(data)
+
+    def send(self, data: bytes) -> None:
+        """Send `data` as standard input, and its end."""
+        with suppress(OSError):  # The program may have ended without reading all.
+            self._socket.sendall(data)
+            self._socket.shutdown(socket.SHUT_WR)
 
 
 def _sent(address: str, image: Archive, omit: Collection[Digest]) -> str:

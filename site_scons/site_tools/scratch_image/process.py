@@ -294,18 +294,27 @@ class _Output(threading.Thread):
     def __init__(self, pipe: IO[bytes]) -> None:
         super().__init__(daemon=True)
         self._pipe = pipe
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._size = 0
+        self._ends = Ends()
+        self.text = self._ends.text
         self.start()
 
     def run(self) -> None:
         """Read; this is what the thread does."""
         with self._pipe:
             while data := os.read(self._pipe.fileno(), 1 << 16):
-                self._add(data)
+                self._ends.add(data)
 
-    def _add(self, data: bytes) -> None:
+
+class Ends:
+    """The beginning and the end of an output."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """Take `data`, which comes next."""
         self._size += len(data)
         room = KEPT - len(self._head)
         self._head += data[:room]

@@ -7,8 +7,9 @@ ends, what it prints, and what it finds. In an engine's container only the first
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from . import engine, filelist, tracer
 from .capabilities import permitted
@@ -23,6 +24,15 @@ from .strace import Use, parse
 from .unpacking import unpacked
 
 _ADD = "add what it lacks to an extra list"
+
+_READ_ONLY = "read_only=False, or name the directory that it writes to in IMAGE_VOLUMES"
+
+_ALLOWED: Mapping[str, Mapping[str, Any]] = {
+    f"give the run {_READ_ONLY}": {"read_only": False},
+    "give the run cap_drop=False": {"cap_drop": False},
+    "give the run read_only=False and cap_drop=False": {"read_only": False, "cap_drop": False},
+}
+"""What may let a run go well in a container, with the settings that it then has."""
 
 _NAMED = 5
 """Missing paths that a message names."""
@@ -75,12 +85,27 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
     if trial.run.stdin is not None:
         with open(trial.run.stdin, "rb") as stream:
             content = stream.read()
-    result = engine.run_container(address, image, trial.run, trial.program, content, capable)
+
+    def repeated(run: Run) -> Result:
+        return engine.run_container(address, image, run, trial.program, content, capable)
+
+    result = repeated(trial.run)
+    if found := _fault_in_container(trial, result):
+        more = {} if result.overdue else _ALLOWED
+        mends = (
+            mend
+            for mend, allowed in more.items()
+            if not _fault_in_container(trial, repeated(replace(trial.run, **allowed)))
+        )
+        raise _failed(trial, replace(found, mend=next(mends, found.mend)))
+    return True
+
+
+def _fault_in_container(trial: Trial, result: Result) -> _Fault | None:
     # A status that a signal left comes as 128 and the signal's number.
     if result.overdue or result.status != tracer.passed_on(trial.run.status):
-        raise _failed(trial, f"{result.end} in its container, and {said(result)}")
-    _check_stdout(trial, result)
-    return True
+        return _Fault(f"{result.end} in its container, and {said(result)}")
+    return _fault_of_output(trial, result)
 
 
 def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
@@ -90,31 +115,40 @@ def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
     record = tracer.settle(parse(text, b"/"), root, started_ns=0)
     if performance.exceeded:
         trouble, _, mend = performance.trouble.rpartition("; ")
-        raise _failed(trial, trouble, mend)
+        raise _failed(trial, _Fault(trouble, mend))
     if missing := _missing(trial, record):
-        raise _failed(trial, f"it did not find {_shown(missing)}, which the machine has")
+        raise _failed(trial, _Fault(f"it did not find {_shown(missing)}, which the machine has"))
     if performance.trouble:
-        raise _failed(trial, performance.trouble.rpartition("; ")[0])
-    _check_stdout(trial, performance.result)
+        raise _failed(trial, _Fault(performance.trouble.rpartition("; ")[0]))
+    if found := _fault_of_output(trial, performance.result):
+        raise _failed(trial, found)
     return record
 
 
-def _check_stdout(trial: Trial, result: Result) -> None:
-    """Raise ImageError when the program printed something else; servers print what they like."""
-    pattern, said = trial.run.pattern, last_words(result.stdout)
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """How a run went otherwise than on the machine."""
+
+    cause: str
+    mend: str = _ADD
+
+
+def _fault_of_output(trial: Trial, result: Result) -> _Fault | None:
+    """Return how the program printed something else; servers print what they like."""
+    pattern, printed = trial.run.pattern, last_words(result.stdout)
     if pattern and not pattern.fullmatch(result.stdout):
-        raise _failed(trial, f"it printed {said!r}, which does not match {trial.run.stdout!r}")
+        return _Fault(f"it printed {printed!r}, which does not match {trial.run.stdout!r}")
     if not pattern and not trial.run.ready and result.stdout != trial.stdout:
-        raise _failed(
-            trial,
-            f"it printed {said!r}, on the machine {last_words(trial.stdout)!r}",
+        return _Fault(
+            f"it printed {printed!r}, on the machine {last_words(trial.stdout)!r}",
             "if it need not always print the same, tell by stdout of the run what it may print",
         )
+    return None
 
 
-def _failed(trial: Trial, what: str, mend: str = _ADD) -> ImageError:
+def _failed(trial: Trial, fault: _Fault) -> ImageError:
     return ImageError(
-        f"cannot vouch for image {trial.image}: in run {trial.run.name} {what}; {mend}"
+        f"cannot vouch for image {trial.image}: in run {trial.run.name} {fault.cause}; {fault.mend}"
     )
 
 
