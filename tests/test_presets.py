@@ -10,6 +10,7 @@ from scratch_image.filelist import Entry, Want
 from scratch_image.overlay import Overlay
 from scratch_image.presets import Image
 from scratch_image.root import Root
+from scratch_image.settings import PRESETS
 
 FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n"
@@ -259,3 +260,7 @@ def test_presets_that_bring_a_path(base: Path, path: bytes, names: list[str]) ->
     view, image = Overlay(Root(os.fsencode(base)), b"/project"), Image((), locales=("xx_XX.UTF-8",))
 
     assert list(presets.that_bring(view, image, path)) == names
+
+
+def test_each_name_of_a_preset_has_its_files() -> None:
+    assert tuple(presets._PRESETS) == PRESETS

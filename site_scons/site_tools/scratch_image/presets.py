@@ -265,6 +265,4 @@ _PRESETS: dict[str, Callable[[Overlay, Image], list[bytes]]] = {
     "tmp": lambda view, _: _tmp(view),
     "tzdata": lambda view, _: _tzdata(view),
 }
-
-NAMES = tuple(_PRESETS)
-"""What presets there are."""
+"""Returns the files of each of `settings.PRESETS`."""

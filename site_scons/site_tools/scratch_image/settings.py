@@ -38,6 +38,9 @@ _MAX_ID = (1 << 31) - 1
 NONROOT = ("nonroot", 65532)
 """The user who is nobody else: a name that brings its own account; the number is customary."""
 
+PRESETS = ("ca-certificates", "locale", "nss", "passwd", "tmp", "tzdata")
+"""Names of the presets; `presets`, which brings their files, takes longer to import."""
+
 _KEY = re.compile(r"[^\s\0-\x1f\x7f=]+")
 _OCI = "org.opencontainers."
 _OCI_IMAGE = f"{_OCI}image."

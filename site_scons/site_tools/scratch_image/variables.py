@@ -30,8 +30,8 @@ from .checks import (
     misspelt,
     nearest,
 )
-from .presets import NAMES as PRESETS
 from .root import LATEST
+from .settings import PRESETS
 
 EPOCH = 1793491200
 """Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
