@@ -122,10 +122,10 @@ def test_one_description_gives_an_index_of_two_platforms(project: Project) -> No
 
 MISTAKEN_PLATFORMS = [
     pytest.param("env.Strace('x', '/bin/true', TRACE_SPACE='1 GB')",
-                 "cannot use TRACE_SPACE '1 GB': it is no number from 1 to 9999999; write one",
+                 "cannot use TRACE_SPACE '1 GB': it is not a whole number from 1 to 9999999; ",
                  id="space of runs"),
     pytest.param("env.Strace('x', '/bin/true', TRACE_PROCESSES=0)",
-                 "cannot use TRACE_PROCESSES '0': it is no number from 1 to 9999999; write one",
+                 "cannot use TRACE_PROCESSES 0: it is not a whole number from 1 to 9999999; ",
                  id="processes of runs"),
     pytest.param("env.Strace('x', '/bin/true', TRACE_ROOT='chroot')",
                  "cannot use TRACE_ROOT 'chroot': it is not 'auto', 'private' or 'plain'; write ",

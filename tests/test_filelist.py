@@ -125,6 +125,34 @@ def test_extra_files_that_do_not_exist_are_told_at_once(base: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/proc/cpuinfo", "/proc/cpuinfo"),
+        ("/etc/resolv.conf", "/etc/resolv.conf"),
+        ("dir /dev/shm", "/dev/shm"),
+        ("link /sys/x -> /y", "/sys/x"),
+        ("../data/a -> /proc/a", "/proc/a"),
+        ("/proc/version -> /srv/version", "/proc/version"),
+    ],
+)
+def test_extra_line_for_what_each_container_has_is_an_error(
+    base: Path, line: str, told: str
+) -> None:
+    (base / "proc").mkdir(exist_ok=True)
+    (base / "proc/version").write_text("")
+    (base / "proc/cpuinfo").write_text("")
+    (base / "etc/resolv.conf").write_text("")
+
+    with pytest.raises(ListError) as error:
+        _extras(base, line)
+
+    assert str(error.value) == (
+        f"cannot list {told} (t/x.extra:1): the kernel or the engine makes it anew in each "
+        "container; take the line away, or list a copy at another path"
+    )
+
+
 def test_outputs_of_a_run_stay_out_and_their_directories_come(base: Path) -> None:
     record = Record(
         (

@@ -231,6 +231,12 @@ MISTAKES = {
     "env.SeccompProfile('x', [])": "cannot profile x.seccomp.json: it has no layer or no trace; ",
     "env.Sbom('x.cdx.json', [])": "cannot make bill of materials x.cdx.json: it is made of a file ",
     "env.Ldd('x', env.Value('y'))": "cannot use 'y' for x.ldd: it is a value; name a file",
+    "env.FileList('x', 'a b.strace')":
+        "cannot list 'a b.strace': a trace is named as its run, which is not a name of up to 64 ",
+    "env.ScratchImage('a\\nb', '/bin/true')": "cannot make a\\012b.strace: its name has more than ",
+    "env.LayerTar('a\\x1b', 'x.files')": "cannot make a\\033.tar: its name has more than 200 bytes, ",
+    f"env.LayerTar({'a' * 240!r}, 'x.files')": f"cannot make {'a' * 240}.tar: its name has more than ",
+    "env.Sysroot('a\\nb', directory='d')": "cannot make a\\012b.sysroot: its name has more than 200 ",
     # Names
     "env.ScratchImage('x', '/bin/true', IMAGE_TAGS='a')":
         "cannot set IMAGE_TAGS: there is no such variable; write IMAGE_TAG",

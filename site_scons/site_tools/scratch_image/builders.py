@@ -23,7 +23,7 @@ import SCons.Node.FS
 import SCons.Script
 
 from . import owners, plans, process, sysroot
-from .checks import TEXT, File, Files, Names, Several, checked
+from .checks import TEXT, File, Files, Names, Several, WrongPartError, checked
 from .digest import Digest
 from .errors import InputError, ProcessError, ScratchImageError
 from .footprint import Footprint
@@ -86,6 +86,9 @@ def _builders() -> dict[str, Any]:
 
 _DIRECTORY = re.compile("Tried to lookup Dir (.*) as a File", re.DOTALL)
 """How SCons tells of the name of a directory where a file is meant."""
+_LONGEST_NAME = 200
+"""Bytes of the name of a target: what lies beside it has longer names, and 255 is the limit."""
+
 FILES = Files("a file, or a list of files", '"build/hello"')
 
 
@@ -94,9 +97,10 @@ class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons ha
 
     def __call__(self, env: Any, *arguments: Any, **keywords: Any) -> Any:
         try:
-            for name, each in zip(("target", "source"), arguments, strict=False):
-                FILES.read(name, each or [], self.get_name(env))
-            require_known(env, keywords)
+            self._require_files(env, arguments)
+            # ScratchImage has looked at the names of all variables, and looking takes time.
+            if "IMAGE_STAGED" not in keywords and "IMAGE_STAGED" not in env:
+                require_known(env, keywords)
             nodes = super().__call__(env, *arguments, **keywords)
         except InputError as error:
             refuse(str(error))
@@ -109,6 +113,14 @@ class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons ha
             # After the call: SCons gives each target the project's decider at its end.
             node.Decider(_is_other)
         return nodes
+
+    def _require_files(self, env: Any, arguments: Sequence[Any]) -> None:
+        """Raise InputError when a target or a source is neither a name nor a node."""
+        for name, given in zip(("target", "source"), arguments, strict=False):
+            try:
+                FILES(given or [])
+            except WrongPartError:
+                FILES.read(name, given, self.get_name(env))
 
 
 def require_known(env: Any, keywords: Mapping[str, Any]) -> None:
@@ -248,6 +260,8 @@ def _emit(
                 )
         staged = read(env, "IMAGE_STAGED")
         plan = planner(target, source, env)
+        for node in plan.targets:
+            _require_name(node)
         base = None if isinstance(plan.step, SysrootStep) else _base(env)
         footprint = _footprint(plan.targets[0], base, staged, epoch_of(env))
         footprint.mentions = functools.partial(_first, plan, base)
@@ -264,6 +278,16 @@ def _emit(
         node.attributes.step, node.attributes.comstr = plan.step, comstr
         node.attributes.footprint = footprint
     return list(plan.targets), list(plan.sources)
+
+
+def _require_name(node: Any) -> None:
+    """Raise InputError when `node` cannot have its name, nor its hidden files theirs."""
+    name = os.fsencode(node.name)
+    if len(name) > _LONGEST_NAME or any(byte < 32 or byte == 127 for byte in name):
+        raise InputError(
+            f"cannot make {show(name)}: its name has more than {_LONGEST_NAME} bytes, or a control "
+            "character; rename it"
+        )
 
 
 def _clean(plan: Plan, footprint: Footprint, env: Any) -> None:

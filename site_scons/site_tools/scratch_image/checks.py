@@ -324,6 +324,8 @@ def is_name(given: Any) -> bool:
 
 def is_list(given: Any) -> bool:
     """Tell whether `given` is a list, as SCons has several kinds of."""
+    if isinstance(given, (list, tuple)):
+        return True
     return isinstance(given, Sequence) and not isinstance(given, (str, bytes, UserString))
 
 

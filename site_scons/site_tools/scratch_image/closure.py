@@ -417,6 +417,10 @@ def read_ldd(text: bytes, name: str = "ldd text") -> tuple[Row, ...]:
         row = _row(line, program, f"{name}, line {number}")
         program = row.path if row.kind == "program" else program
         rows.append(row)
+    if not text.strip():
+        raise InputError(
+            f"cannot read {name}: it is empty; delete it, and write it again by ldd or build it"
+        )
     return tuple(rows)
 
 

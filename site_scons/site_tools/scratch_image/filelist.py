@@ -160,12 +160,14 @@ def of_closure(found: Closure) -> Iterator[Want]:
 def of_extras(view: Overlay, extras: Iterable[Extra]) -> Iterator[Want]:
     """Place in `view` what the lists make, map or change; yield all that they ask for.
 
-    ListError tells all that does not exist at once.
+    ListError tells all that does not exist at once, and all that each container has anew.
     """
-    absent = []
+    absent, vain = [], []
     for extra in extras:
         if extra.kind is Asked.OUT:
             continue
+        if extra.kind is not Asked.GLOB and (path := _in_each_container(extra)):
+            vain.append(f"{show(path)} ({extra.where})")
         found = [*_asked(view, extra)]
         if not found:
             absent.append(f"{extra.where}: {show(extra.source or extra.path)}")
@@ -178,6 +180,19 @@ def of_extras(view: Overlay, extras: Iterable[Extra]) -> Iterator[Want]:
             f"cannot find extra files: {', '.join(absent)}; "
             "install or make them, or take their lines out of the list"
         )
+    if vain:
+        raise ListError(
+            f"cannot list {', '.join(vain)}: the kernel or the engine makes it anew in each "
+            "container; take the line away, or list a copy at another path"
+        )
+
+
+def _in_each_container(extra: Extra) -> bytes:
+    """Return the path in a line that no image can hold, or that is no file to copy; or nothing."""
+    if is_made_by_runtime(extra.path):
+        return extra.path
+    of_kernel = any(is_under(extra.source, tree) for tree in KERNEL_TREES)
+    return extra.source if of_kernel and extra.kind is Asked.MAP else b""
 
 
 def _asked(view: Overlay, extra: Extra) -> Iterator[bytes]:

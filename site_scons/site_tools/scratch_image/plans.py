@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from .checks import (
     Several,
     Text,
     checked,
+    cut,
 )
 from .errors import InputError
 from .project import Project
@@ -425,6 +427,11 @@ def _form(node: Any) -> ListSource:
     if form == "record" and _is_traced(node):
         return ListSource(form, step_of(node).command.name)
     file = node.srcnode().get_internal_path()
+    if form in ("record", "strace") and not re.fullmatch(RUN_NAME.pattern, _stem(node)):
+        raise InputError(
+            f"cannot list {cut(file)}: a trace is named as its run, which is not {RUN_NAME.noun}; "
+            "rename it"
+        )
     return ListSource(form, file if form == "extra" else _stem(node), file)
 
 

@@ -324,6 +324,8 @@ VARIABLES = (
 """All but those that replace the line of a step, which builders name."""
 
 _ROWS = {row.name: row for row in VARIABLES}
+_DEFAULTS = {row.name: row.check(row.default) for row in VARIABLES}
+_UNSET = object()
 
 
 def read(env: Any, name: str) -> Any:
@@ -331,8 +333,8 @@ def read(env: Any, name: str) -> Any:
 
     InputError when it is set to a value that it cannot have.
     """
-    row = _ROWS[name]
-    return row.check.read(name, env.get(name, row.default))
+    given = env.get(name, _UNSET)
+    return _DEFAULTS[name] if given is _UNSET else _ROWS[name].check.read(name, given)
 
 
 def require(env: Any, given: Mapping[str, Any], more: Iterable[str]) -> None:
@@ -341,7 +343,8 @@ def require(env: Any, given: Mapping[str, Any], more: Iterable[str]) -> None:
     So is one of `env` whose name is nearly that of one of ours. `more` are names that there are
     besides these rows. Other names are the project's own, in capitals, or SCons's.
     """
-    known, own = {*_ROWS, *more}, env.Override(given)
+    known = {*_ROWS, *more}
+    own = env.Override(given) if given else env
     for name in given:
         if name in _ROWS:
             read(own, name)
