@@ -829,6 +829,11 @@ SECRET_SETTINGS = [
     ("IMAGE_ENTRYPOINT='/bin/busybox --token hunter2'", "IMAGE_ENTRYPOINT", "password"),
     ("IMAGE_HEALTHCHECK='/bin/busybox API_KEY=hunter2'", "IMAGE_HEALTHCHECK", "password"),
     ("RUNS=[Run('true', env={'RUN_TOKEN': 'hunter2'})]", "RUN_TOKEN", "password"),
+    (
+        "RUNS=[Run('httpd', ready='tcp:80', probes=['curl --password=hunter2'])]",
+        "RUNS",
+        "password",
+    ),
     ("RUN='echo --password=hunter2'", "RUNS", "password"),
 ]
 
@@ -851,7 +856,7 @@ def test_secret_in_a_setting_is_refused(
 
 
 def test_secrets_in_settings_are_allowed_by_name(project: Project) -> None:
-    settings = ", ".join(setting for setting, _, _ in SECRET_SETTINGS[:-1])
+    settings = ", ".join(setting for setting, _, _ in SECRET_SETTINGS[:-2])
     names = [name for _, name, _ in SECRET_SETTINGS]
 
     project.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scratch_image import archive, audit, progress, stack, state, steps
+from scratch_image import archive, audit, filelist, progress, secret, stack, state, steps
 from scratch_image.digest import Digest
 from scratch_image.engine import Loaded
 from scratch_image.errors import InputError, ListError
@@ -632,3 +632,54 @@ def test_image_without_a_registry_is_not_pushed(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_lines_have_as_many_names_as_fit(names: list[str], told: str) -> None:
     assert steps._few(names) == told
+
+
+PROGRAMS = [
+    "awk",
+    "bash",
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "dash",
+    "dd",
+    "df",
+    "diff",
+    "du",
+    "env",
+    "find",
+    "grep",
+    "gzip",
+    "head",
+    "id",
+    "ln",
+    "ls",
+    "md5sum",
+    "mount",
+    "openssl",
+    "perl",
+    "ps",
+    "rm",
+    "sed",
+    "sort",
+    "tail",
+    "tar",
+    "uname",
+    "wc",
+    "xz",
+]
+
+
+def test_no_program_of_debian_holds_a_secret(tmp_path: Path) -> None:
+    paths = sorted({os.path.realpath(shutil.which(name) or name) for name in PROGRAMS})
+    (tmp_path / "x.extra").write_text("".join(f"{path}\n" for path in paths))
+    step = ListStep("x", (ListSource("extra", "x.extra"),), (), os.fsencode(tmp_path))
+
+    step.run(Root(), [_path(tmp_path, "x.files")], [_path(tmp_path, "x.extra")])
+
+    entries = filelist.read((tmp_path / "x.files").read_bytes(), "x.files")
+    files = [entry for entry in entries if entry.kind == "file" and not entry.text]
+    assert len(files) > len(PROGRAMS)
+    for entry in files:
+        with open(entry.path, "rb") as stream:
+            assert secret.find(os.path.basename(entry.path), stream.read()) is None, entry.path

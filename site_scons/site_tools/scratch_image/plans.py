@@ -299,7 +299,8 @@ def trace(target: list[Any], source: list[Any], env: Any) -> Plan:
         limits=run.Limits(read(env, "TRACE_PROCESSES"), read(env, "TRACE_SPACE")),
     )
     told = {os.fsdecode(key): os.fsdecode(value) for key, value in full.environment.items()}
-    _refuse_secrets(env, told, {"RUNS": [os.fsdecode(word) for word in full.argv]})
+    words = [*map(os.fsdecode, full.argv), *" ".join(full.probes).split()]
+    _refuse_secrets(env, told, {"RUNS": words})
     name = f"{_stem(target[0])} ({full.name})"
     program, strace, view = image_path(source[0], env), _strace(env), read(env, "TRACE_ROOT")
     step = TraceStep(name, program, full, strace, view)
