@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
@@ -95,7 +98,67 @@ def test_variables_in_stems_programs_and_paths_are_substituted(
     assert "Targets of out/image-$-1.2:" in scons.run(tmp_path, "-Q", "help/out/image-$-1.2").stdout
 
 
-@pytest.mark.parametrize("call", ['"$NONE/x", "/bin/true"', '"x", {"/$NONE/x": "/bin/true"}'])
+VALUES = """\
+env.Append(VERSION="1.2", NAME="hello", PORT=8080)
+env.ScratchImage(
+    "x",
+    {"/bin/x$$": env.File("/bin/echo")},
+    RUNS=[["x", "$VERSION", "$$HOME"]],
+    EXTRA_FILES="a$$b.extra",
+    IMAGE_TAG=["me/$NAME:$VERSION", "me/$NAME:latest"],
+    IMAGE_LABELS={"version": "$VERSION"},
+    IMAGE_ENV={"VERSION": "v$VERSION", "DOLLAR": "$$X"},
+    IMAGE_CMD=["$VERSION", "$$HOME"],
+    IMAGE_ENTRYPOINT=["/bin/x$$"],
+    IMAGE_PORTS=["$PORT"],
+    IMAGE_USER="$ACCOUNT",
+    ACCOUNT="65532",
+)
+env.ScratchImage("y", {"/bin/x$$y": env.File("/bin/true")})
+"""
+
+
+def test_variables_in_values_are_substituted_once(tmp_path: Path, scons: Scons) -> None:
+    (tmp_path / "SConstruct").write_text(HEAD + VALUES)
+    (tmp_path / "a$b.extra").write_text("/etc/issue\n")
+
+    ran = scons.run(tmp_path, "-Q")
+
+    assert ran.returncode == 0, ran.stdout
+    assert (tmp_path / "x.stdout").read_text() == "1.2 $HOME\n"
+    assert " /etc/issue " in (tmp_path / "x.files").read_text()
+    config, tags = _config(tmp_path / "x.oci.tar")
+    assert config["Cmd"] == ["1.2", "$HOME"]
+    assert config["Labels"] == {"version": "1.2"}
+    assert {"VERSION=v1.2", "DOLLAR=$X"} <= {*config["Env"]}
+    assert [*config["ExposedPorts"]] == ["8080/tcp"]
+    assert config["User"] == "65532"
+    assert tags == ["me/hello:1.2", "me/hello:latest"]
+    assert _config(tmp_path / "y.oci.tar")[0]["Entrypoint"] == ["/bin/x$y"]
+    assert "scons: `.' is up to date." in scons.run(tmp_path, "-Q").stdout
+
+
+def _config(archive: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the config of the image in `archive`, and its tags."""
+    with tarfile.open(archive) as tar:
+        [image] = json.loads(_member(tar, "manifest.json"))
+        return json.loads(_member(tar, image["Config"]))["config"], image["RepoTags"]
+
+
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
+    stream = tar.extractfile(name)
+    assert stream
+    return stream.read()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        '"x", "/bin/true", IMAGE_CMD="$NONE"',
+        '"$NONE/x", "/bin/true"',
+        '"x", {"/$NONE/x": "/bin/true"}',
+    ],
+)
 def test_variable_that_is_not_set_is_a_line(tmp_path: Path, newest: Scons, call: str) -> None:
     (tmp_path / "SConstruct").write_text(f"{HEAD}env.ScratchImage({call})\n")
 

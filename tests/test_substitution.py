@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserList
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import SCons.Environment
 from scratch_image.errors import InputError
 from scratch_image.run import Run
 from scratch_image.settings import HealthCheck
-from scratch_image.substitution import substituted
+from scratch_image.substitution import literal, substituted
 
 NODE = object()
 
@@ -34,6 +35,8 @@ def env() -> Any:
         pytest.param(
             {"$K": "$VERSION", "n": 3}, {"$K": "1.2", "n": 3}, id="values of a dictionary"
         ),
+        pytest.param(UserList(["$VERSION"]), UserList(["1.2"]), id="list of SCons"),
+        pytest.param({"$VERSION"}, {"1.2"}, id="set"),
         pytest.param(b"/srv/$VERSION\xff", b"/srv/1.2\xff", id="bytes"),
         pytest.param(NODE, NODE, id="node"),
         pytest.param(None, None, id="none"),
@@ -71,3 +74,8 @@ def test_what_scons_cannot_substitute_is_an_error(env: Any) -> None:
         "cannot use the stem 'hello-$VERSION.1': SCons cannot substitute it; put the variable's name "
         "in braces, or write $$ for a dollar"
     )
+
+
+@pytest.mark.parametrize("given", ["$VERSION $$ ^x$", ["$NONE"], Run("", (b"echo", b"$HOME"))])
+def test_literal_text_is_substituted_by_itself(env: Any, given: Any) -> None:
+    assert substituted(env, literal(given), "RUN") == given

@@ -42,6 +42,7 @@ from .project import Project
 from .root import Root
 from .sconscript import refuse
 from .steps import Step, SysrootStep
+from .substitution import substituted
 from .target import leftovers, lock_file, locked, temporary
 from .terminal import Terminal
 from .variables import defaults, read, require
@@ -385,6 +386,8 @@ def make_sysroot(
     a URL or a line of sources.list(5). They are for the machine, or for another `architecture` by
     dpkg's word.
     """
+    given = substituted(env, [packages, suite, mirror, architecture], "argument of Sysroot")
+    packages, suite, mirror, architecture = given
     origin = functools.partial(
         plans.origin, env, packages, suite, mirror, architecture, lock, image
     )

@@ -20,7 +20,7 @@ from .plans import image_path, kind_of, platforms_of, references_of, step_of
 from .project import WORDS, Image, Project, asked_words
 from .sconscript import refuse
 from .steps import ImageStep, IndexStep
-from .substitution import substituted
+from .substitution import literal, substituted
 from .variables import read
 
 FILE = File("one file", '"hello.conf"')
@@ -63,10 +63,10 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
 def _stem(env: Any, target: Any) -> str:
     """Return the path stem that `target` means, as builders take it: ``$$`` is a dollar in it."""
     if isinstance(target, SCons.Node.FS.Base):
-        return str(target.get_abspath()).replace("$", "$$")
+        return str(literal(target.get_abspath()))
     if not isinstance(target, str) or not os.path.basename(target):
         raise InputError(f"cannot name an image {target!r}: it is no path; name the stem of files")
-    return str(substituted(env, target, "stem")).replace("$", "$$")
+    return str(literal(substituted(env, target, "stem")))
 
 
 def _declared(env: Any, target: str) -> Image:
@@ -159,7 +159,7 @@ def _one_platform(
         staged, programs = _programs(env.Override(variables), program)
         given = {**variables, "IMAGE_STAGED": staged}
         if not any(name in env or name in given for name in ("IMAGE_CMD", "IMAGE_ENTRYPOINT")):
-            given["IMAGE_ENTRYPOINT"] = [os.fsdecode(image_path(programs[0], given))]
+            given["IMAGE_ENTRYPOINT"] = literal([os.fsdecode(image_path(programs[0], given))])
         # One for all steps of the image: making one takes time.
         own = env.Override(given)
         runs, pack = _runs(own), _packer(own)
@@ -167,10 +167,11 @@ def _one_platform(
         refuse(str(error))
     # By keywords: the image may be declared twice, and SCons compares environments one level deep.
     traces = [
-        env.Strace(_trace_stem(target, each, runs), programs[0], RUN=each, **given) for each in runs
+        env.Strace(_trace_stem(target, each, runs), programs[0], RUN=literal(each), **given)
+        for each in runs
     ]
     ldd = own.Ldd(target, programs)
-    extra = read(own, "EXTRA_FILES")
+    extra = literal(read(own, "EXTRA_FILES"))
     files = own.FileList(target, [*traces, ldd, *extra])
     tar = pack(target, files)
     archive = own.OciImage(target, [tar, ldd, *traces])

@@ -14,7 +14,7 @@ import SCons.Script
 from .errors import ScratchImageError
 from .paths import show
 from .plans import machine_path, step_of
-from .project import WORDS, Image, Project, requested
+from .project import Image, Project, requested
 from .steps import ImageStep, ListStep
 
 
@@ -24,19 +24,18 @@ def offer(env: Any, name: str, images: Sequence[Image], *, builds: bool = True) 
     Where it is none, but a path, the project's files count: ``test/hello`` is no alias where there
     is a directory ``test``.
     """
-    project, top = Project.of(env), env.fs.Top.get_abspath()
-    make: dict[str, Callable[[str], Any]] = {
-        **{word: functools.partial(_alias, env, images, word) for word in WORDS},
-        "why": functools.partial(_why_alias, env, images),
-        "help": functools.partial(tells, env, functools.partial(_help, name, images, builds)),
-    }
-    for word, made in make.items():
-        alias = f"{word}/{name}"
-        if builds or not os.path.isdir(os.path.dirname(os.path.join(top, alias))):
-            project.offer(env, alias, functools.partial(made, alias))
+    Project.of(env).offer(env, name, functools.partial(_alias, env, name, images, builds))
 
 
-def _alias(env: Any, images: Sequence[Image], word: str, alias: str) -> Any:
+def _alias(env: Any, name: str, images: Sequence[Image], builds: bool, word: str) -> Any:
+    alias = f"{word}/{name}"
+    beside = os.path.dirname(os.path.join(env.fs.Top.get_abspath(), alias))
+    if not builds and os.path.isdir(beside):
+        return None
+    if word == "why":
+        return _why_alias(env, images, alias)
+    if word == "help":
+        return tells(env, functools.partial(_help, name, images, builds), alias)
     return env.Alias(alias, requested(images, word))[0]
 
 

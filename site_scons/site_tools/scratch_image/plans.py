@@ -57,6 +57,7 @@ from .steps import (
     Traced,
     TraceStep,
 )
+from .substitution import literal
 from .sysroot import Origin
 from .variables import HEALTH, RUN, read
 
@@ -305,7 +306,7 @@ def trace(target: list[Any], source: list[Any], env: Any) -> Plan:
     program, strace, view = image_path(source[0], env), _strace(env), read(env, "TRACE_ROOT")
     step = TraceStep(name, program, full, strace, view)
     record, stdout = (_beside(target[0], suffix) for suffix in (".trace", ".stdout"))
-    stdin = [] if command.stdin is None else [env.File(os.fsdecode(command.stdin))]
+    stdin = [] if command.stdin is None else [env.File(literal(os.fsdecode(command.stdin)))]
     return Plan(step, [target[0], record, stdout], stdin, source)
 
 

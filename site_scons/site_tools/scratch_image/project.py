@@ -64,7 +64,8 @@ class Project:
         """The target that gives each tag to its image, and the place that declares it."""
         self.words: frozenset[str] | None = None
         """Words for images of the tree that is being read; None outside of trees."""
-        self._aliases: dict[str, Callable[[], Any]] = {}
+        self._places: dict[str, Callable[[str], Any]] = {}
+        self._made: set[str] = set()
         self.answers = functools.cache(engine.answers)
         """Tell whether an engine answers at an address: one look for all images."""
 
@@ -85,17 +86,24 @@ class Project:
         """Where the lines of steps go."""
         return Terminal(sys.stdout, os.environ)
 
-    def offer(self, env: Any, name: str, make: Callable[[], Any]) -> None:
-        """Have `make` declare the alias `name`, and return its node, once it is looked up."""
-        if name in env.ans:
-            make()  # The project has an alias of that name: both are joined.
-        else:
-            self._aliases[name] = make
+    def offer(self, env: Any, place: str, make: Callable[[str], Any]) -> None:
+        """Have `make` declare the alias ``WORD/place`` for a word, once that is looked up.
+
+        It returns the node, or None where there is no such alias.
+        """
+        self._places[place] = make
+        for word in (*WORDS, *TOLD):
+            if f"{word}/{place}" in env.ans:
+                self.find(f"{word}/{place}")  # The project has that alias: both are joined.
 
     def find(self, name: str, **_: Any) -> Any:
         """Return the alias `name`, newly made; None where none is offered. SCons calls this."""
-        make = self._aliases.pop(name, None)
-        return make() if make else None
+        word, _slash, place = name.partition("/")
+        make = self._places.get(place) if word in (*WORDS, *TOLD) else None
+        if make is None or name in self._made:
+            return None
+        self._made.add(name)
+        return make(word)
 
     def tell_unloaded(self) -> None:
         """Write, for each engine that does not answer, what is up to date and not loaded.
@@ -131,9 +139,12 @@ def asked_words(place: str) -> frozenset[str]:
     `place` is a regular expression for names of images. A target that is no such name, nor one
     after a word, may need anything.
     """
+    targets = command_line_targets()
+    if not targets:
+        return frozenset(WORDS)
     names = re.compile(rf"(?:({'|'.join((*WORDS, *TOLD))})/)?{place}")
-    found = [names.fullmatch(target) for target in command_line_targets()]
-    if not found or not all(found):
+    found = [names.fullmatch(target) for target in targets]
+    if not all(found):
         return frozenset(WORDS)
     return frozenset({match[1] for match in found if match} & {*WORDS})
 

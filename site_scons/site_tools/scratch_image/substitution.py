@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
-from collections.abc import Mapping
+from collections import UserList
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import SCons.Errors
@@ -18,27 +20,36 @@ _VARIABLE = re.compile(r"\$(?:\$|\{?([A-Za-z_]\w*))")
 def substituted(env: Any, given: Any, where: str) -> Any:
     """Return `given` with the construction variables of `env` in all its text, as builders do it.
 
-    Text lies in lists, tuples, the values of dictionaries, and the fields of dataclasses, too; what
-    else there is, as nodes and numbers, stays. InputError, which says `where` the text stands, for
-    a variable that `env` does not have: SCons would put nothing in its place.
+    Text lies in lists, tuples, sets, the values of dictionaries, and the fields of dataclasses,
+    too; what else there is, as nodes and numbers, stays. InputError, which says `where` the text
+    stands, for a variable that `env` does not have: SCons would put nothing in its place.
     """
+    return _mapped(given, functools.partial(_text, env, where))
+
+
+def literal(given: Any) -> Any:
+    """Return what becomes `given` when its construction variables are substituted."""
+    return _mapped(given, lambda text: text.replace("$", "$$"))
+
+
+def _mapped(given: Any, change: Callable[[str], str]) -> Any:
     match given:
         case str():
-            return _text(env, given, where)
+            return change(given)
         case bytes():
-            return os.fsencode(_text(env, os.fsdecode(given), where))
-        case list() | tuple():
-            return type(given)([substituted(env, each, where) for each in given])
+            return os.fsencode(change(os.fsdecode(given)))
+        case list() | tuple() | UserList() | set() | frozenset():
+            return type(given)([_mapped(each, change) for each in given])
         case Mapping():
-            return {key: substituted(env, value, where) for key, value in given.items()}
+            return {key: _mapped(value, change) for key, value in given.items()}
         case _ if dataclasses.is_dataclass(given) and not isinstance(given, type):
             names = [each.name for each in dataclasses.fields(given)]
-            values = {name: substituted(env, getattr(given, name), where) for name in names}
+            values = {name: _mapped(getattr(given, name), change) for name in names}
             return dataclasses.replace(given, **values)
     return given
 
 
-def _text(env: Any, text: str, where: str) -> str:
+def _text(env: Any, where: str, text: str) -> str:
     if "$" not in text:
         return text
     for found in _VARIABLE.finditer(text):

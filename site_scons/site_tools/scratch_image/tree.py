@@ -45,10 +45,8 @@ def image_tree(env: Any, directory: str) -> list[Any]:
     project.words = outside
     images = project.images[first:]
     image_alias(env, top, aliases)
-    for word in WORDS:
-        make = functools.partial(_alias, env, f"{word}/{top}", images, word)
-        project.offer(env, f"{word}/{top}", make)
-    _add_help(env, top, names)
+    project.offer(env, top, functools.partial(_alias, env, top, names, images))
+    explain(env, top, names)
     # `scons images/`, with the slash of tab completion, means the directory, not the alias.
     env.Depends(env.Dir(f"#{top}"), aliases)
     return [node for image in images for node in image.nodes]
@@ -62,10 +60,18 @@ def _names(directory: str) -> list[str]:
     )
 
 
-def _alias(env: Any, alias: str, images: Sequence[Image], word: str) -> Any:
-    """Declare the `alias` of a word for all images of a tree; return its node."""
+def _alias(env: Any, top: str, names: list[str], images: Sequence[Image], word: str) -> Any:
+    """Declare the alias of a word for all images of a tree; return its node, if there is one."""
+    if word == "help":
+        return commands.tells(env, functools.partial(_help, env, top, names), f"help/{top}")
     nodes = [node for node in requested(images, word) if not _is_nothing(node)]
-    return env.Alias(alias, nodes)[0]
+    return env.Alias(f"{word}/{top}", nodes)[0] if word in WORDS else None
+
+
+def _help(env: Any, top: str, names: list[str]) -> str:
+    from . import guide
+
+    return f"{guide.targets(top, names)}\n{guide.variables(env.get)}"
 
 
 def _is_nothing(node: Any) -> bool:
@@ -93,19 +99,6 @@ def _read(env: Any, top: str, name: str) -> Any:
         env.Clean(targets, seal)
     commands.offer(env, f"{top}/{name}", images)
     return alias
-
-
-def _add_help(env: Any, top: str, names: list[str]) -> None:
-    """Add to ``scons --help``, and give a target to what tells of the images alone."""
-    explain(env, top, names)
-
-    def text() -> str:
-        from . import guide
-
-        return f"{guide.targets(top, names)}\n{guide.variables(env.get)}"
-
-    make = functools.partial(commands.tells, env, text, f"help/{top}")
-    Project.of(env).offer(env, f"help/{top}", make)
 
 
 def _wanted(top: str, names: list[str]) -> list[str]:

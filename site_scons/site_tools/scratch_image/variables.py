@@ -32,6 +32,7 @@ from .checks import (
 )
 from .root import LATEST
 from .settings import PRESETS
+from .substitution import substituted
 
 EPOCH = 1793491200
 """Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
@@ -331,10 +332,13 @@ _UNSET = object()
 def read(env: Any, name: str) -> Any:
     """Return the value of the variable `name` in `env`, checked, and converted for steps.
 
-    InputError when it is set to a value that it cannot have.
+    The construction variables in its text are substituted. InputError when it is set to a value
+    that it cannot have.
     """
     given = env.get(name, _UNSET)
-    return _DEFAULTS[name] if given is _UNSET else _ROWS[name].check.read(name, given)
+    if given is _UNSET:
+        return _DEFAULTS[name]
+    return _ROWS[name].check.read(name, substituted(env, given, name))
 
 
 def require(env: Any, given: Mapping[str, Any], more: Iterable[str]) -> None:
