@@ -20,10 +20,16 @@ _COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _MASKS = (
     (re.compile(r"sha256:[0-9a-f]+…?"), "DIGEST"),
     (re.compile(r", [0-9.]+ s$", re.MULTILINE), ""),
-    (re.compile(r"\+(deb\d+u|b)\d+\b"), ""),  # updates of Debian's packages
-    (re.compile(r"\d[\d.,]*"), "0"),
+    (re.compile(r"localhost:\d+"), "localhost:PORT"),
+    (re.compile(r"(\d+:)?\d+(\.\d+)*(\+(deb|b)\d+(u\d+)?|-\d[\w.+~]*)|\d+(\.\d+){2,}"), "VERSION"),
+    (re.compile(r"\b\d{6,}\b"), "RANDOM"),
     (re.compile(" +"), " "),
 )
+"""Of the output of commands, what differs from one machine and day to another."""
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_TOLERANCE = 0.2
+"""By how much of the larger one two numbers may differ, sizes and counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +56,7 @@ class Command:
     def play(self, directory: Path, variables: Mapping[str, str]) -> None:
         """Give it in `directory`; see that it prints what is shown."""
         printed = self.printed(directory, variables)
-        lines = [re.escape(line) for line in masked(self.output).splitlines()]
-        pattern = "".join("(?:.*\n)*" if line == r"\.\.\." else f"{line}\n" for line in lines)
-        assert re.fullmatch(pattern, masked(printed)), f"$ {self.line}\n{printed}"
+        assert is_alike(self.output, printed), f"$ {self.line}\n{printed}"
 
     def printed(self, directory: Path, variables: Mapping[str, str]) -> str:
         """Give it in `directory`; return what it printed, errors included."""
@@ -73,6 +77,20 @@ def masked(text: str) -> str:
     for mask, instead in _MASKS:
         text = mask.sub(instead, text)
     return "".join(f"{line.strip()}\n" for line in text.splitlines())
+
+
+def is_alike(shown: str, printed: str) -> bool:
+    """Tell whether `printed` is what is `shown`, but for what differs between machines."""
+    text = masked(shown)
+    lines = ("([0-9.]+)".join(map(re.escape, _NUMBER.split(line))) for line in text.splitlines())
+    pattern = "".join("(?:.*\n)*" if line == r"\.\.\." else f"{line}\n" for line in lines)
+    found = re.fullmatch(pattern, masked(printed))
+    return found is not None and all(map(_are_close, _NUMBER.findall(text), found.groups()))
+
+
+def _are_close(shown: str, printed: str) -> bool:
+    one, other = float(shown), float(printed)
+    return abs(one - other) <= _TOLERANCE * max(one, other)
 
 
 def read(page: Path) -> Iterator[File | Command]:

@@ -110,11 +110,27 @@ def reader(tmp_path: Path, engine: str, hub: str) -> dict[str, str]:
 def test_what_is_shown_happens(page: Path, reader: dict[str, str], tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    if page.name != "tutorial.md":  # which tells how to get it
+    if page.name not in ("README.md", "tutorial.md"):  # which tell how to get it
         shutil.copytree(PACKAGE, project / "site_scons/site_tools/scratch_image")
 
     for act in pages.read(page):
         act.play(project, reader)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "alike"),
+    [
+        pytest.param("LIST   x    43 paths, 0.10 s", "LIST x 45 paths, 9.99 s", True, id="near"),
+        pytest.param("LIST   x    165 paths, 0.10 s", "LIST x 43 paths, 0.10 s", False, id="far"),
+        pytest.param("TAR    x    6.8 MB, 0.05 s", "TAR x 4.2 MB, 0.05 s", False, id="size"),
+        pytest.param("TAR    x    4.2 MB, 0.05 s", "TAR x 4.2 kB, 0.05 s", False, id="unit"),
+        pytest.param("a\n...\n7 files", "a\n1\n2\n7 files", True, id="left out"),
+        pytest.param("libc6 2.36-9+deb12u14", "libc6 2.36-9+deb12u1", True, id="version"),
+        pytest.param("x sha256:12ab…", "x sha256:34cd…", True, id="digest"),
+    ],
+)
+def test_numbers_on_pages_are_near_the_real_ones(shown: str, printed: str, alike: bool) -> None:
+    assert pages.is_alike(shown, printed) is alike
 
 
 @pytest.mark.parametrize("page", sorted((DOCS / "howto").iterdir()), ids=_name)
