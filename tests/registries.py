@@ -217,7 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.gate.log.append((self.command, self.path, status, len(body)))
         self.send_response(status)
         for key, text in {"Content-Length": str(len(data)), **headers}.items():
-            for line in text.splitlines():
+            # Challenges may come in headers of their own; in others a line end is a fault.
+            for line in text.splitlines() if key == "WWW-Authenticate" else filter(None, [text]):
                 self.send_header(key, line)
         self.end_headers()
         if self.command != "HEAD":
