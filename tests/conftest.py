@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import throwaway
 from engines import dockerd
 from lab import NO_ENGINE, Scons
 from programs import compile_all, make_site
@@ -36,6 +37,22 @@ def _oldest() -> Scons:
             check=True,
         )
     return Scons(wanted, str(place))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a dangerous test where it cannot run in a throw-away root."""
+    outside = throwaway.INSIDE not in os.environ
+    if item.get_closest_marker("dangerous") and outside and (cause := throwaway.refusal()):
+        pytest.skip(cause)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a dangerous test in a throw-away root, by another pytest."""
+    if not pyfuncitem.get_closest_marker("dangerous") or throwaway.INSIDE in os.environ:
+        return None
+    throwaway.run(pyfuncitem.nodeid)
+    return True
 
 
 @pytest.fixture(scope="session", autouse=True)

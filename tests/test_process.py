@@ -146,6 +146,7 @@ int main(void) {
 """Each process forks once and ends: whoever lists them has old numbers. All end after 20 s."""
 
 
+@pytest.mark.dangerous
 def test_processes_that_fork_and_end_are_all_ended(tmp_path: Path) -> None:
     program = tmp_path / "forks-for-ever"
     command = ["gcc", "-x", "c", "-", "-o", str(program)]

@@ -335,12 +335,14 @@ IN_A_SHELL = [b"/bin/sh", b"-c", b'"$@"; exit', b"sh"]
 """The first process of the namespaces is another one, as it is under strace."""
 
 
+@pytest.mark.dangerous
 def test_no_way_leads_out(leaver: bytes) -> None:
     with unpacking.unpacked([leaver]) as box:
         command = [*box.outside(), *IN_A_SHELL, *box.inside({}, b"/"), b"/bin/program"]
         assert process.run(command, timeout=10).check().stdout == b"end\n"
 
 
+@pytest.mark.dangerous
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 @pytest.mark.parametrize(
     ("name", "told"),
@@ -386,6 +388,7 @@ def run_python(
     )
 
 
+@pytest.mark.dangerous
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
 def test_no_way_leads_out_for_who_cannot_give_capabilities_up(
     leaver: bytes, temporary: Path
@@ -440,6 +443,7 @@ print(traced.stdout)
 """
 
 
+@pytest.mark.dangerous
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 def test_what_takes_no_overlay_can_be_read(temporary: Path) -> None:
     ran = run_python(AUTOMOUNT, temporary, "unshare", "-m")

@@ -1076,6 +1076,7 @@ def test_private_run_changes_nothing(programs: Path, site: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.dangerous
 @needs_root
 @pytest.mark.parametrize("move", ["ln", "mv"])
 def test_what_a_private_run_read_by_another_name_is_an_input(move: str) -> None:
@@ -1144,6 +1145,7 @@ def test_private_run_may_have_the_hosts_network() -> None:
             traced(b"/usr/bin/python3", *words, **run)  # type: ignore[arg-type]
 
 
+@pytest.mark.dangerous
 def test_private_run_sees_staged_files_in_their_places(tmp_path: Path) -> None:
     (tmp_path / "made").write_text("staged")
     (tmp_path / "hosts").write_text("other")
@@ -1306,7 +1308,7 @@ exec 2>/dev/null
 find / -xdev -type d ! -path '/proc/*' | while read -r where; do echo x >"$where/hostile-$1"; done
 for file in /etc/passwd /bin/sh /usr/bin/env /etc/ld.so.cache "$0"; do echo x >>"$file"; rm -f "$file"; done
 echo x >/proc/sys/kernel/domainname
-echo c >/proc/sysrq-trigger
+echo h >/proc/sysrq-trigger
 echo x >/sys/kernel/mm/ksm/run
 echo x | tee /proc/1/oom_score_adj /proc/[0-9]*/mem
 mount --bind / /mnt; umount -l /proc; chroot / true; mknod /dev/disk b 8 0; hostname "$1"
@@ -1332,6 +1334,7 @@ exit 0
 """
 
 
+@pytest.mark.dangerous
 def test_hostile_run_leaves_nothing(site: Path) -> None:
     script = site / "hostile"
     script.write_text(HOSTILE)
@@ -1362,6 +1365,7 @@ def few(**limits: int) -> dict[str, Any]:
     return {"private": True, "limits": Limits(**limits), "timeout": 30.0}
 
 
+@pytest.mark.dangerous
 @pytest.mark.parametrize("private", [True, False])
 @pytest.mark.parametrize(
     "words",
@@ -1392,6 +1396,7 @@ def test_as_many_processes_as_are_allowed(site: Path) -> None:
     traced(b"/bin/sh", "-c", script, **few(processes=20))
 
 
+@pytest.mark.dangerous
 @pytest.mark.parametrize("directory", ["/tmp", "/home", "/root", "/dev/shm", "/etc", "/var/lib"])
 def test_run_that_writes_too_much(site: Path, directory: str) -> None:
     script = f"dd if=/dev/zero of={directory}/x bs=1M count=20"
@@ -1491,6 +1496,7 @@ echo x >/dev/null
 """
 
 
+@pytest.mark.dangerous
 def test_what_is_the_machines_keeps_mode_and_owner(site: Path) -> None:
     assert traced(b"/bin/sh", "-c", DRESSED, private=True).stdout == b""
 
@@ -1510,6 +1516,7 @@ print(os.read(0, 9))
 """
 
 
+@pytest.mark.dangerous
 @pytest.mark.parametrize("given", [True, False])
 def test_standard_input_can_only_be_read(site: Path, *, given: bool) -> None:
     (site / "input").write_text("text")
@@ -1544,6 +1551,7 @@ for call in (
 """
 
 
+@pytest.mark.dangerous
 def test_what_would_hide_calls_is_refused(site: Path) -> None:
     found = traced(b"/usr/bin/python3", "-c", REFUSED, private=True, cwd=b"/")
 
