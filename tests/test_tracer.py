@@ -1516,6 +1516,52 @@ print(os.read(0, 9))
 """
 
 
+MAKES = """
+import os, sys
+for make in (
+    lambda path: open(path, "w"),
+    lambda path: open(path, "x"),
+    lambda path: os.mkdir(path),
+    lambda path: os.symlink("x", path),
+    lambda path: os.rename(sys.argv[0], path),
+):
+    try:
+        make(sys.argv[1])
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("private", [True, False])
+def test_run_may_fail_to_make_a_file(site: Path, private: bool) -> None:
+    (site / "makes").write_text(MAKES)
+    closed = site / "closed"
+    closed.mkdir(mode=0o555)
+    site.chmod(0o755)
+    settle_clock()
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "from scratch_image import root, run, tracer\n"
+        f"words = (b'python3', b'{site}/makes', b'{closed}/new')\n"
+        f"trace = tracer.trace(run.Run('x', words), b'/usr/bin/python3', root.Root(), private={private})\n"
+        "sys.stdout.buffer.write(trace.stdout)\n"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        user="nobody",
+        group="nogroup",
+        extra_groups=[],
+        cwd="/",
+        env={},
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.stdout == 5 * "Permission denied\n", ran.stderr
+
+
 @pytest.mark.dangerous
 @pytest.mark.parametrize("given", [True, False])
 def test_standard_input_can_only_be_read(site: Path, *, given: bool) -> None:

@@ -634,6 +634,14 @@ class _Settling:
         if access.real is not None and self._image(access.real) != real:
             yield self._walk(access.real, follow=False)
 
+    def _is_gone(self, path: bytes) -> bool:
+        """Tell whether `path`, where nothing is, may have been something while the run ran.
+
+        It need not have been: where a file cannot be made, the error tells of no file either.
+        """
+        above = self._root.peek(os.path.dirname(path))
+        return above is None or above.ctime_ns > self._started_ns
+
     def _walk(self, path: bytes, follow: bool) -> Walk:
         key = self._image(path), follow
         if key not in self._walked:
@@ -675,7 +683,7 @@ class _Settling:
     def _take_input(self, access: Access) -> None:
         for walk in self._walks(access):
             self._use_walk(walk, access.kind)
-            if _contradicts(access, walk.status):
+            if _contradicts(access, walk.status) and (walk.status or self._is_gone(walk.real)):
                 self._otherwise.add(walk.real)
             if access.kind is Use.EXEC and walk.status is not None:
                 self._executed.append(walk.real)
