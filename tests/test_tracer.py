@@ -529,7 +529,7 @@ def test_no_strace(programs: Path) -> None:
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(), b"no-strace")
     assert str(caught.value) == (
-        "cannot trace run demo: there is no no-strace; apt-get install strace"
+        "cannot trace run demo: there is no no-strace; apt-get install strace, or correct STRACE"
     )
 
 
@@ -554,7 +554,7 @@ def old_strace(where: Path, version: str, *, real: bool = False) -> bytes:
         ),
         pytest.param(
             "none",
-            "does not tell its version as strace does; apt-get install strace",
+            "does not tell its version as strace does; apt-get install strace, or correct STRACE",
             id="another program",
         ),
     ],
@@ -670,6 +670,15 @@ def test_unexpected_ends(command: str, cause: str, site: Path) -> None:
         f"cannot trace run demo: {cause}; install what it lacks, set TRACE_ROOT=private if that is "
         "staged, correct the run, or let it expect that"
     )
+
+
+@pytest.mark.parametrize("directory", [b"/etc/passwd", b"/none"])
+def test_plain_run_that_would_start_nowhere(directory: bytes) -> None:
+    assert message(b"/bin/true", cwd=directory) == (
+        f"cannot trace run demo: it cannot start in {directory.decode()}: there is no such "
+        "directory; let it start in a directory that is there"
+    )
+    traced(b"/bin/true", cwd=b"/etc")
 
 
 def test_missing_directory_is_made_as_the_message_says(tmp_path: Path) -> None:
@@ -1287,7 +1296,7 @@ def test_private_run_ended_by_a_signal() -> None:
     [
         pytest.param({"cwd": b"/etc/passwd"},
                      "its root cannot be entered at /etc/passwd: Not a directory; let it start "
-                     "in a directory that is there, or set TRACE_ROOT=plain", id="directory"),
+                     "in a directory that is there", id="directory"),
         pytest.param({},
                      "{here}/odd cannot be executed: Exec format error; build it for this machine, "
                      "or install its interpreter", id="program"),

@@ -115,6 +115,9 @@ def trace(
             sandbox = overlaid(root, directory, run, target.emulator)
             performance, text = perform_in(sandbox, run, target.path, tool, has_commands=True)
         else:
+            if not os.path.isdir(run.cwd):
+                cause = f"it cannot start in {show(run.cwd)}: there is no such directory"
+                raise TraceError(f"cannot trace run {run.name}: {cause}; {_START}")
             # The machine has staged files elsewhere: the program is told where.
             words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
             command = tool.command(words, directory, filters=tool.filters(target))
@@ -318,14 +321,15 @@ class Tool:
         path = process.find(name)
         if path is None:
             raise TraceError(
-                f"cannot trace run {run.name}: there is no {show(name)}; apt-get install strace"
+                f"cannot trace run {run.name}: there is no {show(name)}; "
+                "apt-get install strace, or correct STRACE"
             )
         answer = process.run([path, b"--version"], timeout=run.timeout)
         found = re.match(rb"strace -- version (\d+)\.(\d+)", answer.stdout)
         if not found:
             raise TraceError(
                 f"cannot trace run {run.name}: {show(path)} does not tell its version as strace "
-                "does; apt-get install strace"
+                "does; apt-get install strace, or correct STRACE"
             )
         version = int(found[1]), int(found[2])
         if version < OLDEST_STRACE:
@@ -390,6 +394,8 @@ def _pinned() -> list[bytes | str]:
 
 # Whether the trace can be trusted.
 
+_START = "let it start in a directory that is there"
+
 _FORBIDDEN = re.compile(rb"strace: .*(?:ptrace|PTRACE_).*Operation not permitted")
 _NOT_EXECUTED = re.compile(rb"strace: exec: (.+)")
 _NOT_ENTERED = re.compile(rb"enter: (.*): (.+)")
@@ -432,12 +438,12 @@ def _check_end(run: Run, performance: Performance, log: Log, target: _Target) ->
     if performance.exceeded:
         raise TraceError(f"cannot trace run {run.name}: {trouble}")
     if trouble and not any(access.kind is Use.EXEC for access in log.accesses):
-        trouble = _unstarted(performance, target) or trouble
+        trouble = _unstarted(run, performance, target) or trouble
     if trouble:
         raise TraceError(f"cannot trace run {run.name}: {trouble}")
 
 
-def _unstarted(performance: Performance, target: _Target) -> str:
+def _unstarted(run: Run, performance: Performance, target: _Target) -> str:
     """Return why strace did not start `target`, and what to do; nothing if that is unknown."""
     said = performance.result.stderr
     if _FORBIDDEN.search(said):
@@ -449,7 +455,7 @@ def _unstarted(performance: Performance, target: _Target) -> str:
     if unentered and unentered[1] != target.path:
         return (
             f"its root cannot be entered at {show(unentered[1])}: {_clause(unentered[2])}; "
-            "let it start in a directory that is there, or set TRACE_ROOT=plain"
+            f"{_START if unentered[1] == run.cwd else 'set TRACE_ROOT=plain'}"
         )
     if failed or unentered:
         cause = failed[1] if failed else unentered[2] if unentered else b""
