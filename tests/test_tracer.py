@@ -131,6 +131,16 @@ def test_a_file_is_taken_for_a_directory(site: Path, private: bool) -> None:
     assert read_record(write_record(record)) == record
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_an_interpreter_that_is_not_there(site: Path, private: bool) -> None:
+    (site / "script").write_text(f"#!{site}/none/x\n")
+    (site / "script").chmod(0o755)
+
+    record = traced(b"/bin/sh", "-c", "./script", private=private, status=127).record
+
+    assert below(record, site) == {"none": "absent", "script": "stat"}
+
+
 @needs_root
 def test_a_namespace_of_process_numbers(site: Path) -> None:
     record = traced(b"/usr/bin/unshare", "--pid", "--fork", "cat", "d/b.txt").record

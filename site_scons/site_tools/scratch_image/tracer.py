@@ -689,7 +689,7 @@ class _Settling:
     def _take_input(self, access: Access) -> None:
         for walk in self._walks(access):
             self._use_walk(walk, access.kind)
-            if _contradicts(access, walk.status) and (walk.status or self._is_gone(walk.real)):
+            if _contradicts(access, walk.status) and self._has_come_or_gone(walk):
                 self._otherwise.add(walk.real)
             if access.kind is Use.EXEC and walk.status is not None:
                 self._executed.append(walk.real)
@@ -733,18 +733,42 @@ class _Settling:
             seen.add(walk.real)
             self._executed.append(walk.real)
 
+    def _has_come_or_gone(self, walk: Walk) -> bool:
+        """Tell whether nothing but a change explains what the run found at `walk`."""
+        if walk.status is None:
+            return self._is_gone(walk.real)
+        return not self._lacks_interpreter(walk)
+
+    def _lacks_interpreter(self, walk: Walk) -> bool:
+        """Tell whether the file at `walk` cannot be executed for want of its interpreter.
+
+        execve(2) then says that there is no such file; the interpreter is what was not there.
+        """
+        status = walk.status
+        if status is None or status.kind is not Kind.FILE or not status.mode & 0o111:
+            return False
+        interpreter, _ = self._interpreter_of(walk.real)
+        found = interpreter and self._walk(join(b"/", interpreter), follow=True)
+        if not found or found.status is not None:
+            return False
+        self._use_walk(found, Use.ABSENT)
+        return True
+
     def _interpreter(self, path: bytes) -> bytes | None:
+        interpreter, runs = self._interpreter_of(path)
+        if not runs:
+            self.registered.append(path)
+        return interpreter
+
+    def _interpreter_of(self, path: bytes) -> tuple[bytes | None, bool]:
+        """Return the interpreter that `path` names, and whether it runs on this machine."""
         with self._root.open(path, None) as stream:
             head = stream.read(elf.SCRIPT_HEAD)
             if elf.is_elf(head):
                 binary = elf.read(stream, path)
-                interpreter, runs = binary.interpreter, elf.runs_here(binary.machine)
-            else:
-                interpreter = elf.interpreter_of_script(head)
-                runs = interpreter is not None
-        if not runs:
-            self.registered.append(path)
-        return interpreter
+                return binary.interpreter, elf.runs_here(binary.machine)
+        interpreter = elf.interpreter_of_script(head)
+        return interpreter, interpreter is not None
 
     def _record(self) -> Record:
         # The directory where something could be made has to be there. What was made and removed
