@@ -101,12 +101,13 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     """Return one command under which the program is traced, for `RUN` and `RUNS`.
 
     `command` is a command line (words, quotes, one ``< FILE``) or a list of words; without one the
-    program runs alone. `name` becomes part of the target's name where there are several runs; the
-    default is 1, 2, ... `env` has variables besides those of the image. `stdin` is a file (name or
-    node) instead of /dev/null. The run starts in `cwd`, or else in the image's working directory.
-    `status` is the exit status that is expected. After `timeout` seconds the run has failed, and is
-    ended. `stdout` is a regular expression that all of its output has to match; without one an
-    image has to print what was printed when it was traced.
+    program runs alone. `name` becomes part of the target's name where there are several runs; it
+    has up to 64 letters, digits and ``_ . + -``, and the default is 1, 2, ... `env` has variables
+    besides those of the image. `stdin` is a file (name or node) instead of /dev/null. The run
+    starts in `cwd`, or else in the image's working directory. `status` is the exit status that is
+    expected. After `timeout` seconds the run has failed, and is ended. `stdout` is a regular
+    expression that all of its output has to match; without one an image has to print what was
+    printed when it was traced.
 
     A run with `ready` (``tcp:PORT``, ``unix:/PATH``, ``exec:COMMAND LINE``) is a server: when it
     can be asked, it is asked `probes` (command lines, ``http://127.0.0.1:PORT/...``), gets the
