@@ -290,12 +290,23 @@ def test_full_disk(lab: Lab) -> None:
 
 
 def test_source_that_cannot_be_read(project: Project) -> None:
+    (project.directory / "data").write_text("")
+    made = "env.Command('x.extra', 'data', Mkdir('$TARGET'))\n"
+
+    told = project.run(f"{made}env.FileList('x', 'x.extra')\n", "x.files", status=2)
+
+    assert _mistake(told) == (
+        "scons: *** [x.files] cannot read x.extra: Is a directory; name a file"
+    )
+
+
+def test_source_that_is_a_directory(project: Project) -> None:
     (project.directory / "x.extra").mkdir()
 
     told = project.run("env.FileList('x', env.Entry('x.extra'))\n", "x.files", status=2)
 
     assert _mistake(told) == (
-        "scons: *** [x.files] cannot read x.extra: Is a directory; name a file"
+        "scons: *** SConstruct:3: cannot use 'x.extra' for x.files: it is a directory; name a file"
     )
 
 
