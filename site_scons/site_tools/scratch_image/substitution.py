@@ -24,6 +24,8 @@ def substituted(env: Any, given: Any, where: str) -> Any:
     too; what else there is, as nodes and numbers, stays. InputError, which says `where` the text
     stands, for a variable that `env` does not have: SCons would put nothing in its place.
     """
+    if isinstance(given, str) and "$" not in given:  # Most values, of which each image has many.
+        return given
     return _mapped(given, functools.partial(_text, env, where))
 
 
@@ -40,7 +42,7 @@ def _mapped(given: Any, change: Callable[[str], str]) -> Any:
             return os.fsencode(change(os.fsdecode(given)))
         case list() | tuple() | UserList() | set() | frozenset():
             return type(given)([_mapped(each, change) for each in given])
-        case Mapping():
+        case dict() | Mapping():  # The check of a Mapping takes longer.
             return {key: _mapped(value, change) for key, value in given.items()}
         case _ if dataclasses.is_dataclass(given) and not isinstance(given, type):
             names = [each.name for each in dataclasses.fields(given)]
