@@ -52,7 +52,7 @@ refused    chroot                                    tracer  what_hides_somethin
 refused    mount namespaces, mounts, pivot_root      strace  what_hides_something_is_a_problem
 right      a namespace of process numbers            tracer  a_namespace_of_process_numbers
 right      set-id programs that keep their privileges  tracer  a_set_id_program_keeps_its_privileges
-refused    set-id programs that lost them            tracer  privileges_that_strace_took_are_an_error
+refused    set-id programs that lost them            tracer  privileges_that_a_run_lost_are_an_error
 right      a debugger looked for in vain             tracer  a_debugger_looked_for_in_vain
 refused    a program that traces another             strace  what_hides_something_is_a_problem
 refused    CLONE_UNTRACED                            tracer  what_hides_something

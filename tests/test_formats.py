@@ -246,7 +246,7 @@ class Format:
 
 FORMATS = {
     "record": Format(records(), tracer.write_record, tracer.read_record),
-    "ldd": Format(st.lists(closures, max_size=2), closure.write_ldd, read_ldd, rows),
+    "ldd": Format(st.lists(closures, min_size=1, max_size=2), closure.write_ldd, read_ldd, rows),
     "files": Format(
         st.lists(entries(), max_size=3),
         filelist.write,

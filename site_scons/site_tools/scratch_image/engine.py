@@ -13,6 +13,7 @@ import math
 import os
 import re
 import socket
+import time
 import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -138,11 +139,14 @@ def _brought(address: str, image: Archive, known: Sequence[Loaded]) -> str:
     if found:
         return found
     omit = _omittable(address, image, known)
-    # What a refused load has unpacked goes while a containerd store counts on it: once more, then.
-    for each in (omit, frozenset[Digest]()) if omit else ():
+    whole = frozenset[Digest]()
+    # What a refused load has unpacked goes while a containerd store counts on it: again, then, and
+    # later, when that has gone.
+    for each, seconds in ((omit, 0.0), (whole, 0.5), (whole, 2.0)) if omit else ():
         with suppress(EngineError):
             return _sent(address, image, each)
-    return _sent(address, image, frozenset())
+        time.sleep(seconds)
+    return _sent(address, image, whole)
 
 
 CAPABILITIES = frozenset(
