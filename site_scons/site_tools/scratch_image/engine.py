@@ -13,7 +13,6 @@ import math
 import os
 import re
 import socket
-import time
 import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
