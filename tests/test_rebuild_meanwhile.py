@@ -125,6 +125,8 @@ def _is_packing(project: Path, size: int) -> bool:
 def test_tag_that_is_moved_while_an_image_is_loaded_is_loaded_again(
     project: Path, newest: Scons, engine: str
 ) -> None:
+    if engine == NO_ENGINE:
+        pytest.skip("no engine: dockerd needs root")
     text = (project / "SConstruct").read_text()
     text = text.replace(f'"{NO_ENGINE}"', f'"{engine}"').replace(
         "        with open(",

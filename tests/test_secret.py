@@ -532,7 +532,7 @@ def _shipped(place: str) -> Iterator[bytes]:
     """Yield the regular files below `place` that are of Debian's packages, and that names let pass."""
     for directory, _, names in os.walk(os.fsencode(place)):
         for path in (os.path.join(directory, name) for name in names):
-            is_file = os.path.isfile(path) and not os.path.islink(path)
+            is_file = os.path.isfile(path) and not os.path.islink(path) and os.access(path, os.R_OK)
             if is_file and not denied(path) and dpkg.lookup(Root(), path):
                 yield path
 

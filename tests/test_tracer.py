@@ -727,6 +727,15 @@ def test_program_may_be_a_staged_link_to_a_file_that_is_not(tmp_path: Path) -> N
     assert Used(Use.EXEC, os.fsencode(tmp_path / "true-1")) in found.record.uses
 
 
+def test_private_run_writes_where_its_user_may(tmp_path: Path) -> None:
+    # For an ordinary user no overlay copies /var and /var/tmp, which are of root.
+    for place, cwd in (("/var/tmp", b"/"), (str(tmp_path), b"/"), (".", os.fsencode(tmp_path))):
+        traced(b"/bin/sh", "-c", f"echo x > {place}/scratch_image.test", private=True, cwd=cwd)
+
+    assert not os.path.exists("/var/tmp/scratch_image.test")
+    assert os.listdir(tmp_path) == []
+
+
 def test_runs_that_never_end(site: Path) -> None:
     text = message(b"/bin/sh", "-c", "setsid sleep 91 & echo $!; exit", timeout=0.7)
     assert text == (

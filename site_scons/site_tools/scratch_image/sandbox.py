@@ -26,7 +26,7 @@ from typing import Any
 from . import process
 from .errors import SandboxError
 from .paths import is_under, join, parents, show, unescape
-from .root import Root
+from .root import Kind, Root
 from .run import Run
 
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty")
@@ -289,7 +289,9 @@ def overlaid(root: Root, directory: bytes, run: Run, emulator: Emulator | None =
     place = join(directory, b"mount")
     os.mkdir(place)
     mounts = _mounts() if root.base == b"/" else ()
-    view = _View(place, root, mounts, run.limits.space, goes_around=_has_users(emulator))
+    view = _View(
+        place, root, mounts, run.limits.space, writes=run.cwd, goes_around=_has_users(emulator)
+    )
     return Sandbox(join(place, b"root"), tuple(view.steps()), directory, run.network, emulator)
 
 
@@ -303,6 +305,10 @@ def _mounts() -> list[bytes]:
         return sorted({unescape(line.split(b" ")[4]) for line in stream})
 
 
+_TEMPORARY = b"/var/tmp"
+"""Where everybody may write, below a directory of root."""
+
+
 class _View:
     """Plans overlays that together are a base, and what else belongs to a root."""
 
@@ -313,6 +319,7 @@ class _View:
         mounts: Sequence[bytes],
         space: int,
         *,
+        writes: bytes,
         goes_around: bool,
     ) -> None:
         self._place = place
@@ -323,6 +330,15 @@ class _View:
         self._overlays = 0
         # In a user namespace no overlay may go above what has other mounts below.
         self._goes_around_mounts = goes_around
+        # There, an overlay copies no directory of another user for who writes below it: those on
+        # the way to these places lie in the uppermost lower layer, where they are the user's own.
+        self._copied = [each for each in (_TEMPORARY, writes) if goes_around and self._has(each)]
+
+    def _has(self, directory: bytes) -> bool:
+        """Tell whether the base has `directory`, by a way without links, and it is seen."""
+        found = [self._root.peek(path) for path in (*parents(directory), directory)]
+        plain = all(status is not None and status.kind is Kind.DIR for status in found)
+        return plain and directory != b"/" and not self._root.hides(directory)
 
     def steps(self) -> Iterator[Step]:
         """Yield what makes the view."""
@@ -353,7 +369,8 @@ class _View:
 
         Links are whole there.
         """
-        above = {above for path in self._files for above in parents(path)}
+        above = {above for path in (*self._files, *self._copied) for above in parents(path)}
+        above.update(self._copied)
         for path in sorted(above):
             status = self._root.peek(path)
             attributes = (status.mode, status.uid, status.gid) if status else (0o755, 0, 0)
@@ -415,7 +432,7 @@ class _View:
         yield "directory", _text(upper), *attributes
         yield "directory", _text(work), 0o755, 0, 0
         lower = [self._machine(path)]
-        if any(is_under(staged, path) for staged in self._files):
+        if any(is_under(staged, path) for staged in (*self._files, *self._copied)):
             lower.insert(0, self._place + b"/staged" + path)
         _, *overlay = _overlay(self._place + b"/root" + path, upper, work, *lower)
         yield "layered", *overlay, _text(lower[-1])
