@@ -18,11 +18,20 @@ def program(name: bytes) -> str:
 
     `name` is a path, or a name to be looked for where programs are.
     """
-    path = process.find(name)
-    if path is None:
-        return f"no {show(name)}"
-    found = os.stat(path)
-    return f"{show(path)} {found.st_size} {found.st_mtime_ns}"
+    path = _find(name)
+    try:
+        found = os.stat(path) if path else None
+    except OSError:
+        found = None
+    return (
+        f"{show(path)} {found.st_size} {found.st_mtime_ns}"
+        if path and found
+        else f"no {show(name)}"
+    )
+
+
+_find = functools.cache(process.find)
+"""Where a program lies, which is asked for each step; whether it is there is seen each time."""
 
 
 @functools.cache
@@ -39,6 +48,7 @@ def libraries(*names: str) -> str:
     return ", ".join(found)
 
 
+@functools.cache
 def elf_reader() -> str:
     """Return the version of the library that reads ELF files, without the cost of `libraries`."""
     import elftools
@@ -46,6 +56,7 @@ def elf_reader() -> str:
     return f"pyelftools {elftools.__version__}"
 
 
+@functools.cache
 def processor() -> str:
     """Return the processor's architecture and the variants of libraries that are loaded for it."""
     levels = ldso.levels(ldso.cpuinfo())

@@ -336,7 +336,7 @@ def read(env: Any, name: str) -> Any:
     that it cannot have.
     """
     given = env.get(name, _UNSET)
-    if given is _UNSET:
+    if given is _UNSET or given is _ROWS[name].default:  # Most are, and are asked for often.
         return _DEFAULTS[name]
     return _ROWS[name].check.read(name, substituted(env, given, name))
 
