@@ -151,18 +151,25 @@ class Gate:
 
 
 @contextmanager
-def gate(registry: str) -> Iterator[Gate]:
-    """Run a gate before the `registry`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    made = server.gate = Gate(f"127.0.0.1:{server.server_port}", registry)  # type: ignore[attr-defined]
+def _serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Have `server` answer in a thread of its own while the block runs."""
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield made
+        yield
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def gate(registry: str) -> Iterator[Gate]:
+    """Run a gate before the `registry`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    made = server.gate = Gate(f"127.0.0.1:{server.server_port}", registry)  # type: ignore[attr-defined]
+    with _serving(server):
+        yield made
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -274,14 +281,8 @@ def forward(places: dict[str, str]) -> Iterator[Forward]:
     """Run a proxy that knows `places`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
     made = server.forward = Forward(server.server_port, places)  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with _serving(server):
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class _Proxy(BaseHTTPRequestHandler):
