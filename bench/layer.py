@@ -18,10 +18,10 @@ from pathlib import Path
 TOP = Path(__file__).parents[1]
 sys.path.insert(0, str(TOP / "site_scons/site_tools"))
 
-from scratch_image import layer  # noqa: E402
-from scratch_image.filelist import Entry  # noqa: E402
-from scratch_image.paths import parents  # noqa: E402
-from scratch_image.root import Root  # noqa: E402
+from scratch_image.files.file_list import Entry  # noqa: E402
+from scratch_image.fs.paths import parents  # noqa: E402
+from scratch_image.fs.root import Root  # noqa: E402
+from scratch_image.image import layer  # noqa: E402
 
 KINDS = (("/usr/lib", "*.so*"), ("/usr/include", "*"))
 """Few large files, and many small ones."""

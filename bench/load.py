@@ -16,16 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
-sys.path[:0] = [str(TOP / "site_scons/site_tools"), str(TOP / "tests")]
+sys.path[:0] = [str(TOP / "site_scons/site_tools"), str(TOP / "tests/support")]
 
 from debs import install  # noqa: E402
 from engines import dockerd  # noqa: E402
-from scratch_image import archive, engine, filelist, stack  # noqa: E402
-from scratch_image.filelist import Want  # noqa: E402
-from scratch_image.image import Image  # noqa: E402
-from scratch_image.overlay import Overlay  # noqa: E402
-from scratch_image.root import Root  # noqa: E402
-from scratch_image.settings import Reference, Settings  # noqa: E402
+from scratch_image.files import file_list  # noqa: E402
+from scratch_image.files.file_list import Want  # noqa: E402
+from scratch_image.fs.overlay import Overlay  # noqa: E402
+from scratch_image.fs.root import Root  # noqa: E402
+from scratch_image.image import archive, stack  # noqa: E402
+from scratch_image.image.config import Image  # noqa: E402
+from scratch_image.image.settings import Reference, Settings  # noqa: E402
+from scratch_image.publish import engine  # noqa: E402
 
 PACKAGES = 15
 BYTES = 20_000_000
@@ -38,7 +40,7 @@ def build(directory: Path, own: str) -> bytes:
     (directory / "base/own").write_text(own)
     view = Overlay(Root(os.fsencode(directory / "base"), epoch=7), os.fsencode(directory))
     paths = [b"/own", *(b"/usr/lib/p%d" % number for number in range(PACKAGES))]
-    entries = filelist.merge(view, [Want(path, "bench") for path in paths])
+    entries = file_list.merge(view, [Want(path, "bench") for path in paths])
     groups = stack.plan(view, entries)
     text = os.fsencode(directory / "x.layers")
     blobs = [stack.pack(text, group, view, ".tar")[0] for group in groups]

@@ -24,15 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
-sys.path[:0] = [str(TOP / "site_scons/site_tools"), str(TOP / "tests")]
+sys.path[:0] = [str(TOP / "site_scons/site_tools"), str(TOP / "tests/support")]
 
 from engines import dockerd, newer_dockerd  # noqa: E402
-from scratch_image import archive, engine, layer  # noqa: E402
-from scratch_image.engine import Loaded  # noqa: E402
-from scratch_image.filelist import Entry  # noqa: E402
-from scratch_image.image import Image  # noqa: E402
-from scratch_image.root import Root  # noqa: E402
-from scratch_image.settings import Reference, Settings  # noqa: E402
+from scratch_image.files.file_list import Entry  # noqa: E402
+from scratch_image.fs.root import Root  # noqa: E402
+from scratch_image.image import archive, layer  # noqa: E402
+from scratch_image.image.config import Image  # noqa: E402
+from scratch_image.image.settings import Reference, Settings  # noqa: E402
+from scratch_image.publish import engine  # noqa: E402
+from scratch_image.publish.engine import Loaded  # noqa: E402
 
 ROUNDS = 5
 COUNTS = (10, 50)

@@ -20,7 +20,9 @@ PROGRAMS = {
 
 def wall_seconds(argv: tuple[bytes, ...], *, private: bool) -> float:
     """Return how long a trace takes, from its call to its record."""
-    from scratch_image import root, run, tracer
+    from scratch_image.fs import root
+    from scratch_image.sandbox import run
+    from scratch_image.trace import tracer
 
     begun = time.monotonic()
     tracer.trace(run.Run("bench", argv), argv[0], root.Root(), private=private)

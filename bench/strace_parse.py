@@ -18,9 +18,9 @@ from pathlib import Path
 TOP = Path(__file__).parents[1]
 sys.path.insert(0, str(TOP / "site_scons/site_tools"))
 
-from scratch_image import strace, tracer  # noqa: E402
-from scratch_image.root import Root  # noqa: E402
-from scratch_image.run import Run  # noqa: E402
+from scratch_image.fs.root import Root  # noqa: E402
+from scratch_image.sandbox.run import Run  # noqa: E402
+from scratch_image.trace import strace, tracer  # noqa: E402
 
 FILES = 240
 ROUNDS = 5

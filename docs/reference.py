@@ -19,8 +19,9 @@ from typing import Any
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
 
-from scratch_image import HealthCheck, Run, builders, chain, plans, tree  # noqa: E402  # found by the line above
-from scratch_image.variables import VARIABLES  # noqa: E402
+from scratch_image import HealthCheck, Run  # noqa: E402
+from scratch_image.scons import builders, chain, plans, tree  # noqa: E402
+from scratch_image.scons.variables import VARIABLES  # noqa: E402
 
 METHODS = {
     "env.ScratchImage": chain.scratch_image,

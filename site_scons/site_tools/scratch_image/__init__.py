@@ -16,7 +16,7 @@ __all__ = ["HealthCheck", "Run", "exists", "generate"]
 
 def generate(env: Any, **_: Any) -> None:
     """Add builders, methods and defaults to `env`; what the user has set stays."""
-    from . import builders, chain, tree
+    from .scons import builders, chain, tree
 
     builders.add_to(env)
     env.AddMethod(chain.scratch_image, "ScratchImage")
@@ -31,7 +31,7 @@ def exists(env: Any) -> bool:  # noqa: ARG001
 def __getattr__(name: str) -> Any:
     # They are defined below the SCons line; the modules above it are importable without SCons.
     if name in ("HealthCheck", "Run"):
-        from . import plans
+        from .scons import plans
 
         return getattr(plans, name)
     raise AttributeError(name)

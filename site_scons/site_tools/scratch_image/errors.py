@@ -1,13 +1,26 @@
-"""Errors that a user can mend, each one line: ``cannot <verb> <object>: <cause>; <mend>``.
+"""Errors that a user can correct, each one line: ``cannot VERB OBJECT: CAUSE; HINT``.
 
-Anything else that is raised is a bug of ours and may show a traceback.
+Any other exception is a fault of ours and may show a traceback.
 """
 
 from __future__ import annotations
 
 
 class ScratchImageError(Exception):
-    """Base of all errors whose text is meant for the user as it stands."""
+    """Base of all errors: three fields, and one line for the user."""
+
+    def __init__(self, action: str, cause: str = "", hint: str = "") -> None:
+        super().__init__(action, cause, hint)
+        self.action = action
+        """Verb and object, as ``read list hello.extra``."""
+        self.cause = cause
+        self.hint = hint
+        """An imperative: the user does it, and the error is gone."""
+
+    def __str__(self) -> str:
+        if not self.cause:
+            return self.action
+        return f"cannot {self.action}: {self.cause}; {self.hint}"
 
 
 class InputError(ScratchImageError):

@@ -1,0 +1,344 @@
+"""What an executable file says of itself: the ELF headers and the ``#!`` line, nothing executed.
+
+Sources: elf(5), the System V gABI chapter 5, https://uapi-group.org/specifications/specs/elf_dlopen_metadata/
+and for the limits fs/binfmt_elf.c and fs/binfmt_script.c of Linux.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ..errors import ElfError
+from ..fs.paths import show
+
+SCRIPT_HEAD = 256
+"""Bytes of a file that the kernel looks at to tell what it is (BINPRM_BUF_SIZE)."""
+
+HEAD = 20
+"""Bytes of an ELF file that tell the machine it is for."""
+
+_MAX_HEADERS = 1 << 16
+"""Bytes of program headers that the kernel accepts; here the limit of any segment read, too."""
+
+_MAX_STRING = 1 << 14
+"""Longest string read; a search path is a list, so it may pass PATH_MAX."""
+
+_DLOPEN_OWNER = b"FDO\0"
+_DLOPEN_TYPE = 0x407C0C0A
+
+_SCRIPT = re.compile(rb"#![ \t]*([^ \t\n\0]+)(.?)", re.DOTALL)
+
+_NODEFLIB = 0x800
+"""DF_1_NODEFLIB of DT_FLAGS_1."""
+
+_STRINGS = frozenset(
+    {
+        "DT_NEEDED",
+        "DT_SONAME",
+        "DT_RPATH",
+        "DT_RUNPATH",
+        "DT_FILTER",
+        "DT_AUXILIARY",
+        "DT_AUDIT",
+        "DT_DEPAUDIT",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DlopenNote:
+    """One entry of a ``.note.dlopen``: libraries that the code may load by dlopen(3)."""
+
+    sonames: tuple[bytes, ...]
+    """Alternatives, the best first."""
+    feature: str
+    """Short name of what they are good for; empty when the note has none."""
+    description: str
+    priority: str
+    """``required``, ``recommended`` or ``suggested``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elf:
+    """What the kernel and the loader read in one ELF file."""
+
+    bits: int
+    """32 or 64."""
+    little_endian: bool
+    machine: int
+    """``e_machine``: the EM_ number of the architecture."""
+    dynamic: bool
+    """Whether there is a dynamic table."""
+    interpreter: bytes | None
+    """PT_INTERP: path of the loader that the kernel starts."""
+    soname: bytes | None
+    needed: tuple[bytes, ...]
+    """DT_NEEDED, in the order of the table."""
+    rpath: bytes | None
+    runpath: bytes | None
+    flags_1: int
+    """DT_FLAGS_1."""
+    filters: tuple[bytes, ...]
+    """DT_FILTER: libraries that must be there to stand in for this one."""
+    auxiliaries: tuple[bytes, ...]
+    """DT_AUXILIARY: as DT_FILTER, but they may be missing."""
+    audits: tuple[bytes, ...]
+    """DT_AUDIT and DT_DEPAUDIT, each a list with ``:`` between its names."""
+    dlopen: tuple[DlopenNote, ...]
+
+    @property
+    def abi(self) -> tuple[int, bool, int]:
+        """What two files must share to be loaded into one process."""
+        return self.bits, self.little_endian, self.machine
+
+    @property
+    def machine_name(self) -> str:
+        """The usual name of its machine."""
+        return machine_name(self.machine)
+
+    @property
+    def avoids_default_directories(self) -> bool:
+        """Whether it was linked with ``-z nodefaultlib``."""
+        return bool(self.flags_1 & _NODEFLIB)
+
+
+def is_elf(head: bytes) -> bool:
+    """Tell whether `head`, the first bytes of a file, starts an ELF file."""
+    return head.startswith(b"\x7fELF")
+
+
+def machine_of(head: bytes) -> int | None:
+    """Return the EM_ number in the first HEAD bytes of a file; None if it is no ELF file."""
+    if not is_elf(head) or len(head) < HEAD:
+        return None
+    return int.from_bytes(head[18:HEAD], "big" if head[5] == 2 else "little")
+
+
+def interpreter_of_script(head: bytes) -> bytes | None:
+    """Return the path after ``#!`` in the first SCRIPT_HEAD bytes of a file; None without one.
+
+    As fs/binfmt_script.c: a path that may go on after these bytes is none.
+    """
+    seen = head[:SCRIPT_HEAD]
+    found = _SCRIPT.match(seen)
+    if not found or (len(seen) == SCRIPT_HEAD and not found[2]):
+        return None
+    return found[1]
+
+
+def machine_name(machine: int) -> str:
+    """Return the usual name of the EM_ number `machine`: ``x86_64``, ``aarch64``, ``i386``."""
+    from elftools.elf.enums import ENUM_E_MACHINE
+
+    names = [name for name, number in ENUM_E_MACHINE.items() if number == machine]
+    name = names[0].removeprefix("EM_").lower() if names else f"machine {machine}"
+    return "i386" if name == "386" else name
+
+
+_RUNS_ALSO = {62: 3, 183: 40}
+"""EM_ numbers of machines whose kernels run programs of another one: x86-64 i386, AArch64 ARM."""
+
+
+def native_machine() -> int:
+    """Return the EM_ number of the programs that this Python is one of."""
+    with open("/proc/self/exe", "rb") as stream:
+        return int.from_bytes(stream.read(20)[18:], sys.byteorder)
+
+
+def runs_here(machine: int) -> bool:
+    """Tell whether this machine's kernel itself runs programs for `machine`, an EM_ number."""
+    native = native_machine()
+    return machine in (native, _RUNS_ALSO.get(native))
+
+
+def read(stream: BinaryIO, path: bytes) -> Elf:
+    """Return what the seekable `stream` (hostile) holds; `path` is its name in messages.
+
+    ElfError when it is not an ELF file, or cut short, or says what no loader would take.
+    """
+    from elftools.common.exceptions import ELFError as ParseError
+
+    try:
+        return _Reader(stream).elf()
+    except (
+        ParseError,
+        _MalformedError,
+        OSError,
+        OverflowError,
+        RecursionError,
+        ValueError,
+    ) as error:
+        raise ElfError(
+            f"read ELF file {show(path)}", _cause(error), "build or install it again"
+        ) from error
+
+
+class _MalformedError(Exception):
+    """A file breaks a rule that is checked here; the text is the cause."""
+
+
+def _cause(error: Exception) -> str:
+    return str(error) if isinstance(error, _MalformedError) else "it is cut short or malformed"
+
+
+class _Reader:
+    """Reads one file: pyelftools knows the structures, this class where they lie.
+
+    Its own segment classes are passed by: they read section headers, which loaders never see,
+    take five times as long, and decode names as UTF-8, which they need not be.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        from elftools.elf.elffile import ELFFile
+
+        self.stream = stream
+        self.file: Any = ELFFile(stream)
+        self.segments: list[Any] = self._segments()
+
+    def elf(self) -> Elf:
+        tags = self._tags()
+        strings = self._strings(tags)
+        audits = strings.get("DT_DEPAUDIT", []) + strings.get("DT_AUDIT", [])
+        return Elf(
+            bits=self.file.elfclass,
+            little_endian=self.file.little_endian,
+            machine=self._machine(),
+            dynamic=bool(tags),
+            interpreter=self._interpreter(),
+            soname=_last(strings, "DT_SONAME"),
+            needed=tuple(strings.get("DT_NEEDED", ())),
+            rpath=_last(strings, "DT_RPATH"),
+            runpath=_last(strings, "DT_RUNPATH"),
+            flags_1=next((tag.d_val for tag in tags if tag.d_tag == "DT_FLAGS_1"), 0),
+            filters=tuple(strings.get("DT_FILTER", ())),
+            auxiliaries=tuple(strings.get("DT_AUXILIARY", ())),
+            audits=tuple(audits),
+            dlopen=tuple(self._dlopen()),
+        )
+
+    def _machine(self) -> int:
+        from elftools.elf.enums import ENUM_E_MACHINE
+
+        machine = self.file["e_machine"]
+        return int(ENUM_E_MACHINE.get(machine, machine))
+
+    def _segments(self) -> list[Any]:
+        header = self.file.header
+        if header.e_phnum * header.e_phentsize > _MAX_HEADERS:
+            raise _MalformedError("it has more program headers than the kernel takes")
+        table = io.BytesIO(self._bytes(header.e_phoff, header.e_phnum * header.e_phentsize))
+        return [
+            _parse(self.file.structs.Elf_Phdr, table, index * header.e_phentsize)
+            for index in range(header.e_phnum)
+        ]
+
+    def _of_type(self, kind: str) -> list[Any]:
+        return [segment for segment in self.segments if segment.p_type == kind]
+
+    def _bytes(self, offset: int, size: int) -> bytes:
+        self.stream.seek(offset)
+        return self.stream.read(size)
+
+    def _segment_bytes(self, segment: Any) -> bytes:
+        data = self._bytes(segment.p_offset, min(segment.p_filesz, _MAX_HEADERS + 1))
+        if len(data) != segment.p_filesz:
+            raise _MalformedError(f"its {segment.p_type} segment is cut short or too long")
+        return data
+
+    def _interpreter(self) -> bytes | None:
+        segments = self._of_type("PT_INTERP")
+        return self._segment_bytes(segments[0]).partition(b"\0")[0] if segments else None
+
+    def _tags(self) -> list[Any]:
+        segments = self._of_type("PT_DYNAMIC")
+        if not segments:
+            return []
+        data = self._segment_bytes(segments[0])
+        table, size = io.BytesIO(data), self.file.structs.Elf_Dyn.sizeof()
+        tags = []
+        for offset in range(0, len(data) - size + 1, size):
+            tags.append(_parse(self.file.structs.Elf_Dyn, table, offset))
+            if tags[-1].d_tag == "DT_NULL":
+                break
+        return tags
+
+    def _strings(self, tags: list[Any]) -> dict[str, list[bytes]]:
+        """Return the strings that each kind of tag names, in the order of the table."""
+        named = [tag for tag in tags if tag.d_tag in _STRINGS]
+        if not named:
+            return {}
+        address = next((tag.d_val for tag in tags if tag.d_tag == "DT_STRTAB"), None)
+        if address is None:
+            raise _MalformedError("its dynamic table has names but no string table")
+        start = self._offset(address)
+        strings: dict[str, list[bytes]] = {}
+        for tag in named:
+            strings.setdefault(tag.d_tag, []).append(self._string(start + tag.d_val))
+        return strings
+
+    def _string(self, offset: int) -> bytes:
+        text, end, _ = self._bytes(offset, _MAX_STRING).partition(b"\0")
+        if not end:
+            raise _MalformedError("a name in its dynamic table has no end")
+        return text
+
+    def _offset(self, address: int) -> int:
+        for segment in self._of_type("PT_LOAD"):
+            if segment.p_vaddr <= address < segment.p_vaddr + segment.p_filesz:
+                return int(address - segment.p_vaddr + segment.p_offset)
+        raise _MalformedError("its string table lies in no segment")
+
+    def _dlopen(self) -> Iterator[DlopenNote]:
+        order = "<" if self.file.little_endian else ">"
+        for segment in self._of_type("PT_NOTE"):
+            # Only core dumps have longer ones.
+            if segment.p_filesz <= _MAX_HEADERS:
+                for text in _dlopen_texts(self._segment_bytes(segment), order):
+                    yield from _dlopen_notes(text)
+
+
+def _parse(structure: Any, table: BinaryIO, offset: int) -> Any:
+    from elftools.common.utils import struct_parse
+
+    return struct_parse(structure, table, offset)
+
+
+def _last(strings: dict[str, list[bytes]], tag: str) -> bytes | None:
+    """Return the last value of `tag`: the one that loaders take when there are several."""
+    return strings[tag][-1] if tag in strings else None
+
+
+def _dlopen_texts(data: bytes, order: str) -> Iterator[bytes]:
+    """Yield the JSON text of each dlopen note in the note segment `data`."""
+    here = 0
+    while here + 12 <= len(data):
+        name_size, size, kind = struct.unpack_from(f"{order}III", data, here)
+        start = here + 12 + (name_size + 3 & ~3)
+        if kind == _DLOPEN_TYPE and data[here + 12 : here + 12 + name_size] == _DLOPEN_OWNER:
+            yield data[start : start + size].rstrip(b"\0")
+        here = start + (size + 3 & ~3)
+
+
+def _dlopen_notes(text: bytes) -> list[DlopenNote]:
+    try:
+        return [_dlopen_note(entry) for entry in json.loads(text)]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _MalformedError("its dlopen note is not as UAPI.12 describes") from error
+
+
+def _dlopen_note(entry: Any) -> DlopenNote:
+    if not isinstance(entry["soname"], list):
+        raise TypeError
+    return DlopenNote(
+        tuple(name.encode() for name in entry["soname"]),
+        str(entry.get("feature", "")),
+        str(entry.get("description", "")),
+        str(entry.get("priority", "recommended")),
+    )

@@ -1,0 +1,110 @@
+"""What scanners find in an image: Debian's packages, in the way of distroless images.
+
+Each package that a listed file is of has its paragraph as /var/lib/dpkg/status.d/NAME, and the MD5
+sums of those of its files that are listed as NAME.md5sums. /etc/os-release and /etc/debian_version
+tell which Debian that is: without them scanners match no notices.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..fs.overlay import Overlay, Placed
+from ..fs.root import Kind, Status
+from . import dpkg
+from .dpkg import Owned, Package
+from .file_list import Entry, Want, merge
+
+REASON = "packages"
+
+_STATUS = b"/var/lib/dpkg/status.d"
+_SUMS = b".md5sums"
+_RELEASE = (b"/etc/os-release", b"/etc/debian_version")
+
+
+def owner(view: Overlay, entry: Entry) -> Owned | None:
+    """Return what `entry` is of; None for directories, and for what no package brought there.
+
+    What the project makes is its own, whatever dpkg has at that path. A link counts where it leads
+    to a file: what leads to a directory is a directory to dpkg.
+    """
+    if entry.kind == "dir" or entry.text:
+        return None
+    if entry.kind == "link" and not _is_link_to_file(view, entry):
+        return None
+    place = _place(view, entry)
+    return dpkg.owner(view.below, place) if place else None
+
+
+def key(view: Overlay, entry: Entry) -> str:
+    """Return what dpkg calls the package that `entry` is of, or that it tells scanners of.
+
+    Nothing where there is none.
+    """
+    above, name = os.path.split(entry.path)
+    if above == _STATUS and entry.text:
+        return os.fsdecode(name.removesuffix(_SUMS))
+    found = owner(view, entry)
+    return found.package.key if found else ""
+
+
+def _place(view: Overlay, entry: Entry) -> bytes:
+    """Return where the content of `entry` lies in the base; nothing if it is the project's."""
+    place = view.source(entry.source) if entry.source else entry.path
+    staged = view.below.staged.get(place)
+    if staged is not None:
+        # A file of the machine that is staged, too, is what it was.
+        place = view.below.walk(staged).real if view.below.base == b"/" else view.top
+    return b"" if view.in_project(place) else place
+
+
+def _is_link_to_file(view: Overlay, entry: Entry) -> bool:
+    there, end = view.below.status(entry.path), view.walk(entry.path).status
+    as_there = there is not None and there.target == entry.target
+    return as_there and end is not None and end.kind is Kind.FILE
+
+
+def files(view: Overlay, entries: Iterable[Entry], *, with_copyright: bool) -> Iterator[Want]:
+    """Yield what of the base tells of its release, if some package has a file among `entries`.
+
+    With `with_copyright` comes what tells of the licences of each such package.
+    """
+    found = _packages(view, entries)
+    if not found:
+        return
+    release = [Want(path, REASON, must=False) for path in _RELEASE]
+    yield from release
+    if with_copyright:
+        for package in sorted({*found, *_packages(view, merge(view, release))}, key=_key):
+            path = b"/usr/share/doc/%s/copyright" % package.name.encode()
+            yield Want(path, REASON, must=False)
+
+
+def _packages(view: Overlay, entries: Iterable[Entry]) -> set[Package]:
+    return {found.package for entry in entries if (found := owner(view, entry))}
+
+
+def _key(package: Package) -> str:
+    return package.key
+
+
+def status(view: Overlay, entries: Iterable[Entry]) -> Iterator[Want]:
+    """Place in `view` what tells of the packages of `entries`; yield it."""
+    sums: dict[Package, list[bytes]] = {}
+    for entry in entries:
+        found = owner(view, entry)
+        if found is not None:
+            line = b"%s  %s\n" % (found.md5.encode(), entry.path[1:])
+            sums.setdefault(found.package, []).extend([line] * bool(found.md5))
+    for package in sorted(sums, key=_key):
+        path = os.path.join(_STATUS, package.key.encode())
+        yield from _made(view, path, [package.control])
+        yield from _made(view, path + _SUMS, sums[package])
+
+
+def _made(view: Overlay, path: bytes, lines: Sequence[bytes]) -> Iterator[Want]:
+    text = b"".join(lines)
+    if text:
+        made = Placed(Status(Kind.FILE, 0o644, 0, 0, len(text)), text=text)
+        yield Want(view.place(path, made), REASON)

@@ -1,0 +1,75 @@
+"""Digests as the OCI image specification writes them: ``sha256:<64 hex digits>``.
+
+https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ..errors import InputError
+
+CHUNK = 1 << 20
+"""Bytes read at a time: large enough that hashing, not calling, takes the time."""
+
+_TEXT = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """The SHA-256 of some bytes."""
+
+    text: str
+    """``sha256:`` and 64 lower case hex digits."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def hex(self) -> str:
+        """The 64 hex digits: the name of the blob in an OCI layout."""
+        return self.text.partition(":")[2]
+
+    @property
+    def short(self) -> str:
+        """The digest for a line on a terminal: its first 12 hex digits, as Docker shows them."""
+        return f"sha256:{self.hex[:12]}…"
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Return the digest that `text` (hostile) spells; InputError when it is not one."""
+        if not _TEXT.fullmatch(text):
+            raise InputError(
+                f"read digest {text!r}",
+                "it is not sha256: and 64 hex digits",
+                "only SHA-256 digests are understood",
+            )
+        return cls(text)
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        """Return the digest of `data`."""
+        return cls(f"sha256:{hashlib.sha256(data).hexdigest()}")
+
+    @classmethod
+    def of_stream(cls, stream: BinaryIO) -> Digest:
+        """Return the digest of all that is left in `stream`, read in chunks."""
+        return copy(stream, None)[0]
+
+
+def copy(source: BinaryIO, sink: BinaryIO | None) -> tuple[Digest, int]:
+    """Copy `source` to `sink` (or nowhere); return the digest and number of the bytes copied.
+
+    One read serves both: nothing is ever read a second time only to be hashed.
+    """
+    hasher = hashlib.sha256()
+    size = 0
+    while chunk := source.read(CHUNK):
+        hasher.update(chunk)
+        size += len(chunk)
+        if sink is not None:
+            sink.write(chunk)
+    return Digest(f"sha256:{hasher.hexdigest()}"), size

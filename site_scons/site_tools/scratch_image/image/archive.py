@@ -1,0 +1,421 @@
+"""The image archive: one tar that is an OCI layout and what `docker load` has always taken.
+
+https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md allows both in one: the
+blobs lie where the layout wants them, and Docker's ``manifest.json`` points at them. The small
+files come first, so that a reader of a stream knows what follows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+from .. import progress
+from ..errors import InputError
+from ..fs.digest import CHUNK, Digest
+from ..fs.paths import show
+from .config import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
+from .layer import BLOCK, DIR, END, FILE, PAX, Source, Tally, header, padding
+from .settings import Reference
+
+_LAYOUT = {"imageLayoutVersion": "1.0.0"}
+
+_MAX_DOCUMENT = 4 << 20
+"""Bytes of a JSON document; containerd takes no larger one."""
+
+_MAX_LAYERS = 125
+"""Layers that Docker stacks; containerd takes two more."""
+
+_MAX_MEMBERS = 1000
+"""Members of an archive, which has few besides its layers."""
+
+_OCTAL = re.compile(rb" *([0-7]+)[\0 ]+")
+_PAX_SIZE = re.compile(rb"(?:\A|\n)[0-9]+ size=([0-9]{1,18})\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive, and where it lies there, in bytes from the start."""
+
+    name: str
+    start: int
+    """Where its header begins."""
+    data: int
+    """Where its content begins."""
+    size: int
+    """Bytes of the content."""
+
+    @property
+    def end(self) -> int:
+        """Where the next member begins."""
+        return self.data + self.size + len(padding(self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What an archive says of its image; nothing of it is verified: `audit` does that."""
+
+    path: bytes
+    """Where the archive lies."""
+    members: tuple[Member, ...]
+    """In the order of the file."""
+    references: tuple[Reference, ...]
+    """The names that the image will have."""
+    manifest: Digest
+    """The image ID in a containerd store."""
+    config: Digest
+    """The image ID in a graph driver's store."""
+    layers: tuple[Digest, ...]
+    """Digests of the layer blobs, the lowest first."""
+    diff_ids: tuple[Digest, ...]
+    """Digests of the uncompressed layers, in the same order."""
+    architecture: str
+    """Docker's name of the machine that it is for."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What an index says of the image's manifest."""
+        size = self.blobs[self.manifest].size
+        return Descriptor(MANIFEST_TYPE, self.manifest, size, self.architecture)
+
+    @property
+    def blobs(self) -> dict[Digest, Member]:
+        """The image's own blobs, as far as they are there: manifest, config, and layers."""
+        members = {member.name: member for member in self.members}
+        digests = (self.manifest, self.config, *self.layers)
+        return {each: members[_blob(each)] for each in digests if _blob(each) in members}
+
+    def chunks(self, omit: Collection[Digest] = ()) -> Iterator[bytes]:
+        """Yield the bytes of the archive, without the blobs in `omit`."""
+        left_out = {_blob(digest) for digest in omit}
+        members = [member for member in self.members if member.name not in left_out]
+        done = progress.current()
+        done.expect(sum(member.end - member.start for member in members))
+        with open(self.path, "rb") as file:
+            for member in members:
+                span = _Span(file, member.start, member.end - member.start)
+                while chunk := span.read(CHUNK):
+                    yield chunk
+                    done.add(len(chunk))
+        yield END
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest or an index, byte for byte."""
+
+    media_type: str
+    digest: Digest
+    """Of `data`."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What of an archive a registry is to hold; the content of blobs is not verified."""
+
+    path: bytes
+    """Where the archive lies."""
+    documents: tuple[Document, ...]
+    """The last one is the image; before it, for several platforms, the manifest of each."""
+    blobs: Mapping[Digest, Member]
+    """Configs and layers, each once."""
+
+    def chunks(self, digest: Digest) -> Iterator[bytes]:
+        """Yield the bytes of a blob."""
+        member = self.blobs[digest]
+        with open(self.path, "rb") as file:
+            span = _Span(file, member.data, member.size)
+            yield from iter(lambda: span.read(CHUNK), b"")
+
+
+class _Span:
+    """A part of an open file, as a source."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        file.seek(start)
+        self._file = file
+        self._left = size
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def write(
+    sink: BinaryIO, image: Image, layers: Sequence[bytes], references: Sequence[Reference]
+) -> None:
+    """Write the archive of `image`, named by each of `references`, to `sink`.
+
+    `layers` are the paths of the files that `image.layers` tells of, in the same order.
+    InputError when there is no reference, when there are more layers than an engine takes, or
+    when such a file has changed; OSError when `sink` cannot be written.
+    """
+    if not references:
+        raise InputError("write image archive", "it has no tag", "give it one")
+    if len(layers) > _MAX_LAYERS:
+        raise InputError(
+            "write image archive",
+            f"it has {len(layers)} layers, and engines take {_MAX_LAYERS}",
+            "join some",
+        )
+    config, manifest = image.config.json(), image.manifest.json()
+    _add(sink, "oci-layout", canonical(_LAYOUT))
+    _add(sink, "index.json", image.index(references).json())
+    _add(sink, "manifest.json", canonical(_docker_manifest(image, references)))
+    _add_directories(sink)
+    _add(sink, _blob(Digest.of(config)), config)
+    _add(sink, _blob(Digest.of(manifest)), manifest)
+    paths = dict(zip((layer.digest for layer in image.layers), layers, strict=True))
+    sizes = {layer.digest: layer.size for layer in image.layers}
+    for digest, path in paths.items():
+        with open(path, "rb", buffering=0) as file:
+            _add_blob(sink, digest, sizes[digest], file, f"layer {show(path)}")
+    sink.write(END)
+
+
+def write_index(
+    sink: BinaryIO,
+    images: Sequence[Archive],
+    references: Sequence[Reference],
+    annotations: Mapping[str, str] = MappingProxyType({}),
+) -> Digest:
+    """Write an OCI layout with one image for several platforms to `sink`; return its digest.
+
+    `images` are sound, of one platform each; their order is that of the index, in which a client
+    takes the first that it can run. InputError when two are for one platform, when there is no
+    image or no reference, or when a blob is missing or has changed.
+    """
+    _check_index(images, references)
+    index = Index(tuple(image.descriptor for image in images), annotations)
+    document = index.json()
+    _add(sink, "oci-layout", canonical(_LAYOUT))
+    _add(sink, "index.json", named(index, references).json())
+    _add_directories(sink)
+    _add(sink, _blob(Digest.of(document)), document)
+    added: set[Digest] = set()
+    for image in images:
+        with open(image.path, "rb") as file:
+            for digest, member in image.blobs.items():
+                if digest not in added:
+                    added.add(digest)
+                    span = _Span(file, member.data, member.size)
+                    _add_blob(sink, digest, member.size, span, f"{digest} of {show(image.path)}")
+    sink.write(END)
+    return Digest.of(document)
+
+
+def _check_index(images: Sequence[Archive], references: Sequence[Reference]) -> None:
+    if not images or not references:
+        raise InputError("write image index", "it has no image or no tag", "give it both")
+    seen: dict[str, Archive] = {}
+    for image in images:
+        first = seen.setdefault(image.architecture, image)
+        if first is not image:
+            raise InputError(
+                "write image index",
+                f"{show(first.path)} and {show(image.path)} are both for {image.architecture}",
+                "give one image for each platform",
+            )
+        if len(image.blobs) != len({image.manifest, image.config, *image.layers}):
+            raise _unreadable(image.path, "a blob is missing")
+
+
+def _add(sink: BinaryIO, name: str, data: bytes) -> None:
+    sink.write(header(name.encode(), size=len(data)) + data + padding(len(data)))
+
+
+def _add_directories(sink: BinaryIO) -> None:
+    # Without these, skopeo makes the directories for root, which an ordinary user may not do.
+    for directory in ("blobs/", "blobs/sha256/"):
+        sink.write(header(directory.encode(), DIR, mode=0o755))
+
+
+def _add_blob(sink: BinaryIO, digest: Digest, size: int, source: Source, shown: str) -> None:
+    """Add what `source`, called `shown` in messages, holds: `size` bytes of that digest."""
+    sink.write(header(_blob(digest).encode(), size=size))
+    tally = Tally(source=source, progress=progress.current())
+    while chunk := tally.read(CHUNK):
+        sink.write(chunk)
+    if (tally.digest, tally.size) != (digest, size):
+        raise InputError(
+            "write image archive",
+            f"{shown} changed while it was read",
+            "build again when it is at rest",
+        )
+    sink.write(padding(size))
+
+
+def _blob(digest: Digest) -> str:
+    return f"blobs/sha256/{digest.hex}"
+
+
+def _docker_manifest(image: Image, references: Sequence[Reference]) -> list[dict[str, Any]]:
+    return [
+        {
+            "Config": _blob(image.manifest.config.digest),
+            "RepoTags": [reference.familiar for reference in references],
+            "Layers": [_blob(layer.digest) for layer in image.layers],
+        }
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """The JSON of an archive, parsed, but of any shape."""
+
+    index: Any
+    docker: Any
+    manifest: Any
+    config: Any
+
+
+def read(path: bytes) -> Archive:
+    """Return what the archive `path` (hostile), of the kind that `write` makes, says.
+
+    Layers are not read, and may be left out. InputError when it is not such an archive.
+    """
+    with open(path, "rb") as file:
+        return _read(path, file)
+
+
+def _read(path: bytes, file: BinaryIO) -> Archive:
+    try:
+        members = _members(file)
+        return _archive(path, members, _documents(file, members))
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from error
+    except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(path, "its JSON is not that of one image") from error
+
+
+def layout(path: bytes) -> Layout:
+    """Return what the archive `path` (hostile), with one image or an index, has for a registry.
+
+    InputError when it is not such an archive, a document is not what its digest says, or a blob
+    is missing.
+    """
+    with open(path, "rb") as file:
+        try:
+            members = _members(file)
+            described = _document(file, members, "index.json")["manifests"][0]
+            top = _described(file, members, described)
+            children = []
+            if top.media_type == INDEX_TYPE:
+                listed = _json(top.data, _blob(top.digest))["manifests"]
+                children = [_described(file, members, each) for each in listed]
+            documents = tuple(dict.fromkeys([*children, top]))
+            blobs = [blob for each in children or [top] for blob in _blobs(members, each)]
+            return Layout(path, documents, dict(blobs))
+        except ValueError as error:
+            raise _unreadable(path, str(error)) from error
+        except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise _unreadable(path, "its JSON is not that of an image") from error
+
+
+def _described(file: BinaryIO, members: dict[str, Member], descriptor: Any) -> Document:
+    digest = Digest.parse(descriptor["digest"])
+    data = _bytes(file, members, _blob(digest))
+    if Digest.of(data) != digest:
+        raise ValueError(f"{_blob(digest)} has another content")
+    return Document(str(descriptor["mediaType"]), digest, data)
+
+
+def _blobs(members: dict[str, Member], manifest: Document) -> Iterator[tuple[Digest, Member]]:
+    document = _json(manifest.data, _blob(manifest.digest))
+    for descriptor in [document["config"], *document["layers"]]:
+        digest = Digest.parse(descriptor["digest"])
+        if _blob(digest) not in members:
+            raise ValueError(f"{_blob(digest)} is missing")
+        yield digest, members[_blob(digest)]
+
+
+def _unreadable(path: bytes, cause: str) -> InputError:
+    return InputError(f"read image archive {show(path)}", cause, "delete it and build it again")
+
+
+def _archive(path: bytes, members: dict[str, Member], documents: _Documents) -> Archive:
+    found = Archive(
+        path,
+        tuple(members.values()),
+        tuple(Reference.parse(text) for text in documents.docker[0]["RepoTags"]),
+        Digest.parse(documents.index["manifests"][0]["digest"]),
+        Digest.parse(documents.manifest["config"]["digest"]),
+        tuple(Digest.parse(layer["digest"]) for layer in documents.manifest["layers"]),
+        tuple(Digest.parse(text) for text in documents.config["rootfs"]["diff_ids"]),
+        str(documents.config["architecture"]),
+    )
+    if not found.references or len(found.layers) != len(found.diff_ids):
+        raise TypeError
+    return found
+
+
+def _documents(file: BinaryIO, members: dict[str, Member]) -> _Documents:
+    index = _document(file, members, "index.json")
+    manifest = _document(file, members, _blob(Digest.parse(index["manifests"][0]["digest"])))
+    return _Documents(
+        index,
+        _document(file, members, "manifest.json"),
+        manifest,
+        _document(file, members, _blob(Digest.parse(manifest["config"]["digest"]))),
+    )
+
+
+def _document(file: BinaryIO, members: dict[str, Member], name: str) -> Any:
+    return _json(_bytes(file, members, name), name)
+
+
+def _json(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON") from error
+
+
+def _bytes(file: BinaryIO, members: dict[str, Member], name: str) -> bytes:
+    """Return the content of the document `name`; ValueError when there is none."""
+    member = members.get(name)
+    if member is None:
+        raise ValueError(f"{name} is missing")
+    if member.size > _MAX_DOCUMENT:
+        raise ValueError(f"{name} is larger than 4 MiB")
+    return _Span(file, member.data, member.size).read(member.size)
+
+
+def _members(file: BinaryIO) -> dict[str, Member]:
+    """Return the members of the tar `file` by name, in order; ValueError when it is broken."""
+    found: dict[str, Member] = {}
+    end = file.seek(0, os.SEEK_END)
+    start, long_size = file.seek(0), None
+    while (block := file.read(BLOCK)) != bytes(BLOCK):
+        name, kind, size = _parse_header(block)
+        member = Member(name, start, file.tell(), size if long_size is None else long_size)
+        if member.end > end:
+            raise ValueError("its end is missing")
+        if kind == PAX:
+            records = _PAX_SIZE.search(file.read(min(size, _MAX_DOCUMENT)))
+            long_size = int(records[1]) if records else None
+            file.seek(member.end)
+            continue
+        if kind not in (FILE, DIR) or name in found or len(found) == _MAX_MEMBERS:
+            raise ValueError(f"{name!r} is not a file, or not the only one, or one too many")
+        found[name] = member
+        start, long_size = file.seek(member.end), None
+    return found
+
+
+def _parse_header(block: bytes) -> tuple[str, bytes, int]:
+    """Return name, type flag and size in a tar header; ValueError when it is none."""
+    if len(block) < BLOCK:
+        raise ValueError("its end is missing")
+    check, size = _OCTAL.fullmatch(block[148:156]), _OCTAL.fullmatch(block[124:136])
+    summed = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    if not check or not size or int(check[1], 8) != summed:
+        raise ValueError("it is not a tar file")
+    return block[:100].rstrip(b"\0").decode("ascii", "replace"), block[156:157], int(size[1], 8)

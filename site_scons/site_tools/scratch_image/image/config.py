@@ -1,0 +1,255 @@
+"""The image: config, manifest and index as frozen values, each with one canonical JSON form.
+
+https://github.com/opencontainers/image-spec/blob/v1.1.0/ (config.md, manifest.md, image-index.md)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..fs.digest import Digest
+from .settings import Reference, Settings
+
+if TYPE_CHECKING:
+    from .layer import Layer
+
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+
+_ARCHITECTURES = {
+    3: "386",
+    8: "mips64le",
+    21: "ppc64le",
+    22: "s390x",
+    40: "arm",
+    62: "amd64",
+    183: "arm64",
+    243: "riscv64",
+    258: "loong64",
+}
+"""GOARCH by ELF e_machine, for those that Docker has; the byte order is the one it supports."""
+
+
+_VARIANTS = {"arm": "v7", "arm64": "v8"}
+"""By architecture: the variant that containerd takes where a platform names none."""
+
+
+def canonical(document: object) -> bytes:
+    """Return `document` as JSON in UTF-8: keys sorted, no white space.
+
+    InputError when a text in it has bytes that are not UTF-8 (`os.fsdecode` lets them through).
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "write image settings",
+            f"{text[max(0, error.start - 20) : error.end]!r} has bytes that are not UTF-8",
+            "JSON cannot hold them",
+        ) from error
+
+
+def architecture(machine: int) -> str:
+    """Return Docker's name (GOARCH) of the ELF e_machine `machine`; InputError without one."""
+    if machine not in _ARCHITECTURES:
+        raise InputError(
+            f"name the architecture of ELF machine {machine}",
+            "Docker has no name for it",
+            f"build for one of {', '.join(_ARCHITECTURES.values())}",
+        )
+    return _ARCHITECTURES[machine]
+
+
+def platform(architecture: str) -> dict[str, str]:
+    """Return the JSON members that name Linux on `architecture`, with the variant if one is due."""
+    named = {"architecture": architecture, "os": "linux"}
+    if architecture in _VARIANTS:
+        named["variant"] = _VARIANTS[architecture]
+    return named
+
+
+def architecture_of(name: str) -> str:
+    """Return the architecture of the platform `name`: ``linux/amd64``, ``linux/arm64/v8``.
+
+    InputError when images for it cannot be made here.
+    """
+    known = {f"linux/{each}": each for each in _ARCHITECTURES.values()}
+    known |= {f"linux/{each}/{variant}": each for each, variant in _VARIANTS.items()}
+    if name not in known:
+        raise InputError(
+            f"build for platform {name!r}",
+            "it is not one that Docker has",
+            f"write one of {', '.join(known)}",
+        )
+    return known[name]
+
+
+def _time(epoch: int) -> str:
+    """Return `epoch` (seconds since 1970) as RFC 3339 writes it."""
+    try:
+        return datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError) as error:
+        raise InputError(
+            f"date image {epoch}", "no calendar has that year", "give seconds since 1970"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What one document says of another: its kind, digest and size, and any more."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    """Bytes."""
+    architecture: str = ""
+    """Of the image that a manifest describes; else empty."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        made: dict[str, Any] = {
+            "mediaType": self.media_type,
+            "digest": str(self.digest),
+            "size": self.size,
+        }
+        if self.architecture:
+            made["platform"] = platform(self.architecture)
+        return made | _annotated(self.annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How a container of the image runs, and the diff IDs of its layers."""
+
+    settings: Settings
+    diff_ids: tuple[Digest, ...]
+    """The lowest layer first."""
+
+    def json(self) -> bytes:
+        """Return the blob; its digest is what graph-driver engines call the image ID."""
+        created = _time(self.settings.created)
+        step = {"created": created, "created_by": "scratch_image"}
+        return canonical(
+            {
+                **platform(self.settings.architecture),
+                "created": created,
+                "config": self.settings.document(),
+                "rootfs": {"type": "layers", "diff_ids": [str(each) for each in self.diff_ids]},
+                "history": [step for _ in self.diff_ids],
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Which config and which layers make an image."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    """The lowest first."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> bytes:
+        """Return the blob; its digest is what registries and containerd call the image."""
+        return canonical(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "config": self.config.document(),
+                "layers": [layer.document() for layer in self.layers],
+                **_annotated(self.annotations),
+            }
+        )
+
+
+def _annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Return the member `annotations` of a document, which has none where there is nothing."""
+    return {"annotations": dict(annotations)} if annotations else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Which manifests an OCI layout holds, or an image for several platforms."""
+
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> bytes:
+        """Return the file."""
+        return canonical(
+            {
+                "schemaVersion": 2,
+                "mediaType": INDEX_TYPE,
+                "manifests": [manifest.document() for manifest in self.manifests],
+                **_annotated(self.annotations),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image, all but the bytes of its layers."""
+
+    settings: Settings
+    layers: tuple[Layer, ...]
+    """The lowest first."""
+
+    @property
+    def config(self) -> Config:
+        """The config."""
+        return Config(self.settings, tuple(layer.diff_id for layer in self.layers))
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest."""
+        return Manifest(
+            _described(CONFIG_TYPE, self.config.json()),
+            tuple(Descriptor(each.media_type, each.digest, each.size) for each in self.layers),
+            self.settings.annotations,
+        )
+
+    def index(self, references: Sequence[Reference]) -> Index:
+        """Return the index that names the image by each of `references`."""
+        manifest = self.manifest.json()
+        return Index(
+            tuple(
+                Descriptor(
+                    MANIFEST_TYPE,
+                    Digest.of(manifest),
+                    len(manifest),
+                    self.settings.architecture,
+                    _names(reference),
+                )
+                for reference in references
+            )
+        )
+
+
+def _names(reference: Reference) -> dict[str, str]:
+    """Return the annotations by which an archive names what it holds.
+
+    containerd takes the name from the first one, and shows an image only by its canonical form;
+    the second one is the specification's, and holds the tag as `docker save` writes it.
+    """
+    return {
+        "io.containerd.image.name": reference.canonical,
+        "org.opencontainers.image.ref.name": reference.tag,
+    }
+
+
+def _described(media_type: str, blob: bytes) -> Descriptor:
+    return Descriptor(media_type, Digest.of(blob), len(blob))
+
+
+def named(index: Index, references: Sequence[Reference]) -> Index:
+    """Return the index of an OCI layout that names the image index `index` by `references`."""
+    described = _described(INDEX_TYPE, index.json())
+    return Index(tuple(replace(described, annotations=_names(each)) for each in references))

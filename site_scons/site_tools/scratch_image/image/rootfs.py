@@ -1,0 +1,194 @@
+"""What an image holds, as its layers tell: a root that is asked whether a container can start."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..fs.paths import parents, show
+from ..fs.root import Kind, Root, Status
+from . import layer
+from .layer import BLOCK, DIR, FILE, HARD, LINK, Chunks
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import tarfile
+
+_KINDS = {FILE: Kind.FILE, b"\0": Kind.FILE, DIR: Kind.DIR, LINK: Kind.LINK}
+"""By type flag; the NUL is that of old tars."""
+
+_DIR = Status(Kind.DIR, 0o755, 0, 0)
+
+_NOTHING = Status(Kind.OTHER, 0, 0, 0)
+"""What a hard link to no path is."""
+
+USERS, GROUPS = b"/etc/passwd", b"/etc/group"
+_ACCOUNTS = (USERS, GROUPS)
+
+_MAX_ACCOUNTS = 4 << 20
+"""Bytes that are read of an account file."""
+
+_MAX_PATHS = 1 << 22
+"""Paths that are kept of an image; those of the largest known are a million."""
+
+
+class Contents(Root):
+    """The paths of an image. Nothing of it lies anywhere: it is read, layer by layer."""
+
+    def __init__(self) -> None:
+        """Begin with an image that has no layers."""
+        super().__init__()
+        self.twice: list[bytes] = []
+        """Paths that came more than once, but for a directory that several layers have alike."""
+        self._own: set[bytes] = set()
+        self._found: dict[bytes, Status] = {}
+        self._implied = {b"/"}
+        self._accounts: dict[bytes, bytes] = {}
+
+    def add(self, chunks: Iterator[bytes]) -> None:
+        """Add what the tar whose bytes are `chunks` (hostile) holds above what is there.
+
+        All of `chunks` is read. ValueError, with the cause as its text, when it is no tar.
+        """
+        self._add_all(chunks, self._add_ours)
+
+    def add_by_tarfile(self, chunks: Iterator[bytes]) -> None:
+        """As `add`, by `tarfile` alone: for who checks what we write."""
+        self._add_all(chunks, self._add_others)
+
+    def _add_all(self, chunks: Iterator[bytes], add: Callable[[Chunks], None]) -> None:
+        source = Chunks(chunks)
+        self._own = set()
+        try:
+            add(source)
+        finally:
+            source.drain()
+
+    def _add_ours(self, source: Chunks) -> None:
+        """Add members as we write them; from the first other one on, `tarfile` reads the rest."""
+        while found := layer.member(block := source.take(BLOCK)):
+            name, flag, size, status = found
+            left = size + -size % BLOCK
+            if account := self._add(name, flag, status):
+                self._accounts[account] = source.take(min(size, _MAX_ACCOUNTS))
+                left -= len(self._accounts[account])
+            if not source.skip(left):
+                raise ValueError("the end of the tar is missing")
+        if block.strip(b"\0"):
+            self._add_others(Chunks(chain([block], iter(source.read, b""))))
+
+    def _add_others(self, source: Chunks) -> None:
+        import tarfile
+
+        try:
+            with tarfile.open(
+                fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
+            ) as tar:
+                for member in tar:
+                    account = self._add(_encoded(member.name), member.type, _status(member))
+                    if account and (content := tar.extractfile(member)):
+                        self._accounts[account] = content.read(_MAX_ACCOUNTS)
+        except (tarfile.TarError, OverflowError) as error:
+            raise ValueError(f"it is not a whole tar ({error})") from error
+
+    def _add(self, name: bytes, flag: bytes, status: Status) -> bytes:
+        """Add a member; return its path when it is an account file, whose content matters."""
+        path = _image_path(name)
+        if flag == HARD:
+            status = self._found.get(_image_path(status.target)) or _NOTHING
+        if path in self._found:
+            alike = flag == DIR and self._found[path] == status and path not in self._own
+            self.twice += [] if alike else [path]
+        if len(self._found) == _MAX_PATHS:
+            raise ValueError(f"it has more than {_MAX_PATHS} members")
+        if status.kind is Kind.DIR:
+            self._own.add(path)
+        self._found[path] = status
+        if path.rpartition(b"/")[0] not in self._found:
+            self._implied.update(parents(path))
+        is_account = path in _ACCOUNTS and status.kind is Kind.FILE and flag != HARD
+        return path if is_account else b""
+
+    def peek(self, path: bytes) -> Status | None:
+        """Return what `path` is; directories need not be members."""
+        return self._found.get(path) or (_DIR if path in self._implied else None)
+
+    def require(self, settings: Settings) -> None:
+        """Raise InputError when a container with these settings could not start."""
+        for variable, name in settings.programs.items():
+            cause = self._unstartable(name, settings)
+            if cause:
+                raise InputError(
+                    f"start {name!r} of {variable}", cause, "add it, or name another one"
+                )
+        for path in filter(None, (settings.workdir, *settings.volumes)):
+            status = self.walk(_encoded(path)).status
+            if status is not None and status.kind is not Kind.DIR:
+                raise InputError(
+                    f"use {path!r} of the image as a directory",
+                    "it is a file there",
+                    "name another one",
+                )
+        self._require_user(settings.document().get("User", ""))
+
+    def _unstartable(self, name: str, settings: Settings) -> str:
+        """Return why the program `name` cannot be started, if it cannot."""
+        if not any(self.walk(place).status for place in _places(name, settings)):
+            return "the image does not have it" + ("" if "/" in name else " on its PATH")
+        return "" if self.program(name, settings) else "it is not an executable file"
+
+    def program(self, name: str, settings: Settings) -> bytes:
+        """Return the path of the program that a container with these settings starts as `name`.
+
+        Nothing when there is none that somebody may execute.
+        """
+        for place in _places(name, settings):
+            status = self.walk(place).status
+            if status is not None and status.kind is Kind.FILE and status.mode & 0o111:
+                return place
+        return b""
+
+    def accounts(self, path: bytes) -> list[list[bytes]]:
+        """Return the fields of each sound line of the account file `path`; the third is a number.
+
+        There are four fields at least, as many as a group has.
+        """
+        rows = [line.split(b":") for line in self._accounts.get(path, b"").splitlines()]
+        return [row for row in rows if len(row) >= 4 and row[2].isdigit()]
+
+    def _require_user(self, user: str) -> None:
+        # Engines look for neither in account files when they are numbers.
+        for path, name in zip(_ACCOUNTS, user.split(":"), strict=False):
+            lines = self._accounts.get(path, b"").splitlines()
+            known = {line.split(b":")[0] for line in lines}
+            if not name.isdigit() and name and name.encode() not in known:
+                raise InputError(
+                    f"run the image as {name!r}",
+                    f"its {show(path)} has no such one",
+                    "write a number, or add it there",
+                )
+
+
+def _places(name: str, settings: Settings) -> list[bytes]:
+    """Return where an engine looks for the program `name`."""
+    if "/" in name:
+        return [_encoded(posixpath.join("/", settings.workdir, name))]
+    directories = settings.env.get("PATH", "").split(":")
+    return [_encoded(posixpath.join(each, name)) for each in directories if each]
+
+
+def _status(member: tarfile.TarInfo) -> Status:
+    kind, target = _KINDS.get(member.type, Kind.OTHER), _encoded(member.linkname)
+    return Status(kind, member.mode & 0o7777, member.uid, member.gid, target=target)
+
+
+def _image_path(name: bytes) -> bytes:
+    path = b"/" + name.strip(b"/")
+    return posixpath.normpath(path) if b"//" in path or b"/." in path else path
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

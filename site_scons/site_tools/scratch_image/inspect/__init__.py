@@ -1,0 +1,1 @@
+"""The finished image, looked at: its test, seccomp profile, bill of materials and report."""

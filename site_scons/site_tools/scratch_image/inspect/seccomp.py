@@ -1,0 +1,151 @@
+"""The system calls that an image needs, as a profile for ``docker run --security-opt seccomp=``.
+
+The format is Docker's, https://docs.docker.com/engine/security/seccomp/: what the profile does not
+name fails with EPERM.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..elf.reader import machine_name, native_machine, runs_here
+from ..errors import ImageError, InputError, TraceError
+from ..sandbox.run import Run
+from ..sysroot.unpack import unpacked
+from ..trace import tracer
+
+_ARCHITECTURES = {
+    3: "SCMP_ARCH_X86",
+    8: "SCMP_ARCH_MIPSEL64",
+    21: "SCMP_ARCH_PPC64LE",
+    22: "SCMP_ARCH_S390X",
+    40: "SCMP_ARCH_ARM",
+    62: "SCMP_ARCH_X86_64",
+    183: "SCMP_ARCH_AARCH64",
+    243: "SCMP_ARCH_RISCV64",
+}
+"""libseccomp's name by ELF e_machine."""
+
+RUNTIME = (
+    *("capget", "capset", "chdir", "execve", "fchdir", "fchown", "getcwd", "getgid", "getpid"),
+    *("getppid", "getuid", "prctl", "setgid", "setgroups", "setuid", "umask"),
+    *("fstatfs", "statfs", "statx", "stat", "lstat", "fstat", "newfstatat", "readlinkat"),
+    *("openat", "openat2", "open", "read", "write", "close", "close_range", "fcntl", "getdents64"),
+)
+"""What runc does between loading the profile and the program, with what newer releases may do.
+
+With ``no-new-privileges`` it loads the profile later, and needs less.
+"""
+
+GO = (
+    *("clone", "clone3", "epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2", "exit"),
+    *("futex", "gettid", "madvise", "mincore", "mmap", "munmap", "nanosleep", "pipe2"),
+    *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield"),
+    *("sigaltstack", "tgkill", "timer_create", "timer_delete", "timer_settime"),
+)
+"""What the Go runtime of runc may do at any moment, also then."""
+
+START = (
+    *("access", "arch_prctl", "brk", "exit_group", "faccessat", "faccessat2", "getegid"),
+    *("geteuid", "getrandom", "getrlimit", "ioctl", "lseek", "membarrier", "mprotect", "mremap"),
+    *("pread64", "prlimit64", "readlink", "restart_syscall", "rseq", "set_robust_list"),
+    *("set_tid_address", "ugetrlimit", "uname", "writev", "readv", "set_thread_area"),
+    *("fstatat64", "fstat64", "stat64", "lstat64", "mmap2", "_llseek", "set_tls", "cacheflush"),
+)
+"""What glibc and musl do at start and end, by the kernel and processor that they meet."""
+
+VDSO = ("clock_getres", "clock_gettime", "clock_gettime64", "getcpu", "gettimeofday", "time")
+"""Calls that strace does not see where the kernel answers them inside of the process."""
+
+BASELINE = frozenset({*RUNTIME, *GO, *START, *VDSO})
+"""What any image is allowed."""
+
+_CALL = re.compile(rb"^(?:[0-9]+ +)?(?:<\.\.\. )?([a-z_][a-z0-9_]*)(?:\(| resumed>)", re.MULTILINE)
+_STARTED = re.compile(rb"^(?:[0-9]+ +)?execve\(", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A run to be looked at."""
+
+    run: Run
+    program: bytes
+    """Image path."""
+
+
+def check(image: str, machine: int) -> None:
+    """Raise ImageError when calls of programs for `machine`, an EM_ number, are not seen here."""
+    if not runs_here(machine):
+        raise ImageError(
+            f"profile image {image}",
+            f"it is for {machine_name(machine)}, and an emulator makes other calls",
+            "profile it on such a machine",
+        )
+
+
+def calls(
+    image: str, trials: Sequence[Trial], layers: Sequence[bytes], strace: bytes = b"strace"
+) -> frozenset[str]:
+    """Return the system calls that `trials` make in a root that holds the layer files `layers`.
+
+    ImageError when a run of `image` does not end as expected; SandboxError when a layer cannot be
+    unpacked; TraceError when `strace` is of no use, or does not know a call.
+    """
+    found: set[str] = set()
+    for trial in trials:
+        tool = tracer.Tool.find(trial.run, strace)
+        with unpacked(layers, trial.run) as sandbox:
+            performance, text = tracer.perform_in(
+                sandbox, trial.run, trial.program, tool.of_all_calls()
+            )
+        if performance.trouble:
+            trouble, _, mend = performance.trouble.rpartition("; ")
+            mend = mend if performance.exceeded else "test the image"
+            raise ImageError(f"profile image {image}", f"in run {trial.run.name} {trouble}", mend)
+        found |= _names(trial.run, text)
+    return frozenset(found)
+
+
+def _names(run: Run, text: bytes) -> set[str]:
+    """Return the calls in strace's `text`, from where the program of the first process starts."""
+    started = _STARTED.search(text)
+    names = {name.decode() for name in _CALL.findall(text, started.start())} if started else set()
+    unknown = sorted(name for name in names if name.startswith("syscall_"))
+    if unknown:
+        raise TraceError(
+            f"profile run {run.name}",
+            f"strace does not know {', '.join(unknown)}",
+            "install a newer strace",
+        )
+    return names
+
+
+def profile(names: Iterable[str], machine: int | None = None) -> bytes:
+    """Return the profile that allows `names` and `BASELINE` to programs for `machine`.
+
+    `machine` is an ELF e_machine, this machine's where there is none. InputError when libseccomp
+    does not know it.
+    """
+    number = native_machine() if machine is None else machine
+    if number not in _ARCHITECTURES:
+        raise InputError(
+            f"profile programs for ELF machine {number}",
+            "libseccomp does not know it",
+            "run the image under the engine's own profile",
+        )
+    document = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": [_ARCHITECTURES[number]],
+        "syscalls": [
+            _allowed("runtimes and C libraries", BASELINE),
+            _allowed("runs", {*names} - BASELINE),
+        ],
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def _allowed(who: str, names: Iterable[str]) -> dict[str, object]:
+    return {"names": sorted(names), "action": "SCMP_ACT_ALLOW", "comment": f"needed by {who}"}

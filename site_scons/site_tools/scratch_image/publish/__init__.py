@@ -1,0 +1,1 @@
+"""The ways out: the engine's API, registries, credentials and proxies."""

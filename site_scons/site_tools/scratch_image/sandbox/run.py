@@ -1,0 +1,235 @@
+"""A run: one command under which a program is traced, and what it is asked if it is a server."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import InputError
+
+_SIGNALS = signal.valid_signals()
+
+
+@dataclass(frozen=True, slots=True)
+class Tcp:
+    """A port on 127.0.0.1 that accepts connections."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unix:
+    """A UNIX socket that accepts connections."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that a server on 127.0.0.1 gives, by HTTP and with a status from 200 to 399."""
+
+    port: int
+    target: str
+    """What is asked for: path and query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that ends with status 0."""
+
+    argv: tuple[bytes, ...]
+    stdin: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the machine a run may take."""
+
+    processes: int = 1000
+    """Processes and threads that it may have at once."""
+    space: int = 1024
+    """MB (of 2**20 bytes) that it may write into a root of its own, which is memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command under which a program is traced.
+
+    With `ready` it is a server: it is started, asked, told to stop, and has to end by itself.
+    InputError when what it says of a server cannot be read.
+    """
+
+    name: str
+    """Tells the runs of one image apart, in file names and messages."""
+    argv: tuple[bytes, ...]
+    """Program (image path, or base name) and its arguments."""
+    environment: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Variables besides PATH and HOME, or instead of them."""
+    stdin: bytes | None = None
+    """File on the machine that standard input is read from; None for /dev/null."""
+    cwd: bytes = b"/"
+    """Directory where the run starts; empty for one that is still to be told."""
+    status: int = 0
+    """Exit status that is expected."""
+    timeout: float = 60.0
+    """Seconds after which the run is ended and has failed."""
+    stdout: bytes | None = None
+    """Regular expression that all of its standard output has to match; None for any output."""
+    ready: str = ""
+    """When the server can be asked: as soon as ``tcp:PORT`` (on 127.0.0.1) or ``unix:/PATH``
+    accepts, or ``exec:COMMAND LINE`` succeeds."""
+    probes: tuple[str, ...] = ()
+    """What the server is then asked: command lines and ``http://127.0.0.1:PORT/...``."""
+    stop: int = signal.SIGTERM
+    """The signal that then ends the server."""
+    network: str = "loopback"
+    """Which network there is: ``loopback``, of its own, or the ``host``'s. In the machine's own
+    file system it is always the host's."""
+    read_only: bool = True
+    """Whether it does without writing when it is tested in a container."""
+    cap_drop: bool = True
+    """Whether it does without any capability there."""
+    limits: Limits = field(default_factory=Limits, repr=False)
+    """Not part of any signature: a run that stays within them is the same under others."""
+
+    def __post_init__(self) -> None:
+        _ = self.readiness, self.questions, self.pattern
+        if self.probes and not self.ready:
+            raise _bad(self, "probes", "nothing tells when the server is ready", "give ready, too")
+        if self.cwd[:1] not in (b"", b"/"):
+            raise _bad(self, f"cwd {os.fsdecode(self.cwd)!r}", "it is not absolute", "start with /")
+        if self.network not in ("loopback", "host"):
+            raise _bad(
+                self,
+                f"network {self.network!r}",
+                "there is no such network",
+                "use loopback or host",
+            )
+        if self.stop not in _SIGNALS:
+            raise _bad(self, f"stop {self.stop!r}", "there is no such signal", "use signal.SIGTERM")
+
+    @property
+    def readiness(self) -> Tcp | Unix | Command | None:
+        """What `ready` says; None for a run that ends by itself."""
+        kind, _, rest = self.ready.partition(":")
+        if kind == "tcp" and (port := _port(rest)):
+            return Tcp(port)
+        if kind == "unix" and rest.startswith("/") and len(os.fsencode(rest)) <= _SOCKET_PATH:
+            return Unix(os.fsencode(rest))
+        if kind == "exec":
+            return self._command(rest)
+        if self.ready:
+            cause = "it is no port from 1 to 65535, socket of up to 107 bytes, or command"
+            mend = "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
+            raise _bad(self, f"ready {self.ready!r}", cause, mend)
+        return None
+
+    @property
+    def questions(self) -> tuple[Page | Command, ...]:
+        """What `probes` say."""
+        return tuple(self._question(probe) for probe in self.probes)
+
+    @property
+    def pattern(self) -> re.Pattern[bytes] | None:
+        """What `stdout` says."""
+        if self.stdout is None:
+            return None
+        try:
+            return re.compile(self.stdout, re.DOTALL)
+        except re.error as error:
+            mend = "correct the regular expression"
+            raise _bad(self, f"stdout {self.stdout!r}", str(error), mend) from error
+
+    def _question(self, probe: str) -> Page | Command:
+        if not re.match(r"https?:", probe):
+            return self._command(probe)
+        found = _PAGE.fullmatch(probe)
+        if found and (port := _port(found[1])):
+            return Page(port, found[2] or "/")
+        mend = "use http://127.0.0.1:PORT/..., or a command"
+        raise _bad(self, f"the probe {probe!r}", "only pages of this machine are asked for", mend)
+
+    def _command(self, text: str) -> Command:
+        run = Run.parse(self.name, text)
+        return Command(run.argv, run.stdin)
+
+    @classmethod
+    def parse(cls, name: str, command: str) -> Run:
+        """Return the run that the command line `command` asks for.
+
+        Words are split and quoted as in sh(1), and one ``< file`` gives the standard input.
+        InputError for all else that only a shell can do.
+        """
+        if syntax := shell_syntax(command):
+            raise _bad_command(name, command, f"{syntax} is for a shell")
+        start, redirected, stdin = _split_at(command, "<")
+        words, source = _words(name, command, start), _words(name, command, stdin)
+        if redirected and len(source) != 1:
+            raise _bad_command(name, command, "one file name has to follow <, and nothing else")
+        if not words or _ASSIGNMENT.match(words[0]):
+            raise _bad_command(name, command, "it does not start with a program")
+        argv = tuple(os.fsencode(word) for word in words)
+        return cls(name, argv, stdin=os.fsencode(source[0]) if source else None)
+
+
+_PAGE = re.compile(r"http://127\.0\.0\.1:(\d+)(/[!-~]*)?")
+
+_SOCKET_PATH = 107
+"""Bytes that the name of a UNIX socket may have, by unix(7)."""
+
+
+def _port(text: str) -> int:
+    """Return the port that `text` (hostile) spells; 0 when it is none."""
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 1 << 16 else 0
+
+
+_SHELL_ONLY = re.compile(r"[|&;()>$`*?\[\n]|(?:^|\s)[~#]\S*|<\s*<")
+_ASSIGNMENT = re.compile(r"\w+=")
+_QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\.)*)"|\\.""", re.DOTALL)
+_EXPANDED = re.compile(r"[$`]")
+
+
+def shell_syntax(command: str, more: str = "") -> str:
+    """Return the first of `command` that only a shell understands, or is one of `more`; or ""."""
+    plain = _unquoted(command)
+    if found := _SHELL_ONLY.search(plain):
+        return found[0].strip() or "a second line"
+    return next((sign for sign in more if sign in plain), "")
+
+
+def _unquoted(command: str) -> str:
+    """Return `command` with each quoted character as a letter: what is left may be syntax."""
+
+    def mask(found: re.Match[str]) -> str:
+        expanded = _EXPANDED.search(found[1] or "")
+        return ("$" if expanded else "q") * len(found[0])
+
+    return _QUOTED.sub(mask, command)
+
+
+def _split_at(command: str, sign: str) -> tuple[str, bool, str]:
+    before, found, _ = _unquoted(command).partition(sign)
+    return command[: len(before)], bool(found), command[len(before) + 1 :]
+
+
+def _words(name: str, command: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise _bad_command(name, command, str(error).lower()) from error
+
+
+def _bad(run: Run, what: str, cause: str, mend: str) -> InputError:
+    return InputError(f"read {what} of run {run.name}", cause, mend)
+
+
+def _bad_command(name: str, command: str, cause: str) -> InputError:
+    return InputError(
+        f"read the command {command!r} of run {name or 'default'}",
+        cause,
+        "give a list of words, and what a shell has to do to a script that is the program",
+    )

@@ -1,0 +1,228 @@
+"""The SCons node that stands for the state of all that a target's step looked at.
+
+SCons's own File nodes miss modes, links, absence and listings, and cost more than forty times as
+much for each path on a null build. A footprint is one dependency of one target: its signature is
+the digest of the state text (see `state`) that lies beside the target, with every state taken
+afresh; what .sconsign keeps is the digest of the text as the step left it.
+
+This leans on a few things that SCons does not document: `Value.get_ninfo` is asked again after a
+build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back into a node.
+``tests/test_footprint.py`` holds them on the oldest and the newest SCons that are supported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import SCons.Errors
+import SCons.Node
+import SCons.Node.FS
+import SCons.Node.Python
+import SCons.Script
+
+from ..errors import ScratchImageError
+from ..fs import target
+from ..fs.root import Root
+from . import state
+
+_NONE = "none"
+"""Signature where there is no whole footprint: it never equals one that a build has stored."""
+
+
+class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no types
+    """State of every path that the last build of `owner` looked at."""
+
+    def __init__(self, owner: Any, root: Callable[[], Root]) -> None:
+        """`owner` is a File node; `root` makes the root that its step sees."""
+        name = f"footprint of {owner.get_internal_path()}"
+        super().__init__(name, name=name)
+        self.owner = owner
+        self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
+        self.root = root
+        self.view = ""
+        """What `root` makes its root of, as text."""
+        self.files = [self.file]
+        """What of its own it depends on: where it lies, and what `root` reads."""
+        self.mentions: Callable[[], Iterable[str]] = tuple
+        """Names the project's files that the step's sources name, absolute."""
+        self._stored: state.Footprint | None = None
+        self._read = False
+        self._fresh: str | None = None
+        self._told = False
+        self.Decider(_changed)
+        SCons.Node.Python._memo_lookup_map[hash((name, None))] = self
+
+    def discard(self) -> None:
+        """Take the footprint away: from here on the target is not up to date."""
+        self._stored, self._read = None, True
+        if os.path.lexists(self.file):
+            os.unlink(self.file)
+
+    def keep(self, root: Root) -> tuple[bytes, ...]:
+        """Write down the state of all that `root` has on record: the target is whole.
+
+        Return the paths that changed while the step ran: the next build runs it again.
+        """
+        taken = state.take(root)
+        target.write(os.fsencode(self.file), [taken.text()])
+        self._stored = taken
+        return taken.moved()
+
+    def stored(self) -> state.Footprint | None:
+        """Return the footprint that the last build left; None when there is no whole one."""
+        if not self._read:
+            self._read = True
+            try:
+                with open(self.file, "rb") as stream:
+                    self._stored = state.read(stream.read())
+            except OSError:
+                self._stored = None
+        return self._stored
+
+    def fresh(self) -> state.Footprint | None:
+        """Return the stored footprint with every state taken afresh; None when there is none."""
+        stored = self.stored()
+        try:
+            return stored and stored.again(self.root())
+        except (ScratchImageError, OSError, ValueError):
+            return None
+
+    # What SCons asks. None of these may raise: an exception that leaves a node's method while a
+    # target is being booked as built stops every other thread of a parallel build for ever.
+
+    def scan(self) -> None:
+        """Name the derived files among the paths: they are built before the state is taken."""
+        if self.implicit is None:
+            self.implicit, self.implicit_set = [], set()
+            self._children_reset()
+            self._add_child(self.implicit, self.implicit_set, self._derived())
+
+    def _derived(self) -> list[Any]:
+        found = derived(self.owner.fs, self._looked(), self.mentions())
+        return [node for node in found if node != self.owner]
+
+    def _looked(self) -> set[str]:
+        """Return where the paths in the project lie that the last build looked at."""
+        stored = self.stored()
+        if stored is None:
+            return set()
+        top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
+        try:
+            root = self.root()
+        except (ScratchImageError, OSError, ValueError):
+            return set()
+        machine = map(root.machine, dict.fromkeys(path for path, _ in stored.states))
+        return {os.fsdecode(path) for path in machine if path.startswith(top)}
+
+    def get_ninfo(self) -> Any:
+        """Return the node information with the signature that is true now."""
+        if self.ninfo is None:
+            self.ninfo = self.new_ninfo()
+        self.ninfo.csig = self._signature()
+        return self.ninfo
+
+    def _signature(self) -> str:
+        stored = self.stored() if self.owner.get_state() == SCons.Node.executed else None
+        if stored is not None:
+            return stored.signature()
+        if self._fresh is None:
+            for node in self.owner.get_executor().get_all_targets():
+                trust_time(node)
+            fresh = self.fresh()
+            self._fresh = _NONE if fresh is None else fresh.signature()
+            self._note_stamp(fresh)
+        return self._fresh
+
+    def _note_stamp(self, fresh: state.Footprint | None) -> None:
+        """Write down that another database of dpkg gives the same answers: reading it takes time.
+
+        Where that cannot be, the next build reads it, too.
+        """
+        stored = self.stored()
+        if fresh is None or stored is None or stored.stamp == fresh.stamp:
+            return
+        reads_only = SCons.Script.GetOption("no_exec") or SCons.Script.GetOption("question")
+        if self._fresh == stored.signature() and not reads_only:
+            with contextlib.suppress(OSError):
+                target.write(os.fsencode(self.file), [fresh.text()])
+
+    def get_csig(self) -> str:
+        """Return the signature that is true now."""
+        return str(self.get_ninfo().csig)
+
+    def get_text_contents(self) -> str:
+        """Return what SCons shows as this node's contents."""
+        return self.get_csig()
+
+    def clear(self) -> None:
+        """Forget what was found: ``--interactive`` builds again in the same process."""
+        super().clear()
+        self._read, self._fresh, self._told = False, None, False
+
+    def tell(self) -> None:
+        """Print, once, each path that changed and how, for ``--debug=explain``."""
+        if self._told or "explain" not in SCons.Script.GetOption("debug"):
+            return
+        self._told = True
+        stored, fresh = self.stored(), self.fresh()
+        for phrase in state.explain(stored, fresh) if stored and fresh else ():
+            print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
+
+
+def trust_time(node: Any) -> None:
+    """Let SCons take the target `node` for what it was if its time and size are the same.
+
+    Targets are always written anew. SCons alone would read a large layer on every null build. It
+    tells times in seconds: what this build has made may look like what it was.
+    """
+    if node.get_state() == SCons.Node.executed:
+        return
+    was = node.get_stored_info().ninfo
+    # A stored node may lack any of these, and nothing may be raised here.
+    csig = getattr(was, "csig", None)
+    now = (node.get_timestamp(), node.get_size() if node.exists() else None)
+    if csig and now == (getattr(was, "timestamp", None), getattr(was, "size", None)):
+        node.get_ninfo().csig = csig
+
+
+def derived(fs: Any, looked: Iterable[str], mentioned: Iterable[str]) -> list[Any]:
+    """Return the nodes that something builds at the paths `looked`, and at or below `mentioned`."""
+    nodes = [_node(fs, path) for path in sorted(looked)]
+    for path in sorted(mentioned):
+        nodes += _below(_node(fs, path))
+    return [node for node in dict.fromkeys(nodes) if is_derived(node)]
+
+
+def _node(fs: Any, path: str) -> Any:
+    try:
+        return fs.Entry(path, create=False)
+    except SCons.Errors.UserError:
+        return None
+
+
+def is_derived(node: Any) -> bool:
+    """Tell whether `node` is a file that something builds."""
+    if node is None or isinstance(node, SCons.Node.FS.Dir):
+        return False
+    return bool(node.has_builder() or node.side_effect)
+
+
+def _below(node: Any) -> Iterator[Any]:
+    """Yield `node`; for a directory what it is to hold, but for what our own steps make."""
+    if not isinstance(node, SCons.Node.FS.Dir):
+        yield node
+        return
+    for name, entry in sorted(node.entries.items()):
+        if name not in (".", "..") and not hasattr(entry.attributes, "step"):
+            yield from _below(entry)
+
+
+def _changed(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001
+    """Tell whether `node`, a Footprint, differs from what SCons stored: a decider."""
+    changed: bool = node.get_csig() != getattr(prev_ni, "csig", None)
+    if changed:
+        node.tell()
+    return changed

@@ -1,0 +1,175 @@
+"""A seal: whether anything moved since all steps of an image were last found up to date.
+
+A footprint tells what has changed, and costs a state for each path and step. A seal asks each path
+once, by lstat(2), as the index of git does. Where it holds, every footprint would say the same as
+before; where it does not, it says nothing, and the footprints decide.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..elf import search_path
+from ..files import dpkg
+from ..fs.digest import Digest
+from ..fs.paths import escape, unescape
+from ..fs.root import Aspect, Root
+from .state import REMOTE, Footprint, remote
+
+_HEADER = b"# scratch_image seal 1"
+
+_SETTLED = 2 * 10**9
+"""Nanoseconds for which a file has to have been left alone before it is sealed.
+
+A file that changes twice between two ticks of its file system's clock may look as it did after the
+first time. Two seconds is the longest tick there is, that of FAT.
+"""
+
+_REMOTE = {aspect.value.encode(): aspect for aspect in REMOTE}
+
+Remote = tuple[bytes, Aspect, bytes]
+"""What an engine or a registry was asked, and what it answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where steps have looked."""
+
+    whole: frozenset[bytes] = frozenset()
+    """Paths on the machine of which any change counts."""
+    directories: frozenset[bytes] = frozenset()
+    """Paths on the machine of which, as long as they are directories, only mode and owner count."""
+    remotes: frozenset[Remote] = frozenset()
+
+    @classmethod
+    def of(cls, footprint: Footprint, root: Root) -> Places:
+        """Return where the step has looked, in `root`, that left `footprint`."""
+        whole, directories, remotes = set(_databases(footprint, root)), set(), set()
+        for (path, aspect), found in footprint.states.items():
+            # What lies in a hidden directory is not seen.
+            lists = aspect is Aspect.LISTING and (path, Aspect.VIEW) not in footprint.states
+            if aspect in REMOTE:
+                remotes.add((path, aspect, found))
+            elif found[:4] == b"dir " and not lists:
+                directories.add(root.machine(path))
+            elif aspect not in (Aspect.SONAME, Aspect.VIEW):
+                whole.add(root.machine(path))
+        return cls(frozenset(whole), frozenset(directories), frozenset(remotes))
+
+    def __or__(self, other: Places) -> Places:
+        """Return the places of both."""
+        return Places(
+            self.whole | other.whole,
+            self.directories | other.directories,
+            self.remotes | other.remotes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What an image's steps looked at, as it was when all of them were found up to date."""
+
+    signature: str
+    """What decides besides files: another text, another image."""
+    identity: str
+    """Digest of what lstat(2) told."""
+    places: Places
+
+    @classmethod
+    def take(cls, signature: str, places: Places) -> Seal | None:
+        """Return the seal of `places` as they are now; None when one has changed just now.
+
+        To be taken before the steps are looked at, so that what changes meanwhile breaks it.
+        """
+        now = time.time_ns()
+        identity, latest = _identity(places)
+        return cls(signature, identity, places) if latest < now - _SETTLED else None
+
+    def holds(self, signature: str) -> bool:
+        """Tell whether all is as it was; False also where that cannot be told."""
+        return (
+            self.signature == signature
+            and self.identity == _identity(self.places)[0]
+            and all(remote(path, aspect) == found for path, aspect, found in self.places.remotes)
+        )
+
+    def text(self) -> bytes:
+        """Return the seal as a file has it."""
+        rows = [b"whole " + escape(path) for path in sorted(self.places.whole)]
+        rows += [b"directory " + escape(path) for path in sorted(self.places.directories)]
+        rows += [
+            b"%s %s %s" % (aspect.value.encode(), escape(path), found)
+            for path, aspect, found in sorted(self.places.remotes, key=repr)
+        ]
+        head = [_HEADER, f"signature {self.signature}".encode(), f"lstat {self.identity}".encode()]
+        return b"\n".join([*head, *rows, b""])
+
+
+def read(text: bytes) -> Seal | None:
+    """Return the seal that `text` holds; None when it is not one of this version."""
+    lines = text.split(b"\n")
+    if lines[0] != _HEADER or len(lines) < 4 or lines[-1]:
+        return None
+    marks = dict(line.partition(b" ")[::2] for line in lines[1:3])
+    try:
+        signature, identity = marks[b"signature"].decode(), marks[b"lstat"].decode()
+        return Seal(signature, identity, _places(lines[3:-1]))
+    except (KeyError, IndexError, ValueError):
+        return None
+
+
+def _places(lines: list[bytes]) -> Places:
+    whole, directories, remotes = set(), set(), set()
+    for line in lines:
+        word, name, *found = line.split(b" ", 2)
+        path = unescape(name)
+        if b"\0" in path:
+            raise ValueError
+        if word == b"whole":
+            whole.add(path)
+        elif word == b"directory":
+            directories.add(path)
+        else:
+            remotes.add((path, _REMOTE[word], found[0]))
+    return Places(frozenset(whole), frozenset(directories), frozenset(remotes))
+
+
+def _databases(footprint: Footprint, root: Root) -> Iterator[bytes]:
+    """Yield the files whose answers are in `footprint`."""
+    aspects = {aspect for _, aspect in footprint.states}
+    if Aspect.SONAME in aspects:
+        yield root.machine(root.walk(search_path.CACHE).real)
+    if Aspect.OWNER in aspects:
+        yield from map(root.machine, dpkg.FILES)
+
+
+def _identity(places: Places) -> tuple[str, int]:
+    """Return a digest of what lstat(2) tells of `places`, and the latest change, in ns."""
+    found = [_lstat(path, whole=True) for path in sorted(places.whole)]
+    latest = max((each[0] for each in found), default=0)
+    found += [_lstat(path, whole=False) for path in sorted(places.directories - places.whole)]
+    return Digest.of(repr(found).encode()).hex, latest
+
+
+def _lstat(path: bytes, *, whole: bool) -> tuple[int, ...]:
+    """Return when the file last changed in any way, in ns, and the rest of what it is known by."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        return 0, error.errno or 0
+    if not whole and stat.S_ISDIR(found.st_mode):
+        return 0, found.st_mode, found.st_uid, found.st_gid
+    return (
+        found.st_ctime_ns,
+        found.st_mtime_ns,
+        found.st_dev,
+        found.st_ino,
+        found.st_mode,
+        found.st_uid,
+        found.st_gid,
+        found.st_size,
+    )

@@ -1,0 +1,1 @@
+"""Bases that are not the machine's own: tars unpacked safely, and where each kind comes from."""

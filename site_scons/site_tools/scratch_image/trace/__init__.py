@@ -1,0 +1,1 @@
+"""Runs under strace: from the text of a log to the record of what a run used."""

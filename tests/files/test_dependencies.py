@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from scratch_image.errors import ElfError
+from scratch_image.files import dependencies, file_list
+from scratch_image.files.file_list import Entry, Want
+from scratch_image.fs.overlay import Overlay
+from scratch_image.fs.root import Aspect, Root
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a plugin that needs a library beside it, and one whose library is gone."""
+    world = tmp_path_factory.mktemp("needs")
+    _library(world / "libdep.so")
+    _library(world / "libgone.so")
+    _library(world / "plugin.so", f"-L{world}", "-ldep", "-Wl,-rpath,$ORIGIN")
+    _library(world / "broken.so", f"-L{world}", "-lgone")
+    (world / "libgone.so").unlink()
+    (world / "script").write_text("#!/bin/sh\n")
+    (world / "lost").write_text("#!/nonexistent/interpreter\n")
+    (world / "data").write_text("data")
+    for name in ("script", "lost"):
+        (world / name).chmod(0o755)
+    return world
+
+
+def _library(made: Path, *flags: str) -> None:
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-nostdlib", "-x", "c", "/dev/null", "-x", "none",
+         f"-Wl,-soname,{made.name}", "-Wl,--no-as-needed", "-o", made, *flags],
+        check=True,
+    )  # fmt: skip
+
+
+def _find(
+    world: Path, name: str, reason: str = "extra:x", named: bool = False
+) -> dependencies.Needs:
+    path = os.fsencode(world / name)
+    view = Overlay(Root(), os.fsencode(world))
+    entries = file_list.merge(view, [Want(path, reason)])
+    return dependencies.find(view, entries, (), [path] if named else (), {})
+
+
+def test_plugin_brings_its_libraries(world: Path) -> None:
+    found = _find(world, "plugin.so")
+
+    user = os.fsdecode(world / "plugin.so")
+    assert found.wants == (Want(os.fsencode(world / "libdep.so"), f"needed-by:{user}"),)
+    assert found.findings == ()
+
+
+def test_script_brings_its_interpreter_and_that_ones_libraries(world: Path) -> None:
+    found = _find(world, "script")
+
+    wants = {want.path: want.reason for want in found.wants}
+    assert wants[b"/bin/sh"] == f"interpreter-of:{world}/script"
+    assert wants[b"/lib64/ld-linux-x86-64.so.2"] == "loader-of:/bin/sh"
+    assert any(path.endswith(b"/libc.so.6") for path in wants)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        pytest.param("data", "extra:x", id="data"),
+        pytest.param("script", "run:default", id="script that a run read"),
+    ],
+)
+def test_what_needs_nothing(world: Path, name: str, reason: str) -> None:
+    assert _find(world, name, reason) == dependencies.Needs((), ())
+
+
+def test_script_without_x_bit_needs_nothing(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("#!/bin/sh\n")
+
+    assert _find(tmp_path, "script") == dependencies.Needs((), ())
+
+
+def test_covered_and_generated_files_are_passed_by(world: Path) -> None:
+    path = os.fsencode(world / "broken.so")
+    view = Overlay(Root(), b"/nonexistent")
+    text = Entry("file", 0o755, 0, 0, b"/x", text=b"#!/bin/sh\n")
+
+    assert (
+        dependencies.find(view, [Entry("file", 0o755, 0, 0, path), text], {path}, {path}, {}).wants
+        == ()
+    )
+
+
+@pytest.mark.parametrize("name", ["broken.so", "lost"])
+def test_missing_is_a_finding_where_nobody_named_the_file(world: Path, name: str) -> None:
+    [finding] = _find(world, name).findings
+
+    assert finding.startswith(f"{world}/{name}: cannot ")
+
+
+def test_missing_library_of_a_named_file_is_an_error(world: Path) -> None:
+    with pytest.raises(ElfError) as error:
+        _find(world, "broken.so", named=True)
+
+    assert f"cannot find libgone.so: needed by {world}/broken.so" in str(error.value)
+
+
+def test_what_a_closure_has_is_not_asked_again(world: Path) -> None:
+    view = Overlay(Root(), os.fsencode(world))
+    entries = file_list.merge(view, [Want(b"/usr/bin/sed", "run:1")])
+    libraries = file_list.merge(view, dependencies.find(view, entries, (), (), {}).wants)
+
+    found = dependencies.find(view, [*entries, *libraries], (), (), {})
+
+    assert found == dependencies.find(view, entries, (), (), {})
+
+
+def test_library_that_is_listed_anyway_is_not_missing(world: Path) -> None:
+    view = Overlay(Root(), os.fsencode(world))
+    view.place_source(b"/opt/libgone.so", b"libdep.so")
+    wants = [Want(os.fsencode(world / "broken.so"), "run:1"), Want(b"/opt/libgone.so", "extra:x")]
+
+    assert dependencies.find(view, file_list.merge(view, wants), (), (), {}).findings == ()
+
+
+def test_content_of_data_is_not_on_record(world: Path) -> None:
+    path = os.fsencode(world / "data")
+    view = Overlay(Root(), os.fsencode(world))
+
+    dependencies.find(view, file_list.merge(view, [Want(path, "extra:x")]), (), (), {})
+
+    assert (path, Aspect.MAGIC) in view.looked
+    assert (path, Aspect.CONTENT) not in view.looked

@@ -1,9 +1,0 @@
-"""Writes the golden files anew: read their diff before it is committed.
-
-Run as ``PYTHONPATH=site_scons/site_tools:tests python tests/image/build.py``.
-"""
-
-from test_image import DOCUMENTS, GOLDEN
-
-for name, document in DOCUMENTS.items():
-    (GOLDEN / name).write_bytes(document + b"\n")

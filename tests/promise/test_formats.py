@@ -1,0 +1,325 @@
+"""Tests of all texts that we write and read again: any of them comes back, whatever is in it.
+
+What somebody else made of such a text is read as another one, or is the format's own error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scratch_image.elf import closure
+from scratch_image.elf.closure import Closure, Library, Missing, Row
+from scratch_image.errors import InputError
+from scratch_image.files import file_list
+from scratch_image.files.file_list import Entry
+from scratch_image.fs import owners
+from scratch_image.fs.digest import Digest
+from scratch_image.fs.owners import Owners
+from scratch_image.fs.paths import escape, is_plain, show
+from scratch_image.fs.root import Aspect
+from scratch_image.image import stack
+from scratch_image.image.layer import MEDIA_TYPES, Layer
+from scratch_image.image.stack import Blob
+from scratch_image.inspect import report
+from scratch_image.inspect.report import Report
+from scratch_image.publish import push
+from scratch_image.publish.engine import Loaded
+from scratch_image.scons import seal, state
+from scratch_image.scons.seal import Places, Seal
+from scratch_image.scons.state import Footprint
+from scratch_image.sysroot.sysroot import Packages
+from scratch_image.trace import tracer
+from scratch_image.trace.strace import Use
+from scratch_image.trace.tracer import Record, Used
+
+HOSTILE = (
+    *(
+        b"\n",
+        b" ",
+        b"\\",
+        b"\\040",
+        b"\\\\012",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\xe2\x80\xa8",
+        b"\x85",
+        b"\r",
+    ),
+    *(
+        b" -> ",
+        b"=",
+        b"<-",
+        b"..x",
+        b"...",
+        b":",
+        b"sha256:",
+        b"linux-vdso.so.1",
+        b"linux-gate.so.9",
+    ),
+    *(
+        b"not found",
+        b"machine 62 (x)",
+        b"statically linked",
+        b"\x7f",
+        b"'\"",
+        b"%s",
+        b"(loader of /x)",
+    ),
+    *(b"ldd: warning: x", b"<script>", b"]]>", b"a" * 255, b"#", b"!", b"-"),
+)
+"""Names that mean something, somewhere."""
+
+names = (st.sampled_from(HOSTILE) | st.binary(min_size=1, max_size=9)).map(
+    lambda name: name.translate(None, b"\0/") or b"x"
+)
+paths = st.lists(names, max_size=4).map(lambda parts: b"/" + b"/".join(parts)).filter(is_plain)
+words = names.map(lambda name: escape(name).decode())
+digests = st.binary(max_size=4).map(Digest.of)
+
+
+def records() -> st.SearchStrategy[Record]:
+    kinds = st.sampled_from([use for use in Use if use is not Use.CREATE])
+    found = st.dictionaries(paths, kinds, max_size=6)
+    return found.map(lambda uses: Record(tuple(Used(uses[path], path) for path in sorted(uses))))
+
+
+closures = st.builds(
+    Closure,
+    path=paths,
+    interpreters=st.lists(paths, max_size=2).map(tuple),
+    machine=st.integers(0, 0xFFFF),
+    loader=st.none() | paths,
+    static=st.booleans(),
+    libraries=st.lists(st.builds(Library, names, paths, paths, st.booleans()), max_size=3).map(
+        tuple
+    ),
+    missing=st.lists(
+        st.builds(Missing, names, paths, st.lists(paths, max_size=3).map(tuple)), max_size=2
+    ).map(tuple),
+    dlopen=st.just(()),
+)
+
+
+def read_ldd(text: bytes) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
+    return closure.read_ldd(text), closure.read_missing(text)
+
+
+def rows(found: list[Closure]) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
+    """Return what a text of these closures says."""
+    told = []
+    for each in found:
+        users = (each.path, *each.interpreters)
+        told.append(Row("program", each.path, None))
+        told += [Row("interpreter", to, by) for by, to in itertools.pairwise(users)]
+        told += [Row("library", library.path, library.needed_by) for library in each.libraries]
+        told += [Row("loader", each.loader, users[-1])] if each.loader else []
+    return tuple(told), tuple(one for each in found for one in each.missing)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> Entry:
+    kind = draw(st.sampled_from(["dir", "file", "link", "hard"]))
+    more = draw(st.sampled_from(["", "source", "text"])) if kind == "file" else ""
+    return Entry(
+        kind,
+        draw(st.integers(0, 0o7777)),
+        draw(st.integers(0, 2**32 - 1)),
+        draw(st.integers(0, 2**32 - 1)),
+        draw(paths),
+        draw(names) if kind in ("link", "hard") else b"",
+        tuple(sorted({f"run:{word}" for word in draw(st.lists(words, min_size=1, max_size=3))})),
+        draw(paths | paths.map(lambda path: path[1:]).filter(bool)) if more == "source" else b"",
+        draw(st.binary(min_size=1)) if more == "text" else b"",
+    )
+
+
+states = st.sampled_from(
+    [b"absent", b"file 0644 0:0 sha256:1", b"link a\\012b", b"unknown x", b"", b" "]
+)
+looked = st.dictionaries(st.tuples(paths | st.just(b""), st.sampled_from(list(Aspect))), states)
+footprints = st.builds(Footprint, st.just(b"ab12"), st.just(b"1 2 3"), looked)
+
+owned = st.builds(
+    Owners,
+    st.booleans(),
+    st.dictionaries(
+        paths,
+        st.tuples(st.integers(0, 0o7777), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
+    ),
+)
+
+remotes = st.tuples(names, st.sampled_from(state.REMOTE), states)
+seals = st.builds(
+    Seal,
+    st.just("sha256:1"),
+    st.just("ab"),
+    st.builds(Places, *[st.frozensets(paths, max_size=3)] * 2, st.frozensets(remotes, max_size=2)),
+)
+
+STACK = b"/x/image.layers"
+
+
+@st.composite
+def blobs(draw: st.DrawFn) -> Blob:
+    suffix = draw(st.sampled_from(sorted(MEDIA_TYPES)))
+    diff_id = draw(digests)
+    layer = Layer(MEDIA_TYPES[suffix], draw(digests), draw(st.integers(0, 10**12)), diff_id)
+    path = b"%s/%s%s" % (stack.blobs(STACK), diff_id.hex.encode(), suffix.encode())
+    return Blob(
+        layer, path, draw(st.sampled_from(["libc6:amd64", stack.SMALL, stack.OWN, "gcc-12-base"]))
+    )
+
+
+@st.composite
+def loaded(draw: st.DrawFn) -> Loaded:
+    pairs = draw(st.lists(st.tuples(digests, digests), max_size=3))
+    return Loaded(str(draw(digests)), tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+
+
+def read_file(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return `read`, which takes a path, as a function that takes what is there."""
+
+    def read_text(text: bytes) -> Any:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(text)
+            file.flush()
+            return read(os.fsencode(file.name))
+
+    return read_text
+
+
+LOCKED = ("libc6=2.36-9+deb12u4", "base-files=12.4:1~x")
+ORIGIN = Packages("bookworm", ("b", "a"), ("http://a/b%", "deb [a=b] http://c/ x y"), "arm64")
+
+
+def locked_by(versions: tuple[str, ...]) -> bytes:
+    """Return the text of a lock."""
+    return (ORIGIN._head() + "".join(f"{each}\n" for each in versions)).encode()
+
+
+def lock_of(path: bytes) -> tuple[str, ...]:
+    return replace(ORIGIN, lock=path)._locked()
+
+
+tags = st.lists(
+    st.sampled_from(["ghcr.io/me/a:1.2", "[::1]:5000/a:x", "localhost:80/a/b:latest"]), min_size=1
+)
+
+
+def pushed(shown: list[str]) -> bytes:
+    """Return what a push of these tags leaves."""
+    return b"".join(f"{tag}@{Digest.of(b'')}\n".encode() for tag in shown)
+
+
+def recalled(path: bytes) -> list[str]:
+    return [tag.shown for tag in push.tags_in(path)]
+
+
+def page(listed: list[Entry]) -> bytes:
+    """Return the page of an image with these entries."""
+    return report.page(Report("x", listed, {}, (), (), {}), b"")
+
+
+def pages_paths(text: bytes) -> list[str] | None:
+    """Return the paths that a page shows; the next page, made beside it, has to come out."""
+    page_after = report.page(Report("x", (), {}, (), (), {}), text)
+    changes = report._data(page_after)["changes"]
+    return changes and sorted(change["path"] for change in changes)
+
+
+def shown_paths(listed: list[Entry]) -> list[str] | None:
+    return sorted({show(entry.path) for entry in listed}) or None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A text that is written and read again."""
+
+    values: st.SearchStrategy[Any]
+    write: Callable[[Any], bytes]
+    read: Callable[[bytes], Any]
+    means: Callable[[Any], Any] = lambda value: value
+    """Returns what `read` gives for a value that was written."""
+
+
+FORMATS = {
+    "record": Format(records(), tracer.write_record, tracer.read_record),
+    "ldd": Format(st.lists(closures, min_size=1, max_size=2), closure.write_ldd, read_ldd, rows),
+    "files": Format(
+        st.lists(entries(), max_size=3),
+        file_list.write,
+        lambda text: file_list.read(text, "x"),
+        tuple,
+    ),
+    "footprint": Format(footprints, Footprint.text, state.read),
+    "seal": Format(seals, Seal.text, seal.read),
+    "owners": Format(owned, Owners.text, read_file(owners.read)),
+    "layers": Format(
+        st.lists(blobs(), max_size=2),
+        lambda found: stack.write(found, "zlib 1.2, level 6"),
+        lambda text: tuple(blob for _, blob in stack._parsed(STACK, text)),
+        tuple,
+    ),
+    "loaded": Format(loaded(), Loaded.text, Loaded.read),
+    "lock": Format(st.just(LOCKED), lambda locked: locked_by(locked), read_file(lock_of)),
+    "pushed": Format(tags, pushed, read_file(recalled)),
+    "report": Format(st.lists(entries(), max_size=3), page, pages_paths, shown_paths),
+}
+
+forms = pytest.mark.parametrize("name", FORMATS)
+
+
+@forms
+@given(data=st.data())
+def test_what_was_written_is_read(name: str, data: st.DataObject) -> None:
+    form = FORMATS[name]
+    value = data.draw(form.values)
+    assert form.read(form.write(value)) == form.means(value)
+
+
+TOO_DEEP = b"[" * 100_000
+DATA = b'<script type="application/json" id="data">%s</script>'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("report", DATA % TOO_DEEP, id="report-deep"),
+        pytest.param("report", DATA % b"\xff", id="report-bytes"),
+        pytest.param("pushed", b"ghcr.io/a:\xff@sha256:00\n", id="pushed-bytes"),
+        pytest.param("seal", Seal("a", "b", Places()).text() + b"content /x y\n", id="seal-aspect"),
+        pytest.param("loaded", b"sha256:\xff\n", id="loaded-bytes"),
+    ],
+)
+def test_a_text_that_is_none_of_ours(name: str, text: bytes) -> None:
+    assert not FORMATS[name].read(text) or name == "pushed"
+
+
+PIECES = st.sampled_from([*HOSTILE, b"/", b"/..", b"//", b"\0", b"\\000", b"\t", b"9" * 5000, b""])
+
+
+@st.composite
+def mutated(draw: st.DrawFn, text: bytes) -> bytes:
+    """Return `text` with some pieces taken out, put in or repeated."""
+    for _ in range(draw(st.integers(1, 3))):
+        start, end = sorted(draw(st.integers(0, len(text))) for _ in range(2))
+        text = text[:start] + draw(PIECES | st.just(2 * text[start:end])) + text[end:]
+    return text
+
+
+@forms
+@given(data=st.data())
+def test_another_text_is_read_or_refused(name: str, data: st.DataObject) -> None:
+    form = FORMATS[name]
+    text = data.draw(mutated(form.write(data.draw(form.values))))
+    with suppress(InputError):
+        form.read(text)

@@ -1,0 +1,171 @@
+"""Images of a project's own programs: each runs where it is staged, and edits rebuild the least."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from lab import NO_ENGINE, PACKAGE, Scons
+from scratch_image.files import file_list
+
+PROJECT = Path(__file__).parent / "staged"
+
+pytestmark = [
+    pytest.mark.parametrize(
+        ("mode", "scons", "jobs"),
+        [("private", "oldest", 1), ("private", "newest", 8), ("plain", "newest", 8)],
+        indirect=True,
+        ids=["private, j1", "private, j8", "plain"],
+    ),
+]
+
+PRINTED = {
+    "count": "a 2\nb 1\n",
+    "hello": "hello, me\nhello, you\n",
+    "script": "hello\n",
+    "tool": "colour = green\n\n",
+    "twins": "ours\n1.",
+}
+"""How that begins which each image's program prints."""
+
+FILES = {
+    "count": {"/usr/bin/count", "libstdc++.so.6.0.30", "libgcc_s.so.1", "libm.so.6"},
+    "hello": {"/opt/hello/bin/hello", "/opt/hello/lib/libgreet.so", "/opt/hello/share/names"},
+    "tool": {"/usr/local/bin/tool", "/usr/local/etc/tool.conf"},
+    "twins": {"/opt/twins/bin/ours", "/opt/twins/bin/theirs", "/opt/twins/lib/libz.so.1",
+              "libz.so.1.2.13"},
+}  # fmt: skip
+"""Staged files, and libraries of the system besides the C library and its loader."""
+
+ALL = "TRACE LDD TAR IMAGE"
+DATA = "TRACE TAR IMAGE"
+"""Steps after another program, and after other data; the list is cut off."""
+
+_STEP = re.compile(r"^([A-Z]+)  +(\S+)", re.MULTILINE)
+
+
+class Staged:
+    """A copy of the project in which nothing has been built."""
+
+    def __init__(self, directory: Path, scons: Scons, mode: str, jobs: int = 1) -> None:
+        self.directory = directory / "project"
+        self.scons = scons
+        self.mode = mode
+        self.jobs = jobs
+        shutil.copytree(PROJECT, self.directory)
+
+    def build(self, *targets: str, later: bool = False) -> list[str]:
+        """Build; return the sorted steps, those that compile and link with what they make."""
+        ran = self.scons.run(
+            self.directory,
+            f"-j{self.jobs}",
+            f"tool={PACKAGE.parent}",
+            f"root={self.mode}",
+            *targets,
+            env={"DOCKER_HOST": NO_ENGINE},
+            later=later,
+        )
+        assert ran.returncode == 0, ran.stdout
+        return sorted(f"{label} {name}" for label, name in _STEP.findall(ran.stdout))
+
+    def out(self, image: str, suffix: str) -> Path:
+        """Return the path of a step file of `image`."""
+        return self.directory / "build/images" / image / f"{image}{suffix}"
+
+
+@pytest.fixture(scope="module")
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def jobs(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def staged(mode: str, scons: Scons, jobs: int, tmp_path_factory: pytest.TempPathFactory) -> Staged:
+    """Build all images."""
+    staged = Staged(tmp_path_factory.mktemp(mode), scons, mode, jobs)
+    steps = staged.build("images")
+    ours = [f"{label} {image}" for label in (*ALL.split(), "LIST") for image in PRINTED]
+    assert set(ours) <= set(steps)
+    assert staged.build("images", later=True) == []
+    return staged
+
+
+# Each image, before anything is edited
+
+
+@pytest.mark.parametrize("image", list(PRINTED))
+def test_program_runs_from_its_image(staged: Staged, image: str) -> None:
+    assert staged.out(image, ".stdout").read_text().startswith(PRINTED[image])
+    assert staged.build(f"test/images/{image}") == [f"TEST {image}"]
+    assert "default: status 0, stdout equal" in staged.out(image, ".tested").read_text()
+    assert staged.build(f"test/images/{image}") == []
+
+
+@pytest.mark.parametrize("image", list(FILES))
+def test_image_holds_staged_files_and_their_libraries(staged: Staged, image: str) -> None:
+    listed = file_list.read(staged.out(image, ".files").read_bytes(), image)
+
+    paths = {entry.path.decode() for entry in listed if entry.kind == "file"}
+    found = {path.removeprefix("/usr/lib/x86_64-linux-gnu/") for path in paths}
+    assert found == FILES[image] | {"libc.so.6", "ld-linux-x86-64.so.2"}
+
+
+@pytest.mark.parametrize("image", list(PRINTED))
+def test_image_tells_nothing_of_the_build_directory(staged: Staged, image: str) -> None:
+    assert str(staged.directory) not in staged.out(image, ".files").read_text()
+
+
+# Edits
+
+EDITS = [
+    pytest.param("hello/hello.c", "return 1", "return 2", ["CC hello.o", "LINK hello"], ALL,
+                 id="C program"),
+    pytest.param("hello/greet.c", "hello,", "hi,",
+                 ["CC greet.os", "LINK hello", "LINK libgreet.so"], ALL, id="library"),
+    pytest.param("hello/names.txt", "you", "all", ["SORT names"], DATA, id="generated data"),
+    pytest.param("hello/names.txt", "all\nme", "me\nall", ["SORT names"], "",
+                 id="source of the same data"),
+    pytest.param("hello/hello.c", "#include", "// new\n#include", ["CC hello.o"], "",
+                 id="comment in a program"),
+    pytest.param("count/SConscript", "/usr/bin/count", "/usr/bin/counter", [],
+                 "TRACE LDD LIST TAR IMAGE", id="staged path"),
+    pytest.param("count/count.cpp", '" "', '": "', ["CC count.o", "LINK count"], ALL,
+                 id="C++ program"),
+    pytest.param("script/run", "print(", "print('I say', ", [], ALL, id="script"),
+    pytest.param("script/greeting.py", "hello", "hallo", [], DATA, id="module of the same size"),
+    pytest.param("twins/z.c", "ours", "own", ["CC z.os", "LINK libz.so.1", "LINK ours"], ALL,
+                 id="library that has a twin"),
+    pytest.param("twins/theirs.c", "< 0", "< 1", ["CC theirs.o", "LINK theirs"], ALL,
+                 id="program that another one starts"),
+    pytest.param("tool/tool.c", "return 1", "return 2",
+                 ["CC tool.o", "INSTALL tool", "LINK tool"], ALL, id="installed program"),
+    pytest.param("tool/tool.conf", "green", "red", ["INSTALL tool.conf"], DATA,
+                 id="installed data"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "old", "new", "made", "steps"), EDITS)
+def test_edit_rebuilds_the_least(
+    staged: Staged, name: str, old: str, new: str, made: list[str], steps: str
+) -> None:
+    source = staged.directory / "images" / name
+    image = name.partition("/")[0]
+    text = source.read_text()
+    assert old in text
+    source.write_text(text.replace(old, new))
+
+    built = staged.build("images")
+
+    assert built == sorted([*made, *(f"{step} {image}" for step in steps.split())])
+    # The next edit meets seals.
+    assert staged.build("images", later=True) == []
+
+
+def test_edited_images_pass_their_tests(staged: Staged) -> None:
+    assert staged.build("test/images") == sorted(f"TEST {image}" for image in PRINTED)
