@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_every_module_has_its_place() -> None:
     }
 
     assert sorted(found) == sorted(PLACES)
+
+
+def test_design_page_shows_the_tree() -> None:
+    page = (PACKAGE.parents[2] / "docs/design.md").read_text()
+    shown = re.findall(r"^\| `([\w/]+)\.py` \|", page, re.MULTILINE)
+    headings = re.findall(r"^\| \*\*`(\w+)/`\*\* \|", page, re.MULTILINE)
+
+    assert shown == ["/".join(filter(None, place)) for place in PLACES]
+    assert headings == [each for each in ORDER if each]
 
 
 @pytest.mark.parametrize("package", [each for each in ORDER if each])
