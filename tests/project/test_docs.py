@@ -107,7 +107,9 @@ def reader(tmp_path: Path, engine: str, hub: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_console_blocks_print_what_pages_show(page: Path, reader: dict[str, str], tmp_path: Path) -> None:
+def test_console_blocks_print_what_pages_show(
+    page: Path, reader: dict[str, str], tmp_path: Path
+) -> None:
     project = tmp_path / "project"
     project.mkdir()
     if page.name not in ("README.md", "tutorial.md"):  # which tell how to get it
