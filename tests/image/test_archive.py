@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from archives import REFERENCES, SETTINGS, TAR, build, contents, rewrite
 from scratch_image.errors import InputError
 from scratch_image.fs.digest import Digest
-from scratch_image.image import archive, layer
+from scratch_image.image import archive, compression, layer, tar_header
 from scratch_image.image.archive import Archive
 from scratch_image.image.config import Image
 from scratch_image.image.layer import Layer
@@ -26,7 +27,7 @@ GOLDEN = Path(__file__).parent / "archive"
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    build(tmp_path / "x.oci.tar", [TAR, layer.END])
+    build(tmp_path / "x.oci.tar", [TAR, tar_header.END])
     return tmp_path / "x.oci.tar"
 
 
@@ -38,10 +39,10 @@ def test_gnu_tar_lists_it_as_it_is(small: Path) -> None:
     assert (GOLDEN / "small.txt").read_bytes() == listing(small)
 
 
-@pytest.mark.parametrize("suffix", sorted(layer.MEDIA_TYPES))
+@pytest.mark.parametrize("suffix", sorted(compression.MEDIA_TYPES))
 def test_it_is_read_back_and_sound(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "x.oci.tar"
-    image = build(path, [TAR, layer.END], suffix=suffix)
+    image = build(path, [TAR, tar_header.END], suffix=suffix)
     found = archive.read(os.fsencode(path))
     assert (
         Archive(
@@ -51,7 +52,7 @@ def test_it_is_read_back_and_sound(tmp_path: Path, suffix: str) -> None:
             manifest=Digest.of(image.manifest.json()),
             config=Digest.of(image.config.json()),
             layers=tuple(each.digest for each in image.layers),
-            diff_ids=(Digest.of(TAR), Digest.of(layer.END)),
+            diff_ids=(Digest.of(TAR), Digest.of(tar_header.END)),
             architecture="amd64",
         )
         == found
@@ -103,7 +104,7 @@ def test_skopeo_reads_it(tmp_path: Path, transport: str) -> None:
 
 def test_skopeo_copies_it_with_all_digests(tmp_path: Path) -> None:
     path = tmp_path / "x.oci.tar"
-    image = build(path, [TAR, layer.END], REFERENCES[:1], suffix=".tar.gz")
+    image = build(path, [TAR, tar_header.END], REFERENCES[:1], suffix=".tar.gz")
     subprocess.run(
         ["skopeo", "copy", "--insecure-policy", f"oci-archive:{path}", f"dir:{tmp_path / 'out'}"],
         capture_output=True,
@@ -114,7 +115,7 @@ def test_skopeo_copies_it_with_all_digests(tmp_path: Path) -> None:
 
 def test_a_layer_that_comes_twice_is_stored_once(tmp_path: Path) -> None:
     path = tmp_path / "x.oci.tar"
-    image = build(path, [TAR, layer.END, TAR])
+    image = build(path, [TAR, tar_header.END, TAR])
     assert len(contents(path)) == 7
     assert len(archive.read(os.fsencode(path)).layers) == 3
     assert image.layers[0] == image.layers[2]
@@ -180,7 +181,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_the_callers_to_tell(tmp_path: Path, small_disk: Path) -> None:
     file = tmp_path / "x.tar"
-    file.write_bytes(os.urandom(100_000 // 512 * 512) + layer.END)
+    file.write_bytes(os.urandom(100_000 // 512 * 512) + tar_header.END)
     image = Image(SETTINGS, (layer.read(os.fsencode(file)),))
     with (
         pytest.raises(OSError, match="No space left on device"),
@@ -192,11 +193,11 @@ def test_a_full_disk_is_the_callers_to_tell(tmp_path: Path, small_disk: Path) ->
 def test_a_layer_of_8_gib_is_found(small: Path) -> None:
     name = f"blobs/sha256/{'0' * 64}"
     with small.open("r+b") as file:
-        file.seek(-len(layer.END), os.SEEK_END)
+        file.seek(-len(tar_header.END), os.SEEK_END)
         start = file.tell()
-        file.write(layer.header(name.encode(), size=1 << 33))
+        file.write(tar_header.format_header(name.encode(), size=1 << 33))
         file.seek(1 << 33, os.SEEK_CUR)
-        file.write(layer.END)
+        file.write(tar_header.END)
     member = archive.read(os.fsencode(small)).members[-1]
     assert (name, start, start + 1536, 1 << 33) == (
         member.name,
@@ -227,8 +228,8 @@ def replace(name: str, data: bytes) -> Callable[[dict[str, bytes]], None]:
 _IMAGE = Image(
     SETTINGS,
     tuple(
-        Layer(layer.MEDIA_TYPES[".tar"], Digest.of(data), len(data), Digest.of(data))
-        for data in (TAR, layer.END)
+        Layer(compression.MEDIA_TYPES[".tar"], Digest.of(data), len(data), Digest.of(data))
+        for data in (TAR, tar_header.END)
     ),
 )
 MANIFEST = f"blobs/sha256/{Digest.of(_IMAGE.manifest.json()).hex}"
@@ -289,52 +290,56 @@ def test_what_is_no_image_archive(
 
 
 def head(name: bytes, **values: Any) -> bytes:
-    return layer.header(name, **values)
+    return tar_header.format_header(name, **values)
 
 
 @pytest.mark.parametrize(
     ("data", "cause"),
     [
-        pytest.param(b"", "its end is missing", id="empty"),
-        pytest.param(b"x" * 511, "its end is missing", id="short"),
-        pytest.param(b"x" * 512, "it is not a tar file", id="text"),
+        pytest.param(b"", "the end of the tar is missing", id="empty"),
+        pytest.param(b"x" * 511, "it is not a whole tar (truncated header)", id="short"),
+        pytest.param(b"x" * 512, "it is not a whole tar (invalid header)", id="text"),
         pytest.param(
-            head(b"a")[:148] + b"-0000001" + head(b"a")[156:], "it is not a tar file", id="-"
+            head(b"a")[:148] + b"-0000001" + head(b"a")[156:],
+            "it is not a whole tar (bad checksum)",
+            id="-",
         ),
-        pytest.param(head(b"a"), "its end is missing", id="no end"),
-        pytest.param(head(b"a", size=9), "its end is missing", id="no content"),
+        pytest.param(head(b"a"), "the end of the tar is missing", id="no end"),
+        pytest.param(head(b"a", size=9), "the end of the tar is missing", id="no content"),
         pytest.param(
-            head(b"a") * 2 + layer.END,
+            head(b"a") * 2 + tar_header.END,
             "'a' is not a file, or not the only one, or one too many",
             id="twice",
         ),
         pytest.param(
-            head(b"a", kind=layer.LINK, link=b"/etc/passwd") + layer.END,
+            head(b"a", flag=tar_header.LINK, link=b"/etc/passwd") + tar_header.END,
             "'a' is not a file, or not the only one, or one too many",
             id="link",
         ),
         pytest.param(
-            b"".join(head(b"%d" % number) for number in range(1001)) + layer.END,
+            b"".join(head(b"%d" % number) for number in range(1001)) + tar_header.END,
             "'1000' is not a file, or not the only one, or one too many",
             id="many members",
         ),
-        pytest.param(layer.END, "index.json is missing", id="nothing in it"),
+        pytest.param(tar_header.END, "index.json is missing", id="nothing in it"),
         pytest.param(
-            head(b"p", kind=layer.PAX, size=30)
-            + b"29 size=999999999999999999\n".ljust(512, b"\0")
+            head(b"p", flag=tarfile.XHDTYPE, size=27)
+            + b"27 size=999999999999999999\n".ljust(512, b"\0")
             + head(b"a"),
-            "its end is missing",
+            "it is not a whole tar (unexpected end of data)",
             id="PAX size beyond all",
         ),
         pytest.param(
-            head(b"p", kind=layer.PAX, size=(1 << 33) - 1),
-            "its end is missing",
+            head(b"p", flag=tarfile.XHDTYPE, size=(1 << 33) - 1),
+            "it is not a whole tar (header without end)",
             id="huge PAX header",
         ),
         pytest.param(
-            head(b"p", kind=layer.PAX, size=9) + b"9 path=b\n".ljust(512, b"\0") + layer.END,
-            "index.json is missing",
-            id="PAX header without a size",
+            head(b"p", flag=tarfile.XHDTYPE, size=9)
+            + b"9 path=b\n".ljust(512, b"\0")
+            + tar_header.END,
+            "it is not a whole tar (end of file header)",
+            id="PAX header of no member",
         ),
     ],
 )
@@ -415,7 +420,7 @@ def test_an_index_has_the_same_bytes_again(tmp_path: Path) -> None:
 
 
 def test_two_images_for_one_platform(tmp_path: Path) -> None:
-    build(tmp_path / "other.oci.tar", [layer.END])
+    build(tmp_path / "other.oci.tar", [tar_header.END])
     other = archive.read(os.fsencode(tmp_path / "other.oci.tar"))
     with pytest.raises(InputError) as caught:
         _index(tmp_path / "x", [*_images(tmp_path, "amd64"), other])

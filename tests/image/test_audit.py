@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scratch_image.errors import InputError
 from scratch_image.fs.digest import Digest
-from scratch_image.image import archive, layer
+from scratch_image.image import archive, compression, tar_header
 from scratch_image.image.config import canonical
 from tars import member
 
-OTHER = b"".join([member("etc/", tarfile.DIRTYPE), member("etc/other"), layer.END])
+OTHER = b"".join([member("etc/", tarfile.DIRTYPE), member("etc/other"), tar_header.END])
 GOOD = (Path(__file__).parent / "archive" / "small.oci.tar").read_bytes()
 ZERO = "sha256:" + "0" * 64
 
@@ -49,10 +49,10 @@ class Damaged:
     def write(self) -> None:
         with self.path.open("wb") as sink:
             for name, data in self.members.items():
-                kind = layer.DIR if name.endswith("/") else layer.FILE
-                sink.write(layer.header(name.encode(), kind, size=len(data)) + data)
-                sink.write(layer.padding(len(data)))
-            sink.write(layer.END)
+                kind = tar_header.DIR if name.endswith("/") else tar_header.FILE
+                sink.write(tar_header.format_header(name.encode(), kind, size=len(data)) + data)
+                sink.write(tar_header.padding(len(data)))
+            sink.write(tar_header.END)
 
 
 Change = Callable[[Damaged], object]
@@ -114,7 +114,7 @@ def index(tmp_path: Path) -> Path:
     return tmp_path / "x.index.oci.tar"
 
 
-@pytest.mark.parametrize("suffix", sorted(layer.MEDIA_TYPES))
+@pytest.mark.parametrize("suffix", sorted(compression.MEDIA_TYPES))
 def test_a_sound_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "x.oci.tar"
     build(path, [TAR, OTHER], suffix=suffix)
@@ -168,7 +168,7 @@ DAMAGES = [
                   "{layer}: the content has digest",
                   "{layer}: the uncompressed content has digest"], id="no layer at all"),
     pytest.param(edit("manifest", lambda manifest: manifest["layers"][0].update(
-                    mediaType=layer.MEDIA_TYPES[".tar.gz"])),
+                    mediaType=compression.MEDIA_TYPES[".tar.gz"])),
                  ["{layer}: it is not a whole gzip file (",
                   "{layer}: the uncompressed content has digest",
                   "{manifest}: the content has digest"], id="compression"),
@@ -203,12 +203,12 @@ def test_damage(damaged: Damaged, change: Change, expected: list[str]) -> None:
     ("layers", "twice"),
     [
         pytest.param([TAR, TAR], True, id="one layer twice"),
-        pytest.param([OTHER, OTHER[:-1024] + member("etc/x") + layer.END], True, id="a file"),
-        pytest.param([OTHER, member("etc/", tarfile.DIRTYPE) + member("etc/x") + layer.END], False,
+        pytest.param([OTHER, OTHER[:-1024] + member("etc/x") + tar_header.END], True, id="a file"),
+        pytest.param([OTHER, member("etc/", tarfile.DIRTYPE) + member("etc/x") + tar_header.END], False,
                      id="a directory"),
-        pytest.param([OTHER, member("etc/", tarfile.DIRTYPE, mode=0o700) + layer.END], True,
+        pytest.param([OTHER, member("etc/", tarfile.DIRTYPE, mode=0o700) + tar_header.END], True,
                      id="another mode"),
-        pytest.param([member("a") + member("a") + layer.END], True, id="within a layer"),
+        pytest.param([member("a") + member("a") + tar_header.END], True, id="within a layer"),
     ],
 )  # fmt: skip
 def test_no_path_is_packed_twice(tmp_path: Path, layers: list[bytes], twice: bool) -> None:
@@ -283,9 +283,9 @@ def test_what_is_no_image_archive(damaged: Damaged, change: Change, cause: str) 
         pytest.param(b"x" * 9999, "invalid header", id="text"),
         pytest.param(GOOD[:-512], "its end is missing, or not the end", id="end"),
         pytest.param(GOOD + bytes(512), "its end is missing, or not the end", id="more"),
-        pytest.param(layer.header(b"a") * 2 + layer.END,
+        pytest.param(tar_header.format_header(b"a") * 2 + tar_header.END,
                      "'a' is not a file, or not the only one", id="twice"),
-        pytest.param(layer.header(b"a", layer.LINK, link=b"b") + layer.END,
+        pytest.param(tar_header.format_header(b"a", tar_header.LINK, link=b"b") + tar_header.END,
                      "'a' is not a file, or not the only one", id="link"),
     ],
 )  # fmt: skip
@@ -324,7 +324,11 @@ def test_an_archive_cut_anywhere_is_not_sound(scratch: Path, end: int) -> None:
 def test_damaged_gzip_is_told_with_the_digest(tmp_path: Path) -> None:
     path = tmp_path / "x.oci.tar"
     size = 3 << 20
-    build(path, [layer.header(b"x", size=size) + os.urandom(size) + layer.END], suffix=".tar.gz")
+    build(
+        path,
+        [tar_header.format_header(b"x", size=size) + os.urandom(size) + tar_header.END],
+        suffix=".tar.gz",
+    )
     damaged = Damaged(path)
     name = damaged.name("layer")
     data = damaged.members[name]

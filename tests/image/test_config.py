@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scratch_image.errors import InputError
 from scratch_image.fs.digest import Digest
 from scratch_image.image import config
+from scratch_image.image.compression import MEDIA_TYPES
 from scratch_image.image.config import Image
-from scratch_image.image.layer import MEDIA_TYPES, Layer
+from scratch_image.image.layer import Layer
 from scratch_image.image.settings import HealthCheck, Reference, Settings
 
 GOLDEN = Path(__file__).parent / "config"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import os
 import resource
@@ -9,7 +8,6 @@ import signal
 import subprocess
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,14 +19,14 @@ from hypothesis import strategies as st
 from scratch_image.errors import InputError, ListError
 from scratch_image.files.file_list import Entry
 from scratch_image.fs.digest import Digest
-from scratch_image.fs.root import Aspect, Kind, Root, Status
-from scratch_image.image import layer
-from scratch_image.image.layer import Layer, Tally
-from tars import listing
+from scratch_image.fs.root import Aspect, Root
+from scratch_image.image import compression, layer
+from scratch_image.image.layer import Layer
+from tars import compressed, listing
 
 GOLDEN = Path(__file__).parent / "layer"
 EPOCH = 1_700_000_000
-SUFFIXES = sorted(layer.MEDIA_TYPES)
+SUFFIXES = sorted(compression.MEDIA_TYPES)
 
 HELLO = b"hello, world\n"
 
@@ -85,7 +83,9 @@ def packed(entries: list[Entry], root: Root) -> bytes:
     sink = io.BytesIO()
     made = layer.write(sink, entries, root)
     data = sink.getvalue()
-    assert Layer(layer.MEDIA_TYPES[".tar"], Digest.of(data), len(data), Digest.of(data)) == made
+    assert (
+        Layer(compression.MEDIA_TYPES[".tar"], Digest.of(data), len(data), Digest.of(data)) == made
+    )
     return data
 
 
@@ -265,51 +265,6 @@ def test_gnu_tar_unpacks_odd_names(tmp_path: Path, path: bytes) -> None:
     assert done.stderr == b""
     with open(os.fsencode(tmp_path / "out") + path, "rb") as stream:
         assert stream.read() == HELLO
-
-
-@pytest.mark.parametrize(
-    ("key", "number", "plain"),
-    [
-        pytest.param("uid", (1 << 21) - 1, True, id="largest plain uid"),
-        pytest.param("uid", 1 << 21, False, id="uid"),
-        pytest.param("gid", 4294967294, False, id="gid"),
-        pytest.param("size", (1 << 33) - 1, True, id="largest plain size"),
-        pytest.param("size", 1 << 33, False, id="size 8 GiB"),
-        pytest.param("mtime", 1 << 33, False, id="time in 2242"),
-    ],
-)
-def test_a_pax_record_holds_what_ustar_cannot(key: str, number: int, plain: bool) -> None:
-    numbers = {key: number}
-    block = layer.header(b"x", **numbers)  # type: ignore[arg-type]
-    assert plain == (len(block) == layer.BLOCK)
-    with tarfile.open(fileobj=io.BytesIO(block + layer.END)) as tar:
-        first = tar.next()
-    assert number == getattr(first, key)
-
-
-@pytest.mark.parametrize("length", range(85, 110))
-def test_the_length_of_a_pax_record_counts_its_own_digits(length: int) -> None:
-    # Around 100 bytes in all, the length gains a digit by counting itself.
-    name = b"n" * 101 + b"m" * length
-    data = layer.header(name) + layer.END
-    assert [name] == names(data)
-
-
-@pytest.mark.parametrize("path", [path.values[0] for path in ODD_PATHS])
-def test_a_header_of_ours_is_read_back(path: bytes) -> None:
-    block = layer.header(path, mode=0o4755, uid=7, gid=(1 << 21) - 1, size=9, mtime=5)
-    found = layer.member(block)
-    if len(block) > layer.BLOCK:
-        assert found is None
-    else:
-        assert found == (path, layer.FILE, 9, Status(Kind.FILE, 0o4755, 7, (1 << 21) - 1))
-
-
-@pytest.mark.parametrize("at", [0, 9, 100, 124, 140, 148, 156, 157, 199, 257, 345, 400, 511])
-def test_a_header_with_a_flaw_is_not_ours(at: int) -> None:
-    block = layer.header(b"x", layer.LINK, link=b"y")
-    assert layer.member(block) is not None
-    assert layer.member(block[:at] + b"1" + block[at + 1 :]) is None
 
 
 def test_a_file_of_8_gib_is_packed(tmp_path: Path) -> None:
@@ -505,7 +460,7 @@ def test_a_full_disk_is_the_callers_to_tell(tmp_path: Path, suffix: str, small_l
     with (
         pytest.raises(OSError, match="File too large"),
         (tmp_path / "x").open("wb", buffering=0) as output,
-        layer.compress(_Whole(output), suffix) as sink,
+        compression.compress(_Whole(output), suffix) as sink,
     ):
         layer.write(sink, entries, Root(os.fsencode(tmp_path), epoch=EPOCH))
 
@@ -522,35 +477,6 @@ class _Whole:
             view = view[self.output.write(view) :]
 
 
-def compressed(data: bytes, suffix: str, step: int = 1 << 20) -> bytes:
-    file = io.BytesIO()
-    with layer.compress(file, suffix) as sink:
-        for start in range(0, len(data), step):
-            sink.write(data[start : start + step])
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_compressed_bytes_do_not_depend_on_the_size_of_writes(suffix: str) -> None:
-    data = (GOLDEN / "small.tar").read_bytes() * 40 + hashlib.sha256(b"").digest() * 9999
-    first = compressed(data, suffix)
-    for step in (13, 700, 4096, 131072):
-        assert first == compressed(data, suffix, step)
-    assert data == b"".join(layer.decompress(io.BytesIO(first), suffix))
-
-
-def test_the_gzip_header_has_no_name_and_no_time() -> None:
-    assert compressed(b"", ".tar.gz")[:10] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-
-
-def test_the_zstd_frame_has_no_size_and_no_checksum() -> None:
-    parameters = zstandard.get_frame_parameters(compressed(b"x", ".tar.zst"))
-    assert (
-        parameters.content_size,
-        parameters.has_checksum,
-    ) == (zstandard.CONTENTSIZE_UNKNOWN, False)
-
-
 @pytest.mark.parametrize(
     ("suffix", "tool"), [(".tar.gz", ["gzip", "-dc"]), (".tar.zst", ["tar", "--zstd", "-tf", "-"])]
 )
@@ -558,52 +484,13 @@ def test_a_compressed_layer_is_written_while_it_is_packed(
     base: Path, tmp_path: Path, suffix: str, tool: list[str]
 ) -> None:
     path = tmp_path / f"x{suffix}"
-    with path.open("wb") as output, layer.compress(output, suffix) as sink:
+    with path.open("wb") as output, compression.compress(output, suffix) as sink:
         made = layer.write(sink, ENTRIES, Root(os.fsencode(base), epoch=EPOCH))
     assert Digest.of((GOLDEN / "small.tar").read_bytes()) == made.diff_id
     data = path.read_bytes()
-    assert Layer(layer.MEDIA_TYPES[suffix], Digest.of(data), len(data), made.diff_id) == layer.read(
-        os.fsencode(path)
-    )
-
-
-@pytest.mark.parametrize(
-    ("suffix", "text"),
-    [
-        pytest.param(".tar", "none", id="tar"),
-        pytest.param(".tar.gz", f"zlib {zlib.ZLIB_RUNTIME_VERSION} level 6", id="gzip"),
-        pytest.param(
-            ".tar.zst",
-            f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))} level 3 "
-            f"by zstandard {zstandard.__version__}",
-            id="zstd",
-        ),
-    ],
-)
-def test_the_compressor_is_named(suffix: str, text: str) -> None:
-    assert text == layer.compressor(suffix)
-
-
-def test_zlib_ng_is_told_from_zlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zlib, "ZLIBNG_VERSION", "2.2.5.zlib-ng", raising=False)
-    assert layer.compressor(".tar.gz") == "zlib 2.2.5.zlib-ng level 6"
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix"),
-    [(b"/a/x.tar", ".tar"), (b"x.tar.gz", ".tar.gz"), (b"x.oci.tar.zst", ".tar.zst")],
-)
-def test_the_suffix_of_a_file(name: bytes, suffix: str) -> None:
-    assert suffix == layer.suffix(name)
-
-
-def test_a_file_without_a_known_suffix() -> None:
-    with pytest.raises(InputError) as caught:
-        layer.suffix(b"/x y.tgz")
-    assert str(caught.value) == (
-        "cannot use tar /x\\040y.tgz: its suffix tells no compression; "
-        "end its name in one of .tar, .tar.gz, .tar.zst"
-    )
+    assert Layer(
+        compression.MEDIA_TYPES[suffix], Digest.of(data), len(data), made.diff_id
+    ) == layer.read(os.fsencode(path))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -662,27 +549,6 @@ def test_a_layer_file_of_another_kind(tmp_path: Path, name: str, data: bytes, ca
     with pytest.raises(InputError) as caught:
         layer.read(os.fsencode(path))
     assert f"cannot read layer {path}: {cause}; delete it and build it again" == str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("suffix", "pack"), [(".tar.gz", gzip.compress), (".tar.zst", zstandard.compress)]
-)
-def test_members_of_a_compressed_file_are_joined(
-    suffix: str, pack: Callable[[bytes], bytes]
-) -> None:
-    data = pack(b"one") + pack(b"two")
-    assert b"".join(layer.decompress(io.BytesIO(data), suffix)) == b"onetwo"
-
-
-def test_a_zstd_bomb_comes_in_pieces() -> None:
-    bomb = zstandard.compress(bytes(1 << 30))
-    sizes = [len(chunk) for chunk in layer.decompress(io.BytesIO(bomb), ".tar.zst")]
-    assert sum(sizes) == 1 << 30
-    assert max(sizes) <= 1 << 28
-
-
-def test_a_tally_without_a_source_is_empty() -> None:
-    assert Tally().read(1) == b""
 
 
 CAPABLE = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scratch_image.errors import InputError
 from scratch_image.fs.root import Root
-from scratch_image.image import layer, permissions
+from scratch_image.image import permissions, tar_header
 from scratch_image.image.permissions import User
 from scratch_image.image.rootfs import Contents
 from scratch_image.image.settings import Settings
@@ -21,22 +21,26 @@ GROUP = b"root:x:0:\napp:x:901:\nlogs:x:4:me,app\nnone:x:5:\n"
 
 
 def _file(path: str, mode: int, uid: int = 0, gid: int = 0, text: bytes = b"") -> bytes:
-    head = layer.header(path.encode(), mode=mode, uid=uid, gid=gid, size=len(text))
-    return head + text + layer.padding(len(text))
+    head = tar_header.format_header(path.encode(), mode=mode, uid=uid, gid=gid, size=len(text))
+    return head + text + tar_header.padding(len(text))
 
 
 def _directory(path: str, mode: int, uid: int = 0, gid: int = 0) -> bytes:
-    return layer.header(f"{path}/".encode(), layer.DIR, mode=mode, uid=uid, gid=gid)
+    return tar_header.format_header(
+        f"{path}/".encode(), tar_header.DIR, mode=mode, uid=uid, gid=gid
+    )
 
 
 def _link(path: str, target: str) -> bytes:
-    return layer.header(path.encode(), layer.LINK, mode=0o777, link=target.encode())
+    return tar_header.format_header(
+        path.encode(), tar_header.LINK, mode=0o777, link=target.encode()
+    )
 
 
 def _contents(*members: bytes) -> Contents:
     found = Contents()
     accounts = (_file("etc/passwd", 0o644, text=PASSWD), _file("etc/group", 0o644, text=GROUP))
-    found.add(iter([*accounts, *members, layer.END]))
+    found.add(iter([*accounts, *members, tar_header.END]))
     return found
 
 

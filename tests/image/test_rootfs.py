@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import re
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from scratch_image.errors import InputError
 from scratch_image.fs.root import Kind
-from scratch_image.image import layer
+from scratch_image.image import compression, layer, tar_header
 from scratch_image.image.rootfs import Contents
 from scratch_image.image.settings import HealthCheck, Settings
 from tars import member, packed
@@ -29,12 +27,16 @@ SYSTEM = (
 
 
 def _account_file(name: str, text: bytes) -> bytes:
-    return layer.header(name.encode(), size=len(text)) + text + layer.padding(len(text))
+    return (
+        tar_header.format_header(name.encode(), size=len(text))
+        + text
+        + tar_header.padding(len(text))
+    )
 
 
 def _contents(*members: bytes) -> Contents:
     found = Contents()
-    found.add(iter([*members, b"", layer.END]))
+    found.add(iter([*members, b"", tar_header.END]))
     return found
 
 
@@ -62,36 +64,12 @@ def test_a_hard_link_to_nothing() -> None:
     assert found.kind is Kind.OTHER
 
 
-@pytest.mark.parametrize("suffix", sorted(layer.MEDIA_TYPES))
+@pytest.mark.parametrize("suffix", sorted(compression.MEDIA_TYPES))
 def test_a_layer_is_read_and_hashed_at_once(tmp_path: Path, suffix: str) -> None:
     path = packed(tmp_path, *SYSTEM, suffix=suffix)
     found = Contents()
     assert layer.read(path, found.add) == layer.read(path)
     assert found.walk(b"/bin/sh").real == b"/usr/bin/hello"
-
-
-@pytest.mark.parametrize(
-    ("layers", "twice"),
-    [
-        pytest.param([SYSTEM], [], id="once"),
-        pytest.param([[member("a"), member("./a"), member("/a/")]], [b"/a", b"/a"], id="one layer"),
-        pytest.param(
-            [[member("a/", DIR), member("a/b")], [member("a/", DIR), member("c")], [member("a/b")]],
-            [b"/a/b"],
-            id="three layers",
-        ),
-        pytest.param(
-            [[member("a/", DIR)], [member("a/", DIR, uid=1)]], [b"/a"], id="another owner"
-        ),
-        pytest.param([[member("a/", DIR), member("a/", DIR)]], [b"/a"], id="directory"),
-        pytest.param([[member("a/b")], [member("a/", DIR)]], [], id="a directory that comes late"),
-    ],
-)
-def test_paths_that_come_twice(layers: Iterable[Iterable[bytes]], twice: list[bytes]) -> None:
-    found = Contents()
-    for members in layers:
-        found.add(iter([*members, layer.END]))
-    assert twice == found.twice
 
 
 @pytest.mark.parametrize(
@@ -110,74 +88,8 @@ def test_what_is_no_tar(tmp_path: Path, data: bytes) -> None:
     assert str(caught.value).startswith(f"cannot read layer {tmp_path}/x.tar: it is not a whole ")
 
 
-def odd(block: bytes, at: int, data: bytes) -> bytes:
-    """Put `data` into a header, and its checksum right."""
-    block = block[:at] + data + block[at + len(data) :]
-    total = sum(block[:148]) + sum(block[156:]) + 8 * 32
-    return b"%s%06o\0 %s" % (block[:148], total, block[156:])
-
-
-PLAIN = layer.header(b"etc/a", size=3, mtime=7) + b"abc" + layer.padding(3)
+PLAIN = tar_header.format_header(b"etc/a", size=3, mtime=7) + b"abc" + tar_header.padding(3)
 PASSWD = _account_file("etc/passwd", b"app:x:7:7::/:\n")
-LONG = "d" * 60 + "/" + "n" * 60
-TARS = [
-    pytest.param([], id="empty"),
-    pytest.param(SYSTEM, id="system"),
-    pytest.param([layer.header(LONG.encode()), PLAIN, PASSWD], id="prefix"),
-    pytest.param([PLAIN, layer.header(b"x" * 120), PASSWD], id="long name of ours"),
-    pytest.param([PLAIN, member("n" * 120, uid=1 << 40), PASSWD], id="PAX"),
-    pytest.param(
-        [PASSWD, tarfile.TarInfo(LONG * 3).tobuf(tarfile.GNU_FORMAT), PLAIN], id="GNU long name"
-    ),
-    pytest.param(
-        [PLAIN, odd(layer.header(b"b"), 108, b"\x80\0\0\0\0\0\x01\0"), PASSWD], id="binary number"
-    ),
-    pytest.param([odd(layer.header(b"b"), 100, b"    644 "), PLAIN], id="number with spaces"),
-    pytest.param([odd(layer.header(b"b"), 2, b"x"), PLAIN], id="more after a NUL"),
-    pytest.param([odd(layer.header(b"b"), 505, b"x"), PLAIN], id="more at the end"),
-    pytest.param([odd(layer.header(b"b"), 257, b"ustar  \0"), PLAIN], id="GNU magic"),
-    pytest.param([odd(layer.header(b"b"), 265, b"root"), PLAIN], id="name of a user"),
-    pytest.param([odd(layer.header(b"b/"), 156, b"\0"), PLAIN], id="old directory"),
-    pytest.param([odd(layer.header(b"b"), 156, b"7"), PLAIN], id="contiguous"),
-    pytest.param([layer.header(b"b", layer.LINK, link=b"c", size=600), PLAIN], id="link of a size"),
-    pytest.param([layer.header(b"b", layer.HARD, link=b"etc/a", size=9), PLAIN], id="hard, too"),
-    pytest.param([layer.header(b"./b//c/../d"), layer.header(b"/e/"), PLAIN], id="odd names"),
-    pytest.param([layer.header("\udcffä".encode("utf-8", "surrogateescape"))], id="not UTF-8"),
-    pytest.param([PASSWD, layer.header(b"etc/passwd", layer.LINK, link=b"x"), PASSWD], id="twice"),
-]
-
-
-@pytest.mark.parametrize("step", [1 << 20, 700, 1], ids=["whole", "700 bytes", "bytes"])
-@pytest.mark.parametrize("members", TARS)
-def test_our_reader_finds_what_tarfile_does(members: Iterable[bytes], step: int) -> None:
-    data = b"".join([*members, layer.END])
-    pieces = [data[at : at + step] for at in range(0, len(data), step)]
-    ours, other = Contents(), Contents()
-    ours.add(iter(pieces))
-    other.add_by_tarfile(iter(pieces))
-    assert _told(ours) == _told(other)
-
-
-def _told(found: Contents) -> object:
-    paths = sorted(found._found)
-    statuses = [found.peek(path) for path in paths]
-    return paths, statuses, found.twice, found._accounts, sorted(found._implied)
-
-
-@pytest.mark.parametrize(
-    ("data", "cause"),
-    [
-        pytest.param(PLAIN + b"junk" * 200, "it is not a whole tar (invalid header)", id="junk"),
-        pytest.param(
-            PLAIN + PLAIN[:100], "it is not a whole tar (truncated header)", id="cut header"
-        ),
-        pytest.param(PLAIN[:514], "the end of the tar is missing", id="cut content"),
-        pytest.param(PASSWD[:520], "the end of the tar is missing", id="cut account file"),
-    ],
-)
-def test_a_tar_that_ends_early_or_badly(data: bytes, cause: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(cause)}$"):
-        Contents().add(iter([data]))
 
 
 def test_an_account_file_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

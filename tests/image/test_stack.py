@@ -16,7 +16,7 @@ from scratch_image.files import file_list, packages
 from scratch_image.files.file_list import Entry, Want
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
-from scratch_image.image import layer, stack
+from scratch_image.image import compression, layer, stack
 from scratch_image.image.stack import OWN, SMALL, Blob, Group
 
 LARGE = stack._LARGE
@@ -81,7 +81,7 @@ def _pack(text_path: Path, base: Path, *paths: str, suffix: str = ".tar.gz") -> 
         stack.pack(os.fsencode(text_path), each, view, suffix) for each in stack.plan(view, entries)
     ]
     blobs = [blob for blob, _ in made]
-    text_path.write_bytes(stack.write(blobs, layer.compressor(suffix)))
+    text_path.write_bytes(stack.write(blobs, compression.compressor(suffix)))
     stack.keep(os.fsencode(text_path), blobs)
     return blobs
 
@@ -167,7 +167,7 @@ def test_size_that_decides_is_on_record(base: Path) -> None:
     assert (b"/usr/bin/little", Aspect.CONTENT) in view.looked
 
 
-@pytest.mark.parametrize("suffix", sorted(layer.MEDIA_TYPES))
+@pytest.mark.parametrize("suffix", sorted(compression.MEDIA_TYPES))
 def test_text_tells_what_the_blobs_are(base: Path, tmp_path: Path, suffix: str) -> None:
     text_path = tmp_path / "a/x.layers"
     text_path.parent.mkdir()

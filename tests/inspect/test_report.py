@@ -193,7 +193,9 @@ def test_contents_are_those_of_the_layer(tmp_path: Path, suffix: str) -> None:
 def test_layer_that_is_none_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"x" * 2000)
 
-    with pytest.raises(InputError, match=r"cannot report on layer .*/x.tar: it is no whole tar \("):
+    with pytest.raises(
+        InputError, match=r"cannot report on layer .*/x.tar: it is not a whole tar \("
+    ):
         report.contents([os.fsencode(tmp_path / "x.tar")])
 
 

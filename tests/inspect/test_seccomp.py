@@ -14,7 +14,7 @@ import pytest
 from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES, Scons
 from project import Project
 from scratch_image.errors import ImageError, InputError, TraceError
-from scratch_image.image import layer
+from scratch_image.image import tar_header
 from scratch_image.inspect import seccomp
 from scratch_image.inspect.seccomp import BASELINE, Trial
 from scratch_image.sandbox.run import Run
@@ -53,8 +53,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def packing(tmp_path: Path, program: Path) -> bytes:
     data = program.read_bytes()
-    head = layer.header(b"bin/program", mode=0o755, size=len(data))
-    return packed(tmp_path, member("bin/", tarfile.DIRTYPE), head + data + layer.padding(len(data)))
+    head = tar_header.format_header(b"bin/program", mode=0o755, size=len(data))
+    return packed(
+        tmp_path, member("bin/", tarfile.DIRTYPE), head + data + tar_header.padding(len(data))
+    )
 
 
 def _trial(word: str) -> Trial:

@@ -16,7 +16,7 @@ ORDER = {
     "elf": "reader shebang search_path closure",
     "trace": "strace tracer",
     "files": "dpkg extra_list denied secret file_list bytecode dependencies presets packages lint why",
-    "image": "settings layer stack rootfs permissions config archive",
+    "image": "settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
     "publish": "credentials proxy engine registry push",
     "sysroot": "unpack sysroot",
     "inspect": "replay seccomp sbom report",

@@ -27,7 +27,8 @@ from scratch_image.fs.owners import Owners
 from scratch_image.fs.paths import escape, is_plain, show
 from scratch_image.fs.root import Aspect
 from scratch_image.image import stack
-from scratch_image.image.layer import MEDIA_TYPES, Layer
+from scratch_image.image.compression import MEDIA_TYPES
+from scratch_image.image.layer import Layer
 from scratch_image.image.stack import Blob
 from scratch_image.inspect import report
 from scratch_image.inspect.report import Report

@@ -20,7 +20,7 @@ from debs import install
 from lab import NO_ENGINE, PACKAGE, Scons
 from registries import Gate, gate
 from scratch_image.fs.digest import Digest
-from scratch_image.image import archive, layer, stack
+from scratch_image.image import archive, compression, layer, stack
 
 IMAGES = 10
 LIBRARIES = {"libc6": 300_000, "libssl3": 200_000, "libown": 100_000, "tiny": 10}
@@ -253,10 +253,10 @@ def test_edit_changes_only_its_layer(
 
 def test_suffix_is_the_compression_of_all_blobs(tree: Make) -> None:
     made = tree("packages", 1)
-    for suffix in sorted(layer.MEDIA_TYPES):
+    for suffix in sorted(compression.MEDIA_TYPES):
         made.build("images/i0", suffix=suffix)
 
-        assert {layer.suffix(blob.path) for blob in made.blobs("i0").values()} == {suffix}
+        assert {compression.suffix_of(blob.path) for blob in made.blobs("i0").values()} == {suffix}
         assert len(os.listdir(made.out("i0", ".blobs"))) == len(made.blobs("i0"))
 
 

@@ -23,7 +23,7 @@ from scratch_image.errors import EngineError
 from scratch_image.files.file_list import Entry
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Root
-from scratch_image.image import archive, layer
+from scratch_image.image import archive, compression, layer
 from scratch_image.image.archive import Archive
 from scratch_image.image.config import Image
 from scratch_image.image.settings import Reference, Settings
@@ -162,7 +162,7 @@ def tar(path: Path, staged: dict[bytes, bytes], suffix: str = ".tar") -> bytes:
         root[name] = os.fsencode(source)
         entries.add(Entry("file", 0o755, 0, 0, name))
     made = path.with_name(path.name + suffix)
-    with made.open("wb") as output, layer.compress(output, suffix) as sink:
+    with made.open("wb") as output, compression.compress(output, suffix) as sink:
         layer.write(sink, entries, Root(b"/", root, epoch=0))
     return os.fsencode(made)
 

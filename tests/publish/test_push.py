@@ -14,12 +14,12 @@ from registries import PASSWORD, USER, Fault, Gate, docker_registry, gate
 from scratch_image import progress
 from scratch_image.errors import InputError, RegistryError
 from scratch_image.fs.digest import Digest
-from scratch_image.image import archive, layer
+from scratch_image.image import archive, tar_header
 from scratch_image.publish import push, registry
 from scratch_image.publish.registry import Tag
 from tars import member
 
-OTHER = member("other") * 10 + layer.END
+OTHER = member("other") * 10 + tar_header.END
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_only_the_layer_that_is_missing_is_sent(
 ) -> None:
     push.push(small, tags(before, f"{repository}:1"))
     before.log.clear()
-    new = member("new") + layer.END
+    new = member("new") + tar_header.END
     image = build(tmp_path / "y.oci.tar", [TAR, new])
 
     pushed = push.push(os.fsencode(tmp_path / "y.oci.tar"), tags(before, f"{repository}:1"))

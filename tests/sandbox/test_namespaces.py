@@ -16,7 +16,7 @@ import elftools
 import pytest
 from lab import PACKAGE, WITHOUT_NAMESPACES
 from scratch_image.errors import SandboxError
-from scratch_image.image import layer
+from scratch_image.image import compression, tar_header
 from scratch_image.sandbox import namespaces, process
 from scratch_image.sandbox.run import Run
 from scratch_image.sysroot import unpack
@@ -109,7 +109,7 @@ def with_program(directory: Path, source: str) -> bytes:
 # Unpacking
 
 
-@pytest.mark.parametrize("suffix", list(layer.MEDIA_TYPES))
+@pytest.mark.parametrize("suffix", list(compression.MEDIA_TYPES))
 def test_members_have_their_kind_content_mode_and_time(tmp_path: Path, suffix: str) -> None:
     path = packed(
         tmp_path,
@@ -198,7 +198,7 @@ def test_later_members_and_layers_take_the_place_of_earlier_ones(tmp_path: Path)
                      "/n is a device, a FIFO or a sparse file", id="FIFO"),
         pytest.param([member("a/" * 3000)], "it has a name that no file can have", id="long name"),
         pytest.param([member("a/" * 500)], "it has a name that no file can have", id="deep name"),
-        pytest.param([member("x", size=5000)], "unexpected end of data", id="cut off"),
+        pytest.param([member("x", size=5000)], "it is not a whole tar (unexpected end of data)", id="cut off"),
         pytest.param([b"x" * 600], "", id="no tar"),
     ],
 )  # fmt: skip
@@ -513,7 +513,7 @@ print(told.partition("; ")[0])
 def nothing(engine: str) -> str:
     """Return the name of an image without any file."""
     command = ["docker", "-H", engine, "import", "-", "nothing"]
-    subprocess.run(command, input=layer.END, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, input=tar_header.END, stdout=subprocess.DEVNULL, check=True)
     return "nothing"
 
 

@@ -7,7 +7,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from scratch_image.image import archive, layer
+from scratch_image.image import archive, compression, layer, tar_header
 from scratch_image.image.config import Image
 from scratch_image.image.settings import Reference, Settings
 
@@ -27,7 +27,7 @@ def build(
     files = []
     for number, data in enumerate(layers):
         file = path.with_name(f"{path.name}.{number}{suffix}")
-        with file.open("wb") as output, layer.compress(output, suffix) as sink:
+        with file.open("wb") as output, compression.compress(output, suffix) as sink:
             sink.write(data)
         files.append(os.fsencode(file))
     made_for = dataclasses.replace(SETTINGS, architecture=architecture)
@@ -46,8 +46,10 @@ def contents(path: Path) -> dict[str, bytes]:
 def rewrite(path: Path, members: dict[str, bytes]) -> None:
     path.write_bytes(
         b"".join(
-            layer.header(name.encode(), size=len(data)) + data + layer.padding(len(data))
+            tar_header.format_header(name.encode(), size=len(data))
+            + data
+            + tar_header.padding(len(data))
             for name, data in members.items()
         )
-        + layer.END
+        + tar_header.END
     )

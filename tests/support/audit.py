@@ -8,6 +8,7 @@ of an image: no byte of a layer is ever hidden by another one.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import IO, TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ from typing import IO, TYPE_CHECKING, Any
 from scratch_image.errors import InputError
 from scratch_image.fs.digest import CHUNK, Digest
 from scratch_image.fs.paths import show
+from scratch_image.image.compression import MEDIA_TYPES, decompress
 from scratch_image.image.config import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, canonical
-from scratch_image.image.layer import DIR, END, FILE, MEDIA_TYPES, Tally, decompress
-from scratch_image.image.rootfs import Contents
 from scratch_image.image.settings import Reference
+from scratch_image.image.streams import Tally
+from scratch_image.image.tar_header import DIR, END, FILE
+from scratch_image.image.tar_reader import StreamedTar
 
 if TYPE_CHECKING:
     import tarfile
@@ -160,20 +163,20 @@ class _Audit:
 
     def _layers(self, layers: Sequence[Any], diff_ids: Sequence[str]) -> None:
         """Look into the layers of one image."""
-        contents = Contents()
+        paths = _Paths()
         for layer, diff_id in zip(layers, diff_ids, strict=False):
             name = _blob(layer)
             if name in self._members:
                 tally = Tally()
                 content = decompress(self._open(name), _SUFFIXES[layer["mediaType"]])
                 try:
-                    contents.add_by_tarfile(_passed(content, tally))
+                    paths.add(_passed(content, tally))
                 except ValueError as error:
                     self.wrong.append(f"{name}: {error}")
                 other = str(tally.digest) != diff_id
                 told = f"the uncompressed content has digest {tally.digest}, not {diff_id}"
                 self._tell(other, f"{name}: {told}")
-        self.wrong += [f"{show(path)}: packed more than once" for path in contents.twice]
+        self.wrong += [f"{show(path)}: packed more than once" for path in paths.twice]
 
     def _order(self) -> None:
         present = [name for name in dict.fromkeys(self._expected) if name in self._members]
@@ -198,6 +201,36 @@ class _Audit:
         if content is None:
             raise ValueError(f"{name} is missing")
         return content
+
+
+class _Paths:
+    """The paths that layers hold together."""
+
+    def __init__(self) -> None:
+        self.twice: list[bytes] = []
+        """Paths that came more than once, but for a directory that several layers have alike."""
+        self._found: dict[bytes, object] = {}
+
+    def add(self, chunks: Iterator[bytes]) -> None:
+        """Add the members of a layer; ValueError when it is not a tar."""
+        import tarfile
+
+        source, own = StreamedTar(chunks), set()
+        try:
+            with tarfile.open(fileobj=source, mode="r|", errors="surrogateescape") as tar:
+                for each in tar:
+                    path = os.path.normpath(b"/" + os.fsencode(each.name.strip("/")))
+                    state = each.isdir() and (each.mode, each.uid, each.gid)
+                    if path in self._found and (
+                        not state or state != self._found[path] or path in own
+                    ):
+                        self.twice.append(path)
+                    own.add(path)
+                    self._found[path] = state
+        except (tarfile.TarError, OverflowError) as error:
+            raise ValueError(f"it is not a whole tar ({error})") from error
+        finally:
+            source.drain()
 
 
 def _blob(descriptor: Any) -> str:

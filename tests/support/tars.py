@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import tarfile
 from pathlib import Path
 
-from scratch_image.image import layer
+from scratch_image.image import compression, tar_header
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **fields: int) -> bytes:
@@ -19,15 +20,26 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **fields: i
     data = name.encode("utf-8", "surrogateescape") if kind == tarfile.REGTYPE else b""
     made.size = fields.get("size", len(data))
     return (
-        made.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape") + data + layer.padding(len(data))
+        made.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        + data
+        + tar_header.padding(len(data))
     )
+
+
+def compressed(data: bytes, suffix: str, step: int = 1 << 20) -> bytes:
+    """Return `data` compressed, written `step` bytes at a time."""
+    file = io.BytesIO()
+    with compression.compress(file, suffix) as sink:
+        for start in range(0, len(data), step):
+            sink.write(data[start : start + step])
+    return file.getvalue()
 
 
 def packed(directory: Path, *members: bytes, suffix: str = ".tar") -> bytes:
     """Write a layer of `members`; return where it lies."""
     path = directory / f"layer{suffix}"
-    with path.open("wb") as sink, layer.compress(sink, suffix) as stream:
-        stream.write(b"".join(members) + layer.END)
+    with path.open("wb") as sink, compression.compress(sink, suffix) as stream:
+        stream.write(b"".join(members) + tar_header.END)
     return os.fsencode(path)
 
 

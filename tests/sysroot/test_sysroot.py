@@ -18,7 +18,7 @@ from scratch_image.fs import owners
 from scratch_image.fs.capabilities import attribute
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
-from scratch_image.image import layer
+from scratch_image.image import compression, tar_header
 from scratch_image.sandbox import process
 from scratch_image.sysroot import sysroot
 from scratch_image.sysroot.sysroot import Archive, EngineImage, Origin, Packages
@@ -56,7 +56,7 @@ def make(origin: Origin, tree: bytes, *sources: bytes, root: Root | None = None)
 # Archives
 
 
-@pytest.mark.parametrize("suffix", list(layer.MEDIA_TYPES))
+@pytest.mark.parametrize("suffix", list(compression.MEDIA_TYPES))
 def test_archive_is_unpacked_without_its_devices(tmp_path: Path, tree: bytes, suffix: str) -> None:
     archive = packed(
         tmp_path, LOADER, member("dev/null", tarfile.CHRTYPE), member("etc/x"), suffix=suffix
@@ -126,7 +126,9 @@ def test_nobody_gets_privileges_by_a_tree(tmp_path: Path, tree: bytes) -> None:
         LOADER,
         member("usr/bin/su", mode=0o4755),
         member("usr/bin/wall", mode=0o2755, gid=5),
-        layer.header(b"usr/bin/ping", mode=0o755, capabilities=attribute("cap_net_raw=ep")),
+        tar_header.format_header(
+            b"usr/bin/ping", mode=0o755, capabilities=attribute("cap_net_raw=ep")
+        ),
     )
 
     make(Archive("x"), tree, archive)

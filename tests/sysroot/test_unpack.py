@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from scratch_image.errors import SandboxError
 from scratch_image.fs import capabilities
-from scratch_image.image import layer
+from scratch_image.image import tar_header
 from scratch_image.sysroot import unpack
 from scratch_image.sysroot.unpack import Unpacking
 from tars import member, packed
@@ -28,7 +28,7 @@ def whole(tmp_path: Path) -> Iterator[Unpacking]:
 
 
 def put(into: Unpacking, *members: bytes) -> None:
-    into.unpack(iter([*members, layer.END]))
+    into.unpack(iter([*members, tar_header.END]))
     into.finish()
 
 
@@ -103,7 +103,7 @@ RAW = capabilities.attribute("cap_net_raw=ep")
 
 def capable(name: str, attribute: bytes = RAW) -> bytes:
     """Return an empty member of a tar that has file capabilities."""
-    return layer.header(name.encode(), mode=0o755, capabilities=attribute)
+    return tar_header.format_header(name.encode(), mode=0o755, capabilities=attribute)
 
 
 def test_capabilities_of_a_whole_system_are_told_and_not_given(
@@ -111,11 +111,17 @@ def test_capabilities_of_a_whole_system_are_told_and_not_given(
 ) -> None:
     other = Unpacking(os.fsencode(tmp_path / "other"), whole_system=True)
 
-    put(whole, capable("a"), layer.header(b"b", layer.HARD, link=b"a"), capable("c"), member("c"))
+    put(
+        whole,
+        capable("a"),
+        tar_header.format_header(b"b", tar_header.HARD, link=b"a"),
+        capable("c"),
+        member("c"),
+    )
     put(
         other,
-        layer.header(b"a", mode=0o755),
-        layer.header(b"b", layer.HARD, link=b"a"),
+        tar_header.format_header(b"a", mode=0o755),
+        tar_header.format_header(b"b", tar_header.HARD, link=b"a"),
         member("c"),
     )
 
@@ -127,7 +133,7 @@ def test_capabilities_of_a_whole_system_are_told_and_not_given(
 
 def test_capabilities_that_are_none_are_an_error(whole: Unpacking) -> None:
     with pytest.raises(ValueError, match="they are of no known form"):
-        whole.unpack(iter([capable("a", b"\n\xff"), layer.END]))
+        whole.unpack(iter([capable("a", b"\n\xff"), tar_header.END]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")

@@ -8,8 +8,6 @@ files come first, so that a reader of a stream knows what follows.
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,8 +18,10 @@ from ..errors import InputError
 from ..fs.digest import CHUNK, Digest
 from ..fs.paths import show
 from .config import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
-from .layer import BLOCK, DIR, END, FILE, PAX, Source, Tally, header, padding
 from .settings import Reference
+from .streams import Source, Tally
+from .tar_header import BLOCK, DIR, END, FILE, format_header, padding
+from .tar_reader import SeekableTar, TarReader
 
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 
@@ -33,9 +33,6 @@ _MAX_LAYERS = 125
 
 _MAX_MEMBERS = 1000
 """Members of an archive, which has few besides its layers."""
-
-_OCTAL = re.compile(rb" *([0-7]+)[\0 ]+")
-_PAX_SIZE = re.compile(rb"(?:\A|\n)[0-9]+ size=([0-9]{1,18})\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,18 +225,18 @@ def _check_index(images: Sequence[Archive], references: Sequence[Reference]) -> 
 
 
 def _add(sink: BinaryIO, name: str, data: bytes) -> None:
-    sink.write(header(name.encode(), size=len(data)) + data + padding(len(data)))
+    sink.write(format_header(name.encode(), size=len(data)) + data + padding(len(data)))
 
 
 def _add_directories(sink: BinaryIO) -> None:
     # Without these, skopeo makes the directories for root, which an ordinary user may not do.
     for directory in ("blobs/", "blobs/sha256/"):
-        sink.write(header(directory.encode(), DIR, mode=0o755))
+        sink.write(format_header(directory.encode(), DIR, mode=0o755))
 
 
 def _add_blob(sink: BinaryIO, digest: Digest, size: int, source: Source, shown: str) -> None:
     """Add what `source`, called `shown` in messages, holds: `size` bytes of that digest."""
-    sink.write(header(_blob(digest).encode(), size=size))
+    sink.write(format_header(_blob(digest).encode(), size=size))
     tally = Tally(source=source, progress=progress.current())
     while chunk := tally.read(CHUNK):
         sink.write(chunk)
@@ -391,31 +388,14 @@ def _bytes(file: BinaryIO, members: dict[str, Member], name: str) -> bytes:
 def _members(file: BinaryIO) -> dict[str, Member]:
     """Return the members of the tar `file` by name, in order; ValueError when it is broken."""
     found: dict[str, Member] = {}
-    end = file.seek(0, os.SEEK_END)
-    start, long_size = file.seek(0), None
-    while (block := file.read(BLOCK)) != bytes(BLOCK):
-        name, kind, size = _parse_header(block)
-        member = Member(name, start, file.tell(), size if long_size is None else long_size)
-        if member.end > end:
-            raise ValueError("its end is missing")
-        if kind == PAX:
-            records = _PAX_SIZE.search(file.read(min(size, _MAX_DOCUMENT)))
-            long_size = int(records[1]) if records else None
-            file.seek(member.end)
-            continue
-        if kind not in (FILE, DIR) or name in found or len(found) == _MAX_MEMBERS:
+    start = 0
+    for header in TarReader(SeekableTar(file)):
+        name = header.name.decode("ascii", "replace")
+        if header.flag not in (FILE, DIR) or name in found or len(found) == _MAX_MEMBERS:
             raise ValueError(f"{name!r} is not a file, or not the only one, or one too many")
-        found[name] = member
-        start, long_size = file.seek(member.end), None
+        found[name] = Member(name, start, file.tell(), header.size)
+        start = found[name].end
+    file.seek(start)
+    if file.read(BLOCK) != bytes(BLOCK):
+        raise ValueError("the end of the tar is missing")
     return found
-
-
-def _parse_header(block: bytes) -> tuple[str, bytes, int]:
-    """Return name, type flag and size in a tar header; ValueError when it is none."""
-    if len(block) < BLOCK:
-        raise ValueError("its end is missing")
-    check, size = _OCTAL.fullmatch(block[148:156]), _OCTAL.fullmatch(block[124:136])
-    summed = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    if not check or not size or int(check[1], 8) != summed:
-        raise ValueError("it is not a tar file")
-    return block[:100].rstrip(b"\0").decode("ascii", "replace"), block[156:157], int(size[1], 8)

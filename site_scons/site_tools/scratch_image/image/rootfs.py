@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
-from itertools import chain
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ..errors import InputError
 from ..fs.paths import parents, show
 from ..fs.root import Kind, Root, Status
-from . import layer
-from .layer import BLOCK, DIR, FILE, HARD, LINK, Chunks
 from .settings import Settings
-
-if TYPE_CHECKING:
-    import tarfile
-
-_KINDS = {FILE: Kind.FILE, b"\0": Kind.FILE, DIR: Kind.DIR, LINK: Kind.LINK}
-"""By type flag; the NUL is that of old tars."""
+from .tar_header import HARD
+from .tar_reader import StreamedTar, TarReader
 
 _DIR = Status(Kind.DIR, 0o755, 0, 0)
 
@@ -41,9 +33,6 @@ class Contents(Root):
     def __init__(self) -> None:
         """Begin with an image that has no layers."""
         super().__init__()
-        self.twice: list[bytes] = []
-        """Paths that came more than once, but for a directory that several layers have alike."""
-        self._own: set[bytes] = set()
         self._found: dict[bytes, Status] = {}
         self._implied = {b"/"}
         self._accounts: dict[bytes, bytes] = {}
@@ -51,61 +40,23 @@ class Contents(Root):
     def add(self, chunks: Iterator[bytes]) -> None:
         """Add what the tar whose bytes are `chunks` (hostile) holds above what is there.
 
-        All of `chunks` is read. ValueError, with the cause as its text, when it is no tar.
+        All of `chunks` is read. ValueError, with the cause as its text, when it is not a tar.
         """
-        self._add_all(chunks, self._add_ours)
-
-    def add_by_tarfile(self, chunks: Iterator[bytes]) -> None:
-        """As `add`, by `tarfile` alone: for who checks what we write."""
-        self._add_all(chunks, self._add_others)
-
-    def _add_all(self, chunks: Iterator[bytes], add: Callable[[Chunks], None]) -> None:
-        source = Chunks(chunks)
-        self._own = set()
+        source = StreamedTar(chunks)
         try:
-            add(source)
+            for header in (tar := TarReader(source)):
+                if account := self._add(header.name, header.flag, header.status):
+                    self._accounts[account] = tar.read(_MAX_ACCOUNTS)
         finally:
             source.drain()
-
-    def _add_ours(self, source: Chunks) -> None:
-        """Add members as we write them; from the first other one on, `tarfile` reads the rest."""
-        while found := layer.member(block := source.take(BLOCK)):
-            name, flag, size, status = found
-            left = size + -size % BLOCK
-            if account := self._add(name, flag, status):
-                self._accounts[account] = source.take(min(size, _MAX_ACCOUNTS))
-                left -= len(self._accounts[account])
-            if not source.skip(left):
-                raise ValueError("the end of the tar is missing")
-        if block.strip(b"\0"):
-            self._add_others(Chunks(chain([block], iter(source.read, b""))))
-
-    def _add_others(self, source: Chunks) -> None:
-        import tarfile
-
-        try:
-            with tarfile.open(
-                fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
-            ) as tar:
-                for member in tar:
-                    account = self._add(_encoded(member.name), member.type, _status(member))
-                    if account and (content := tar.extractfile(member)):
-                        self._accounts[account] = content.read(_MAX_ACCOUNTS)
-        except (tarfile.TarError, OverflowError) as error:
-            raise ValueError(f"it is not a whole tar ({error})") from error
 
     def _add(self, name: bytes, flag: bytes, status: Status) -> bytes:
         """Add a member; return its path when it is an account file, whose content matters."""
         path = _image_path(name)
         if flag == HARD:
             status = self._found.get(_image_path(status.target)) or _NOTHING
-        if path in self._found:
-            alike = flag == DIR and self._found[path] == status and path not in self._own
-            self.twice += [] if alike else [path]
         if len(self._found) == _MAX_PATHS:
             raise ValueError(f"it has more than {_MAX_PATHS} members")
-        if status.kind is Kind.DIR:
-            self._own.add(path)
         self._found[path] = status
         if path.rpartition(b"/")[0] not in self._found:
             self._implied.update(parents(path))
@@ -178,11 +129,6 @@ def _places(name: str, settings: Settings) -> list[bytes]:
         return [_encoded(posixpath.join("/", settings.workdir, name))]
     directories = settings.env.get("PATH", "").split(":")
     return [_encoded(posixpath.join(each, name)) for each in directories if each]
-
-
-def _status(member: tarfile.TarInfo) -> Status:
-    kind, target = _KINDS.get(member.type, Kind.OTHER), _encoded(member.linkname)
-    return Status(kind, member.mode & 0o7777, member.uid, member.gid, target=target)
 
 
 def _image_path(name: bytes) -> bytes:

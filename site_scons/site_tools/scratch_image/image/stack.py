@@ -27,7 +27,9 @@ from ..fs.paths import parents, show
 from ..fs.root import Aspect
 from ..fs.target import replacing
 from . import layer
-from .layer import MEDIA_TYPES, Layer, Tally
+from .compression import MEDIA_TYPES, compress, compressor, suffix_of
+from .layer import Layer
+from .streams import Tally
 
 if TYPE_CHECKING:
     from ..files.file_list import Entry
@@ -163,7 +165,7 @@ def pack(text_path: bytes, group: Group, view: Overlay, suffix: str) -> tuple[Bl
     """
     with open(os.devnull, "wb") as nowhere:
         written = layer.write(nowhere, group.entries, view)
-    key = layer.compressor(suffix), written.diff_id
+    key = compressor(suffix), written.diff_id
     directory = blobs(text_path)
     os.makedirs(directory, exist_ok=True)
     with _locks.setdefault(key, threading.Lock()):
@@ -187,7 +189,7 @@ def _file(directory: bytes, diff_id: Digest, suffix: str) -> bytes:
 
 def _linked(known: Blob, directory: bytes, name: str) -> Blob | None:
     """Return the blob `known` as one in `directory`; None when it is no longer what it was."""
-    suffix = layer.suffix(known.path)
+    suffix = suffix_of(known.path)
     path = _file(directory, known.layer.diff_id, suffix)
     with suppress(OSError):
         if not _holds(path, known.layer.digest):
@@ -211,7 +213,7 @@ def _written(directory: bytes, group: Group, view: Overlay, suffix: str) -> Blob
     made = os.path.join(directory, b"new")
     with replacing(made) as sink:
         tally = Tally(sink=sink)
-        with layer.compress(tally, suffix) as stream:
+        with compress(tally, suffix) as stream:
             diff_id = layer.write(stream, group.entries, view).diff_id
     path = _file(directory, diff_id, suffix)
     os.replace(made, path)
@@ -234,7 +236,7 @@ def write(stack: Iterable[Blob], compressor: str) -> bytes:
     lines = [_HEADER, compressor.encode(), b"\n"]
     for blob in stack:
         made = blob.layer
-        words = (made.diff_id, made.digest, made.size, layer.suffix(blob.path), blob.name)
+        words = (made.diff_id, made.digest, made.size, suffix_of(blob.path), blob.name)
         lines.append(f"{' '.join(map(str, words))}\n".encode())
     return b"".join(lines)
 

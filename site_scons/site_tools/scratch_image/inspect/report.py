@@ -12,14 +12,17 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from ..errors import InputError
 from ..files.file_list import Entry
 from ..files.why import Reasons
-from ..fs.digest import Digest
+from ..fs.digest import CHUNK, Digest
 from ..fs.paths import show, unescape
-from ..image import layer
+from ..image.compression import decompress, suffix_of
+from ..image.streams import Tally
+from ..image.tar_header import FILE
+from ..image.tar_reader import StreamedTar, TarReader
 from ..trace.strace import Use
 from ..trace.tracer import Record
 
@@ -84,24 +87,18 @@ def contents(layers: Iterable[bytes]) -> dict[bytes, Content]:
 
 
 def _contents(path: bytes) -> dict[bytes, Content]:
-    import tarfile
-
     found = {}
     try:
         with open(path, "rb") as stream:
-            source = layer.Chunks(layer.decompress(stream, layer.suffix(path)))
-            with tarfile.open(fileobj=source, mode="r|", errors="surrogateescape") as tar:
-                for member in tar:
-                    content = tar.extractfile(member) if member.isreg() else None
-                    if content is not None:
-                        name = member.name.encode("utf-8", "surrogateescape")
-                        found[b"/" + name] = Content(
-                            member.size, Digest.of_stream(cast(BinaryIO, content))
-                        )
-    except (tarfile.TarError, ValueError) as error:
-        raise InputError(
-            f"report on layer {show(path)}", f"it is no whole tar ({error})", "build it again"
-        ) from error
+            chunks = decompress(stream, suffix_of(path))
+            for header in (tar := TarReader(StreamedTar(chunks))):
+                if header.flag == FILE:
+                    content = Tally(source=tar)
+                    while content.read(CHUNK):
+                        pass
+                    found[b"/" + header.name] = Content(content.size, content.digest)
+    except ValueError as error:
+        raise InputError(f"report on layer {show(path)}", str(error), "build it again") from error
     return found
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import SCons.Node.FS
 
 from ..errors import InputError
-from ..image import config, layer, settings, stack
+from ..image import compression, config, settings, stack
 from ..image.settings import Reference, Settings, annotated
 from ..inspect import sbom
 from ..publish import registry
@@ -265,7 +265,7 @@ def origin(
 ) -> Origin:
     """Return what a base is made of."""
     if source:
-        layer.suffix(os.fsencode(str(source[0])))
+        compression.suffix_of(os.fsencode(str(source[0])))
         return sysroot.Archive(str(source[0]))
     if image:
         return sysroot.EngineImage(read(env, "DOCKER_HOST"), image)
@@ -461,8 +461,8 @@ def layer_tar(target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: 
     The target may as well end in ``.tar.gz`` or ``.tar.zst``.
     """
     _require("pack", target, source, "one file list")
-    suffix = layer.suffix(os.fsencode(str(target[0])))
-    step = LayerStep(_stem(target[0]), layer.compressor(suffix), top_of(target[0]))
+    suffix = compression.suffix_of(os.fsencode(str(target[0])))
+    step = LayerStep(_stem(target[0]), compression.compressor(suffix), top_of(target[0]))
     return Plan(step, target, source)
 
 
@@ -473,8 +473,8 @@ def layer_stack(target: list[Any], source: list[Any], env: Any) -> Plan:
     tree has packed is not packed again.
     """
     _require("pack", target, source, "one file list")
-    suffix = layer.suffix(os.fsencode(f"{target[0]}{read(env, 'LAYERTARSUFFIX')}"))
-    step = StackStep(_stem(target[0]), suffix, layer.compressor(suffix), top_of(target[0]))
+    suffix = compression.suffix_of(os.fsencode(f"{target[0]}{read(env, 'LAYERTARSUFFIX')}"))
+    step = StackStep(_stem(target[0]), suffix, compression.compressor(suffix), top_of(target[0]))
     blobs = stack.blobs(os.fsencode(target[0].get_abspath()))
     return Plan(step, target, source, beside=[blobs])
 
@@ -632,7 +632,7 @@ def _layers_and_records(
     verb: str, target: list[Any], source: list[Any]
 ) -> tuple[list[Any], list[Any]]:
     """Return which of `source` are layers, and which the records of runs; there have to be both."""
-    layers = [node for node in source if str(node).endswith((".layers", *layer.MEDIA_TYPES))]
+    layers = [node for node in source if str(node).endswith((".layers", *compression.MEDIA_TYPES))]
     records = [node for node in source if _is_traced(node) and _suffix(node) == ".trace"]
     if not records or not layers:
         raise InputError(

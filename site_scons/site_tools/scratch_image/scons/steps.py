@@ -471,20 +471,20 @@ class LayerStep(Step):
 
     label = "TAR"
     compressor: str
-    """What `layer.compressor` says: other bytes come from another one."""
+    """What `compression.compressor` says: other bytes come from another one."""
     top: bytes = field(repr=False)
     """The project's directory, absolute."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the layer of the file list `sources[0]`."""
         from ..files import bytecode
-        from ..image import layer
+        from ..image import compression, layer
 
         entries, view = _laid_out(root, self.top, sources[0])
         bytecode.date_sources(view, entries)
         progress.current().expect(layer.size(entries, view))
-        suffix = layer.suffix(targets[0])
-        with replacing(targets[0]) as sink, layer.compress(sink, suffix) as stream:
+        suffix = compression.suffix_of(targets[0])
+        with replacing(targets[0]) as sink, compression.compress(sink, suffix) as stream:
             written = layer.write(stream, entries, view)
         return f"{written.size / 1e6:.1f} MB"
 
@@ -495,7 +495,7 @@ class StackStep(Step):
 
     label = "TAR"
     suffix: str
-    """How the blobs are compressed: a key of `layer.MEDIA_TYPES`."""
+    """How the blobs are compressed: a key of `compression.MEDIA_TYPES`."""
     compressor: str
     """As in `LayerStep`."""
     top: bytes = field(repr=False)

@@ -96,10 +96,10 @@ class Archive(Origin):
         self, root: Root, sources: Sequence[bytes], work: bytes
     ) -> Generator[bytes, None, None]:
         """Yield the tar, decompressed."""
-        from ..image import layer
+        from ..image.compression import decompress, suffix_of
 
         with open(sources[0], "rb", buffering=0) as blob:
-            yield from layer.decompress(blob, layer.suffix(sources[0]))
+            yield from decompress(blob, suffix_of(sources[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,13 +350,11 @@ def unpacked(origin: Origin, tree: bytes, root: Root, sources: Sequence[bytes]) 
 def _fill(
     unpacking: Unpacking, origin: Origin, root: Root, sources: Sequence[bytes], work: bytes
 ) -> None:
-    import tarfile
-
     try:
         with closing(origin.tar(root, sources, work)) as chunks:
             unpacking.unpack(chunks)
         unpacking.finish()
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+    except (ValueError, OverflowError) as error:
         raise SysrootError(
             f"unpack {origin}", str(error), "give the tar of a whole root file system"
         ) from error

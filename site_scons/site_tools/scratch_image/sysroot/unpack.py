@@ -13,13 +13,13 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from ..errors import SandboxError
 from ..fs import capabilities
-from ..fs.digest import CHUNK
 from ..fs.paths import PATH_MAX, is_under, join, parents, show
-from ..image import layer
+from ..image.compression import decompress, suffix_of
+from ..image.tar_header import DIR, END, FILE, HARD, LINK, SPARSE, Header
+from ..image.tar_reader import StreamedTar, TarReader
 from ..sandbox import process
 from ..sandbox.namespaces import (
     DEVICE_LINKS,
@@ -31,9 +31,6 @@ from ..sandbox.namespaces import (
     written_over,
 )
 from ..sandbox.run import Run
-
-if TYPE_CHECKING:
-    import tarfile
 
 _DIRECTORIES = {
     b"/dev": 0o755, b"/dev/shm": 0o1777, TERMINALS: 0o755, b"/proc": 0o555, b"/sys": 0o555,
@@ -80,37 +77,30 @@ class Unpacking:
     def unpack(self, chunks: Iterator[bytes]) -> None:
         """Put all members of the tar whose bytes are `chunks` (hostile) in their places.
 
-        ValueError or a TarError tells what cannot be; OSError what cannot be written.
+        ValueError for members that cannot be; OSError for a file that cannot be written.
         """
-        import tarfile
-
-        source = layer.Chunks(chunks)
-        with tarfile.open(
-            fileobj=source, mode="r|", encoding="utf-8", errors="surrogateescape"
-        ) as tar:
-            for member in tar:
-                self._add(member, tar)
-        if source.drain() != layer.END:
-            # Between two members tarfile takes the end of a file for that of the tar.
+        source = StreamedTar(chunks)
+        for header in (tar := TarReader(source)):
+            self._add(header, tar)
+        if source.drain() != END:
             raise ValueError("the end of the tar is missing")
 
-    def _add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-        path = _plain(member.name)
-        if member.isdir():
-            self.make_directory(path, member.mode)
-        elif member.issym():
-            self.make_link(path, _encoded(member.linkname))
-        elif member.islnk():
-            self._make_hard_link(path, _plain(member.linkname))
-        elif member.isreg() and not member.issparse():
-            content = tar.extractfile(member)
-            self.make_file(path, iter(lambda: content.read(CHUNK), b"") if content else ())
-        elif self._whole_system and not member.isreg():
+    def _add(self, header: Header, tar: TarReader) -> None:
+        path, status = _plain(header.name), header.status
+        if header.flag == DIR:
+            self.make_directory(path, status.mode)
+        elif header.flag == LINK:
+            self.make_link(path, status.target)
+        elif header.flag == HARD:
+            self._make_hard_link(path, _plain(status.target))
+            return
+        elif header.flag == FILE:
+            self.make_file(path, tar.content())
+        elif self._whole_system and header.flag != SPARSE:
             return
         else:
             raise ValueError(f"{show(path)} is a device, a FIFO or a sparse file")
-        if not member.islnk():
-            self._dress(path, member)
+        self._dress(path, header)
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._kinds
@@ -169,21 +159,21 @@ class Unpacking:
         if self._kinds.pop(path, None):
             os.unlink(self.directory + path)
 
-    def _dress(self, path: bytes, member: tarfile.TarInfo) -> None:
+    def _dress(self, path: bytes, header: Header) -> None:
         """Give `path` the member's owner, mode and time; directories get their modes at the end."""
-        place, mode = self.directory + path, stat.S_IMODE(member.mode)
-        self.wanted[path] = (mode, member.uid, member.gid)
+        place, status = self.directory + path, header.status
+        self.wanted[path] = (status.mode, status.uid, status.gid)
         if os.geteuid() == 0:
             # Root of a user namespace has not every owner to give.
             with suppress(PermissionError):
-                os.lchown(place, member.uid, member.gid)
-        if member.isreg():
-            os.chmod(place, mode & self._kept_bits | self._own_bits & 0o600)
-            os.utime(place, (member.mtime, member.mtime))
-            if value := member.pax_headers.get(layer.CAPABILITIES):
+                os.lchown(place, status.uid, status.gid)
+        if header.flag == FILE:
+            os.chmod(place, status.mode & self._kept_bits | self._own_bits & 0o600)
+            os.utime(place, (header.mtime, header.mtime))
+            if header.capabilities:
                 # Nobody on this machine is to get them, nor the run of a test, which has what a
                 # container has: the kernel starts no program whose capabilities are not all there.
-                self.capabilities[path] = capabilities.text(_encoded(value))
+                self.capabilities[path] = capabilities.text(header.capabilities)
 
     def finish(self) -> None:
         """Give the directories their modes."""
@@ -205,18 +195,14 @@ def remove(directory: bytes) -> None:
         process.run([*tool, "--", directory], timeout=_SECONDS).check()
 
 
-def _plain(name: str) -> bytes:
+def _plain(name: bytes) -> bytes:
     """Return the image path of the member `name`; ValueError when it leads out, or is too long."""
-    parts = [part for part in _encoded(name).split(b"/") if part not in (b"", b".")]
-    if name.startswith("/") or b".." in parts:
-        raise ValueError(f"{show(_encoded(name))} leads out of the root")
+    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if name.startswith(b"/") or b".." in parts:
+        raise ValueError(f"{show(name)} leads out of the root")
     if len(name) > PATH_MAX or len(parts) > _DEEPEST:
         raise ValueError("it has a name that no file can have")
     return b"/" + b"/".join(parts)
-
-
-def _encoded(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
 
 
 def _private(path: str, flags: int) -> int:
@@ -245,7 +231,7 @@ def unpacked(
         unpacking = Unpacking(join(directory, b"root"))
         for path in layers:
             with _told(f"layer {show(path)}"), open(path, "rb", buffering=0) as blob:
-                unpacking.unpack(layer.decompress(blob, layer.suffix(path)))
+                unpacking.unpack(decompress(blob, suffix_of(path)))
         with _told("image"):
             _finish(unpacking, run.cwd)
         top, memory = unpacking.directory, join(directory, b"memory")
@@ -259,8 +245,6 @@ def unpacked(
 @contextmanager
 def _told(what: str) -> Iterator[None]:
     """Turn what is wrong with members of a tar into the line for the user."""
-    import tarfile
-
     try:
         yield
     except OSError as error:
@@ -272,7 +256,7 @@ def _told(what: str) -> Iterator[None]:
             str(error.strerror),
             "free some space there, or let TMPDIR name another directory",
         ) from error
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+    except (ValueError, OverflowError) as error:
         raise SandboxError(
             f"unpack {what}", str(error), "build it anew, of files, links and directories only"
         ) from error
