@@ -7,7 +7,6 @@ import os
 import re
 import struct
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -311,14 +310,6 @@ def test_the_kernel_sees_the_same_interpreter(
 
 
 @pytest.mark.parametrize(
-    ("machine", "expected"),
-    [(62, "x86_64"), (183, "aarch64"), (3, "i386"), (0xFEED, "machine 65261")],
-)
-def test_machine_name(machine: int, expected: str) -> None:
-    assert expected == reader.machine_name(machine)
-
-
-@pytest.mark.parametrize(
     ("head", "machine"),
     [
         pytest.param(b"\x7fELF\x02\x01" + bytes(12) + b"\xb7\x00", 183, id="little-endian"),
@@ -329,9 +320,3 @@ def test_machine_name(machine: int, expected: str) -> None:
 )
 def test_machine_of_the_first_bytes(head: bytes, machine: int | None) -> None:
     assert machine == reader.machine_of(head)
-
-
-def test_native_machine() -> None:
-    with open(sys.executable, "rb") as stream:
-        assert reader.read(stream, b"python").machine == reader.native_machine()
-    assert os.uname().machine == reader.machine_name(reader.native_machine())

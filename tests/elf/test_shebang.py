@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_image.elf.shebang import Command, command_of_env
+from scratch_image.elf.shebang import EnvCommand, command_of_env
 from scratch_image.files import dependencies, file_list
 from scratch_image.files.file_list import Want
 from scratch_image.fs.overlay import Overlay
@@ -39,7 +39,7 @@ PATH = {b"PATH": b"/usr/bin"}
 )  # fmt: skip
 def test_what_env_starts(line: str, name: str, environment: dict[bytes, bytes]) -> None:
     found = command_of_env(f"{line}\necho\n".encode(), PATH)
-    assert found == (Command(name.encode(), environment) if name else None)
+    assert found == (EnvCommand(name.encode(), environment) if name else None)
 
 
 @pytest.mark.parametrize("rest", ["-S --block-signal=INT sh", "--argv0=x sh", "-S 'sh"])

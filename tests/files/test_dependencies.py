@@ -102,7 +102,7 @@ def test_missing_library_of_a_named_file_is_an_error(world: Path) -> None:
     with pytest.raises(ElfError) as error:
         _find(world, "broken.so", named=True)
 
-    assert f"cannot find libgone.so: needed by {world}/broken.so" in str(error.value)
+    assert f"cannot find libgone.so: {world}/broken.so needs libgone.so" in str(error.value)
 
 
 def test_what_a_closure_has_is_not_asked_again(world: Path) -> None:

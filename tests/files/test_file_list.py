@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_image.elf.closure import Row
+from scratch_image.elf.ldd_text import Row
 from scratch_image.errors import InputError, ListError
 from scratch_image.files import file_list
 from scratch_image.files.extra_list import Extra, Kind, parse

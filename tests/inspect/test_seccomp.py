@@ -89,7 +89,7 @@ def test_a_call_that_strace_does_not_know(packing: bytes) -> None:
 
 
 def test_the_profile() -> None:
-    found = json.loads(seccomp.profile(["sethostname", "read", "chroot"], machine=183))
+    found = json.loads(seccomp.profile(["sethostname", "read", "chroot"], number=183))
     assert found == {
         "defaultAction": "SCMP_ACT_ERRNO",
         "architectures": ["SCMP_ARCH_AARCH64"],
@@ -111,7 +111,7 @@ def test_the_profile() -> None:
 
 def test_a_machine_that_libseccomp_does_not_know() -> None:
     with pytest.raises(InputError) as caught:
-        seccomp.profile([], machine=258)
+        seccomp.profile([], number=258)
     assert str(caught.value) == (
         "cannot profile programs for ELF machine 258: libseccomp does not know it; "
         "run the image under the engine's own profile"

@@ -13,7 +13,7 @@ ORDER = {
     "": "errors progress",
     "fs": "digest paths capabilities owners root overlay globs target",
     "sandbox": "process run probe runner init namespaces",
-    "elf": "reader shebang search_path closure",
+    "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
     "trace": "strace tracer",
     "files": "dpkg extra_list denied secret file_list bytecode dependencies presets packages lint why",
     "image": "settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",

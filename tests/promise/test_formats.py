@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_image.elf import closure
-from scratch_image.elf.closure import Closure, Library, Missing, Row
+from scratch_image.elf import ldd_text
+from scratch_image.elf.closure import Closure, Library, Missing
+from scratch_image.elf.ldd_text import Row
 from scratch_image.errors import InputError
 from scratch_image.files import file_list
 from scratch_image.files.file_list import Entry
@@ -111,7 +112,7 @@ closures = st.builds(
 
 
 def read_ldd(text: bytes) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
-    return closure.read_ldd(text), closure.read_missing(text)
+    return ldd_text.read(text), ldd_text.read_missing(text)
 
 
 def rows(found: list[Closure]) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
@@ -254,7 +255,7 @@ class Format:
 
 FORMATS = {
     "record": Format(records(), tracer.write_record, tracer.read_record),
-    "ldd": Format(st.lists(closures, min_size=1, max_size=2), closure.write_ldd, read_ldd, rows),
+    "ldd": Format(st.lists(closures, min_size=1, max_size=2), ldd_text.write, read_ldd, rows),
     "files": Format(
         st.lists(entries(), max_size=3),
         file_list.write,

@@ -105,7 +105,7 @@ def test_library_that_no_run_loads_is_missing(tmp_path: Path, newest: Scons) -> 
 
     output = _scons(tmp_path, newest, f"{_staged(*ALL)}, RUNS=[]", "images/app", status=2)
 
-    assert "cannot find libword.so: needed by /opt/app/bin/real, looked for in " in output
+    assert "cannot find libword.so: /opt/app/bin/real needs libword.so (searched: " in output
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_program_that_env_starts_without_a_run(tmp_path: Path, newest: Scons) ->
     program = f"{staged}, RUNS=[], EXTRA_FILES=[]"
 
     output = _scons(tmp_path, newest, program, "images/app", status=2)
-    assert "cannot find real: needed by /usr/bin/tool, looked for in " in output
+    assert "cannot find real: /usr/bin/tool needs real (searched: " in output
     listed = tmp_path / "build/images/app/app.files"
     variables = "IMAGE_ENV={'PATH': '/opt/app/bin:/usr/bin'}"
     _scons(tmp_path, newest, f"{program}, {variables}", "images/app")

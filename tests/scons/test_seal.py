@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_image.elf import search_path
+from scratch_image.elf import loader_cache
 from scratch_image.files import dpkg
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.scons import seal, state
@@ -115,7 +115,7 @@ def test_databases_are_sealed_where_they_were_asked(base: Path) -> None:
 
     places = Places.of(state.take(root), root)
 
-    assert {root.machine(path) for path in (search_path.CACHE, *dpkg.FILES)} <= places.whole
+    assert {root.machine(path) for path in (loader_cache.CACHE, *dpkg.FILES)} <= places.whole
     assert not [path for path in places.whole if path.endswith(b"libc.so.6")]
 
 

@@ -11,7 +11,7 @@ import pytest
 from debs import install
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_image.elf import search_path
+from scratch_image.elf.loader_cache import loader_cache
 from scratch_image.files import dpkg
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Aspect, Root
@@ -382,7 +382,7 @@ def test_database_that_changes_while_a_step_runs_makes_its_answers_old(
     install(base, "one", {"/one": "1"})
     root = Root(os.fsencode(base))
     root.watch()
-    search_path.ld_cache(root)
+    loader_cache(root)
     root.look(b"libx.so", Aspect.SONAME)
     dpkg.owner(root, b"/one")
 

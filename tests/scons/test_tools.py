@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
-from scratch_image.elf import search_path
+from scratch_image.elf import processor
 from scratch_image.scons import tools
 from scratch_image.scons.steps import Step
 
@@ -49,8 +49,8 @@ def test_libraries_are_told_with_their_versions() -> None:
 
 
 def test_processor_is_told_by_what_it_can_load() -> None:
-    assert b"processor" in search_path.cpuinfo()
-    assert search_path.cpuinfo().count(b"flags\t") <= 1
+    assert b"processor" in processor.cpuinfo()
+    assert processor.cpuinfo().count(b"flags\t") <= 1
     assert tools.processor().split()[0] == os.uname().machine
 
 

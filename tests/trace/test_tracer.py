@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from programs import ODD_NAMES, WORKLOADS, make_odd, make_workplace, settle_clock, traced
+from scratch_image.elf.loader_cache import CACHE
 from scratch_image.errors import InputError, TraceError
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.sandbox import process
@@ -382,9 +383,9 @@ def test_outputs_and_the_kernels_trees_are_not_looked_at(programs: Path, site: P
 def test_of_the_loaders_cache_only_its_answers_are_looked_at(programs: Path, site: Path) -> None:
     root = Root()
     record = traced(programs / "open", root=root).record
-    assert kinds(record)[tracer.LD_CACHE] is Use.READ
-    assert (tracer.LD_CACHE, Aspect.STAT) in root.looked
-    assert (tracer.LD_CACHE, Aspect.CONTENT) not in root.looked
+    assert kinds(record)[CACHE] is Use.READ
+    assert (CACHE, Aspect.STAT) in root.looked
+    assert (CACHE, Aspect.CONTENT) not in root.looked
     assert (b"libc.so.6", Aspect.SONAME) in root.looked
 
 

@@ -1,31 +1,22 @@
-r"""The shared libraries that a program needs, found as its loader finds them; nothing is executed.
-
-The text of a closure is what ldd(1) prints, with who needs it in the place of addresses::
-
-    /usr/bin/cat:
-    \tmachine 62 (x86_64)
-    \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (needed by /usr/bin/cat)
-    \t/lib64/ld-linux-x86-64.so.2 (loader of /usr/bin/cat)
-"""
+"""The libraries that a program needs, found as its loader finds them; nothing is executed."""
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from ..errors import ElfError, InputError
-from ..fs.paths import escape, join, show, unescape
+from ..errors import ElfError
+from ..fs.paths import join, show
 from ..fs.root import Aspect, Kind, Root
-from . import reader as elf_file
-from . import search_path
+from . import reader, search_path
+from .loader_cache import Candidate
 from .reader import SCRIPT_HEAD, DlopenNote, Elf, is_elf
-from .search_path import Candidate, Loaded
-from .shebang import command_of_env, heads
+from .search_path import LoadedFile
+from .shebang import command_of_env, interpreter_chain
 
 MAX_INTERPRETERS = 5
 """``#!`` lines that the kernel follows for one program (fs/exec.c)."""
@@ -40,13 +31,13 @@ class Library:
     """A file that the loader opens."""
 
     name: bytes
-    """As it is needed: usually a soname."""
+    """Usually a soname."""
     path: bytes
     """As the loader opens it: links are not resolved."""
     needed_by: bytes
     """Path of the file that needs it first."""
     variant: bool = False
-    """Whether only machines with another processor load it."""
+    """Whether only another processor would load it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +47,22 @@ class Missing:
     name: bytes
     needed_by: bytes
     """Path of the file that needs it first."""
-    looked: tuple[bytes, ...]
-    """Directories that were searched, in order."""
+    searched: tuple[bytes, ...]
+    """Directories, in the loader's order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dlopen:
-    """What a file of the closure may load by dlopen(3)."""
+    """Libraries that a file of the closure may load by dlopen(3)."""
 
     needed_by: bytes
-    """Path of the file that says so."""
+    """Path of the file that has the note."""
     note: DlopenNote
 
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """What is opened before the first instruction of a program runs."""
+    """All files that are opened before the first instruction of a program runs."""
 
     path: bytes
     interpreters: tuple[bytes, ...]
@@ -81,9 +72,9 @@ class Closure:
     loader: bytes | None
     """PT_INTERP of that file."""
     static: bool
-    """Whether it needs neither loader nor libraries."""
+    """Whether it runs without loader and libraries."""
     libraries: tuple[Library, ...]
-    """In the loader's order, breadth first; then variants and what these need."""
+    """In the loader's order, breadth first; then the variants with their libraries."""
     missing: tuple[Missing, ...]
     dlopen: tuple[Dlopen, ...]
 
@@ -104,7 +95,7 @@ def closure(
     chain = _interpreters(root, path)
     where = root.walk(chain[-1], aspect=Aspect.CONTENT)
     elf = _read(root, where.real)
-    program = Loaded(chain[-1], os.path.dirname(where.real), elf)
+    program = LoadedFile(chain[-1], os.path.dirname(where.real), elf)
     static = elf.interpreter is None and not elf.needed
     secure = where.status is not None and bool(where.status.mode & _SET_ID)
     load = _Load(root, program, environment, secure=secure)
@@ -147,21 +138,23 @@ def closures(root: Root, path: bytes, environment: Mapping[bytes, bytes]) -> lis
 def require(missing: Collection[Missing]) -> None:
     """Raise ElfError when there is a library in `missing`."""
     if missing:
-        each = "; ".join(
-            f"{show(one.name)}: needed by {show(one.needed_by)}, "
-            f"looked for {'in ' if one.looked else 'nowhere'}{', '.join(map(show, one.looked))}"
-            for one in missing
+        causes = (
+            f"{show(each.needed_by)} needs {show(each.name)} "
+            f"(searched: {', '.join(map(show, each.searched)) or 'nowhere'})"
+            for each in missing
         )
         raise ElfError(
-            f"cannot find {each}; install its package, stage it, add its directory to "
-            "the runpath, or add a run that loads it"
+            f"find {', '.join(show(each.name) for each in missing)}",
+            ", ".join(causes),
+            "install its package, stage it, add its directory to the runpath, or add a run that "
+            "loads it",
         )
 
 
 def _interpreters(root: Root, path: bytes) -> list[bytes]:
     """Return `path` and the interpreters that its ``#!`` line and theirs name, an ELF file last."""
     chain: list[bytes] = []
-    for each, head in heads(root, path):
+    for each, head in interpreter_chain(root, path):
         if len(chain) > MAX_INTERPRETERS:
             raise ElfError(
                 f"run {show(path)}",
@@ -174,7 +167,7 @@ def _interpreters(root: Root, path: bytes) -> list[bytes]:
             raise ElfError(
                 f"run {show(chain[-1])}",
                 f"its interpreter {show(each)} does not exist",
-                "install it or mend the #! line",
+                "install it or fix the #! line",
             )
         chain.append(each)
     if head is None or not is_elf(head):
@@ -186,25 +179,25 @@ def _interpreters(root: Root, path: bytes) -> list[bytes]:
     return chain
 
 
-_files: dict[bytes, tuple[search_path.Identity, Elf]] = {}
-"""By path on the machine: many programs need the same libraries."""
+_files: dict[bytes, tuple[reader.Identity, Elf]] = {}
+"""By host path: many programs need the same libraries."""
 
 
 def _read(root: Root, real: bytes) -> Elf:
-    machine = root.machine(real)
+    host_path = root.machine(real)
     with root.open(real) as stream:
-        key = search_path.identity(stream)
-        if machine not in _files or _files[machine][0] != key:
-            _files[machine] = key, elf_file.read(stream, real)
-    return _files[machine][1]
+        key = reader.identity(stream)
+        if host_path not in _files or _files[host_path][0] != key:
+            _files[host_path] = key, reader.read(stream, real)
+    return _files[host_path][1]
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A file that would do for a name that a file needs."""
+class _Match:
+    """A file that the loader could take for a name."""
 
     name: bytes
-    by: Loaded
+    by: LoadedFile
     candidate: Candidate
     inode: tuple[int, int]
     elf: Elf
@@ -214,7 +207,7 @@ class _Load:
     """One program as it is being loaded."""
 
     def __init__(
-        self, root: Root, program: Loaded, environment: Mapping[bytes, bytes], *, secure: bool
+        self, root: Root, program: LoadedFile, environment: Mapping[bytes, bytes], *, secure: bool
     ) -> None:
         self.root = root
         self.program = program
@@ -227,7 +220,7 @@ class _Load:
         self._names: set[bytes] = set()
         self._inodes: set[tuple[int, int]] = set()
         self._absent: dict[bytes, bool] = {}
-        self._variants: deque[_Found] = deque()
+        self._variants: deque[_Match] = deque()
 
     @functools.cached_property
     def search(self) -> search_path.Glibc | search_path.Musl:
@@ -252,8 +245,8 @@ class _Load:
             return
         found = self.root.walk(loader, aspect=Aspect.CONTENT)
         if found.status is None:
-            looked = (os.path.dirname(loader),)
-            self.missing[loader] = Missing(loader, self.program.path, looked)
+            searched = (os.path.dirname(loader),)
+            self.missing[loader] = Missing(loader, self.program.path, searched)
             return
         self._inodes.add(found.status.inode)
         self._know(loader, _read(self.root, found.real))
@@ -279,7 +272,7 @@ class _Load:
                 if note.priority == "required":
                     self._need_one(note.sonames, by, variant=variant)
 
-    def _need_one(self, names: Sequence[bytes], by: Loaded, *, variant: bool) -> None:
+    def _need_one(self, names: Sequence[bytes], by: LoadedFile, *, variant: bool) -> None:
         """Load the first of `names` that is there: all of them serve `by` alike."""
         for name in names:
             self._need(name, by, variant=variant, optional=True)
@@ -289,7 +282,7 @@ class _Load:
             self._need(name, by, variant=variant)
 
     def _need(
-        self, name: bytes, by: Loaded, *, variant: bool = False, optional: bool = False
+        self, name: bytes, by: LoadedFile, *, variant: bool = False, optional: bool = False
     ) -> None:
         """Load `name` for `by`; if it is not `optional`, its absence is noted."""
         name = self.search.expand(name, by)
@@ -302,10 +295,10 @@ class _Load:
             self._variants += [match for match in matches if match is not usable[0]]
         elif not optional:
             paths = [each.path for each in self.search.candidates(name, by) if not each.level]
-            looked = dict.fromkeys(os.path.dirname(path) for path in paths)
-            self.missing[name] = Missing(name, by.path, tuple(looked))
+            searched = dict.fromkeys(os.path.dirname(path) for path in paths)
+            self.missing[name] = Missing(name, by.path, tuple(searched))
 
-    def _matches(self, name: bytes, by: Loaded) -> Iterator[_Found]:
+    def _matches(self, name: bytes, by: LoadedFile) -> Iterator[_Match]:
         """Yield the files that would do, up to the first that every processor can run.
 
         So the files are the same ones on all build machines, whichever of them is loaded there.
@@ -317,7 +310,7 @@ class _Load:
                 if candidate.level is None:
                     return
 
-    def _match(self, name: bytes, by: Loaded, candidate: Candidate) -> _Found | None:
+    def _match(self, name: bytes, by: LoadedFile, candidate: Candidate) -> _Match | None:
         if candidate.level is not None and self._is_absent(os.path.dirname(candidate.path)):
             return None
         found = self.root.walk(candidate.path, aspect=Aspect.CONTENT)
@@ -326,152 +319,24 @@ class _Load:
         elf = _read(self.root, found.real)
         if elf.abi != self.program.elf.abi:
             return None
-        return _Found(name, by, candidate, found.status.inode, elf)
+        return _Match(name, by, candidate, found.status.inode, elf)
 
     def _is_absent(self, directory: bytes) -> bool:
         if directory not in self._absent:
             self._absent[directory] = self.root.walk(directory).status is None
         return self._absent[directory]
 
-    def _keep(self, found: _Found, *, variant: bool) -> None:
+    def _keep(self, found: _Match, *, variant: bool) -> None:
         """Put a library on the list; load it, unless it is loaded under another path."""
         path = found.candidate.path
         self.libraries.append(Library(found.name, path, found.by.path, variant))
         self._know(found.name, found.elf)
         if found.inode not in self._inodes:
             self._inodes.add(found.inode)
-            self.files.append(Loaded(path, os.path.dirname(path), found.elf, found.by))
+            self.files.append(LoadedFile(path, os.path.dirname(path), found.elf, found.by))
 
     def _know(self, name: bytes, elf: Elf) -> None:
         """Note the names that need no search any more."""
         self._names.add(name)
         if elf.soname is not None and self.search.is_gnu:
             self._names.add(elf.soname)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A path that an ldd text names."""
-
-    kind: str
-    """``program``, ``interpreter`` (of a script), ``loader`` or ``library``."""
-    path: bytes
-    needed_by: bytes | None
-    """Path of the file that needs it, as far as the text tells; None for a program."""
-
-
-_ADDRESS = rb"0x[0-9a-f]+"
-_REASON = rb"(?P<word>interpreter of|loader of|(?:variant, )?needed by) (?P<by>\S+)"
-_ENTRY = re.compile(
-    rb"\t(?:(?P<name>.*?) => )?(?P<path>/.*?)(?: \((?:%s|%s)\))?" % (_ADDRESS, _REASON)
-)
-_MISSING = re.compile(
-    rb"\t(?P<name>.*?) => not found"
-    rb"(?: \(needed by (?P<by>\S+?)(?:, looked for in (?P<looked>.+))?\))?"
-)
-_NO_FILE = re.compile(
-    rb"\t(?:linux-(?:vdso|gate)\S* (?:=> *)?\(%s\)|machine [0-9]+ \([^()]*\)|statically linked|"
-    rb"not a dynamic executable)|ldd: warning: .*" % _ADDRESS
-)
-_MACHINE = re.compile(rb"^\tmachine ([0-9]{1,5}) \(", re.MULTILINE)
-_LOADER = re.compile(rb".*/ld(?:-|64|\.so)[^/]*", re.DOTALL)
-_KINDS = {b"interpreter of": "interpreter", b"loader of": "loader"}
-
-
-def write_ldd(closures: Sequence[Closure]) -> bytes:
-    """Return `closures` as ldd(1) would print them, each with its header line."""
-    return b"".join(line + b"\n" for found in closures for line in _lines(found))
-
-
-def _lines(found: Closure) -> Iterator[bytes]:
-    yield escape(found.path) + b":"
-    name = elf_file.machine_name(found.machine).encode()
-    yield b"\tmachine %d (%s)" % (found.machine, name)
-    users = (found.path, *found.interpreters)
-    for path, user in zip(found.interpreters, users, strict=False):
-        yield b"\t%s (interpreter of %s)" % (escape(path), escape(user))
-    for library in found.libraries:
-        why = b"variant, needed by" if library.variant else b"needed by"
-        yield b"\t%s => %s (%s %s)" % (
-            escape(library.name), escape(library.path), why, escape(library.needed_by)
-        )  # fmt: skip
-    for missing in found.missing:
-        looked = b", looked for in " + b", ".join(map(escape, missing.looked))
-        yield b"\t%s => not found (needed by %s%s)" % (
-            escape(missing.name), escape(missing.needed_by), looked if missing.looked else b""
-        )  # fmt: skip
-    if found.loader is not None:
-        yield b"\t%s (loader of %s)" % (escape(found.loader), escape(found.program))
-    if found.static:
-        yield b"\tstatically linked"
-
-
-def read_ldd(text: bytes, name: str = "ldd text") -> tuple[Row, ...]:
-    """Return the paths in `text` (hostile): of `write_ldd`, or as ldd(1) printed it.
-
-    With one program ldd prints no header line: then no row names the program. `read_missing` tells
-    of missing libraries. InputError names the line that is not understood.
-    """
-    rows = []
-    program = None
-    for number, line in enumerate(text.split(b"\n"), 1):
-        if not line or _NO_FILE.fullmatch(line) or _MISSING.fullmatch(line):
-            continue
-        row = _row(line, program, f"{name}, line {number}")
-        program = row.path if row.kind == "program" else program
-        rows.append(row)
-    if not text.strip():
-        raise InputError(
-            f"read {name}", "it is empty", "delete it, and write it again by ldd or build it"
-        )
-    return tuple(rows)
-
-
-def read_missing(text: bytes) -> tuple[Missing, ...]:
-    """Return the libraries that `text`, as for `read_ldd`, tells are not found."""
-    missing = []
-    program = b"the program"
-    for line in text.split(b"\n"):
-        found = _MISSING.fullmatch(line)
-        if found:
-            by = program if found["by"] is None else unescape(found["by"])
-            looked = found["looked"].split(b", ") if found["looked"] else []
-            missing.append(Missing(unescape(found["name"]), by, tuple(map(unescape, looked))))
-        elif line[:1] == b"/":
-            program = unescape(line.removesuffix(b":"))
-    return tuple(missing)
-
-
-def machine_of(text: bytes) -> int | None:
-    """Return the EM_ number of the first program in the ldd text `text` (hostile).
-
-    None when it does not tell: only `write_ldd` does.
-    """
-    found = _MACHINE.search(text)
-    return int(found[1]) if found else None
-
-
-def _row(line: bytes, program: bytes | None, where: str) -> Row:
-    entry = _ENTRY.fullmatch(line)
-    if entry:
-        absolute = entry["name"] is not None and entry["name"].startswith(b"/")
-        path = unescape(entry["name"] if absolute else entry["path"])
-        kind = _KINDS.get(entry["word"], "library")
-        if entry["word"] is None and _LOADER.fullmatch(path):
-            kind = "loader"
-        row = Row(kind, path, program if entry["by"] is None else unescape(entry["by"]))
-    else:
-        row = Row("program", unescape(line.removesuffix(b":")), None)
-        if not line.startswith(b"/") or not line.endswith(b":"):
-            raise _not_understood(where)
-    if b"\0" in row.path:
-        raise _not_understood(where)
-    return row
-
-
-def _not_understood(where: str) -> InputError:
-    return InputError(
-        f"read {where}",
-        "it is not a line of ldd with an absolute path",
-        "run ldd with absolute paths and keep its output as it is",
-    )

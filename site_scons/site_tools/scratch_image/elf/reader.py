@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import struct
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ..errors import ElfError
 from ..fs.paths import show
+from .machines import machine
 
 SCRIPT_HEAD = 256
 """Bytes of a file that the kernel looks at to tell what it is (BINPRM_BUF_SIZE)."""
@@ -101,7 +102,7 @@ class Elf:
     @property
     def machine_name(self) -> str:
         """The usual name of its machine."""
-        return machine_name(self.machine)
+        return machine(self.machine).name
 
     @property
     def avoids_default_directories(self) -> bool:
@@ -133,29 +134,13 @@ def interpreter_of_script(head: bytes) -> bytes | None:
     return found[1]
 
 
-def machine_name(machine: int) -> str:
-    """Return the usual name of the EM_ number `machine`: ``x86_64``, ``aarch64``, ``i386``."""
-    from elftools.elf.enums import ENUM_E_MACHINE
-
-    names = [name for name, number in ENUM_E_MACHINE.items() if number == machine]
-    name = names[0].removeprefix("EM_").lower() if names else f"machine {machine}"
-    return "i386" if name == "386" else name
+Identity = tuple[int, int, int, int, int]
 
 
-_RUNS_ALSO = {62: 3, 183: 40}
-"""EM_ numbers of machines whose kernels run programs of another one: x86-64 i386, AArch64 ARM."""
-
-
-def native_machine() -> int:
-    """Return the EM_ number of the programs that this Python is one of."""
-    with open("/proc/self/exe", "rb") as stream:
-        return int.from_bytes(stream.read(20)[18:], sys.byteorder)
-
-
-def runs_here(machine: int) -> bool:
-    """Tell whether this machine's kernel itself runs programs for `machine`, an EM_ number."""
-    native = native_machine()
-    return machine in (native, _RUNS_ALSO.get(native))
+def identity(stream: BinaryIO) -> Identity:
+    """Return what changes when the open file is replaced or written: a key for its content."""
+    found = os.fstat(stream.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def read(stream: BinaryIO, path: bytes) -> Elf:

@@ -27,7 +27,7 @@ _DEFAULT_PATH = b"/bin:/usr/bin"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class EnvCommand:
     """The program that ``env`` starts for a script."""
 
     name: bytes
@@ -47,11 +47,11 @@ class Command:
         return None
 
 
-def heads(root: Root, path: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+def interpreter_chain(root: Root, path: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     """Yield `path` and the interpreters that its ``#!`` line and theirs name, in order.
 
-    Each comes with its first bytes: with None where it does not exist, and with none where it is no
-    regular file. Scripts that name each other have no end.
+    Each comes with its first bytes: None where it does not exist, empty where it is no regular
+    file. Scripts that name each other have no end.
     """
     while True:
         found = root.walk(path, aspect=Aspect.CONTENT)
@@ -66,11 +66,11 @@ def heads(root: Root, path: bytes) -> Iterator[tuple[bytes, bytes | None]]:
         path = join(b"/", interpreter)
 
 
-def command_of_env(head: bytes, environment: Mapping[bytes, bytes]) -> Command | None:
-    """Return what ``env`` starts for the script that begins with `head` (hostile).
+def command_of_env(head: bytes, environment: Mapping[bytes, bytes]) -> EnvCommand | None:
+    """Return the program that ``env`` starts for the script that begins with `head` (hostile).
 
-    `environment` is that of the script. None where ``env`` does not start it, starts nothing, or
-    has options that only a run of it could show the meaning of.
+    `environment` is that of the script. None where the line has no ``env``, or has options whose
+    effect only a run of ``env`` would show.
     """
     line = _LINE.match(head)
     if not line:
@@ -94,5 +94,5 @@ def command_of_env(head: bytes, environment: Mapping[bytes, bytes]) -> Command |
             name, _, value = os.fsencode(word).partition(b"=")
             variables[name] = value
         elif word not in _ALONE:
-            return Command(os.fsencode(word), variables)
+            return EnvCommand(os.fsencode(word), variables)
     return None

@@ -39,8 +39,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..elf import search_path
-from ..elf.closure import Closure, Row
+from ..elf.closure import Closure
+from ..elf.ldd_text import Row
+from ..elf.loader_cache import CACHE
+from ..elf.search_path import needs_cache
 from ..errors import InputError, ListError
 from ..fs.capabilities import attribute
 from ..fs.globs import expand
@@ -60,8 +62,6 @@ KERNEL_TREES = (b"/proc", b"/sys", b"/dev")
 
 RUNTIME_FILES = frozenset({b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/etc/mtab"})
 """Files that the container's runtime puts there, with what is true of the container."""
-
-LD_CACHE = b"/etc/ld.so.cache"
 
 NOISE = {
     "logs": rb"/var/log/.+",
@@ -289,8 +289,8 @@ def merge(
                 break
             reasons.setdefault(path, set()).add(reason)
             wanted.setdefault(path, set()).add(want.where or want.reason)
-    if LD_CACHE in reasons and not _cache_is_needed(view, reasons):
-        del reasons[LD_CACHE]
+    if CACHE in reasons and not any(needs_cache(view, path) for path in sorted(reasons)):
+        del reasons[CACHE]
     _refuse_secrets(view, {path: wanted[path] for path in reasons}, allow)
     for path in list(reasons):
         for above in parents(path)[1:]:
@@ -399,26 +399,6 @@ def is_made_by_runtime(path: bytes) -> bool:
     if path == b"/":
         return True
     return path in RUNTIME_FILES or any(is_under(path, tree) for tree in KERNEL_TREES)
-
-
-def _cache_is_needed(root: Root, paths: Iterable[bytes]) -> bool:
-    """Tell whether a listed library is found by ld.so.cache only.
-
-    Libraries in the loader's own directories are found without it, and the cache itself tells
-    of every library on the build machine.
-    """
-    for path in sorted(paths):
-        directory, name = os.path.split(path)
-        if b".so" in name and not search_path.is_system_directory(root, directory):
-            root.look(name, Aspect.SONAME)
-            if directory in _cached_directories(root, name):
-                return True
-    return False
-
-
-def _cached_directories(root: Root, soname: bytes) -> set[bytes]:
-    lines = search_path.answer(root, soname).splitlines()
-    return {root.walk(os.path.dirname(line.split(b" ", 2)[2])).real for line in lines}
 
 
 def _entry(view: Overlay, path: bytes, reasons: set[str]) -> Entry:

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..elf.loader_cache import CACHE
 from ..fs.paths import is_under, join, show, unescape
 from ..fs.root import MAX_LINKS
 from ..trace.strace import Use
 from ..trace.tracer import Record
 from .denied import denied
-from .file_list import LD_CACHE, Entry, is_host_noise, is_made_by_runtime
+from .file_list import Entry, is_host_noise, is_made_by_runtime
 
 _BECAUSE_OF = {
     "needed-by": "needs",
@@ -211,7 +212,7 @@ def _mend(absent: Absent) -> str:
         return f"there is no {path} that could be packed; install or make it"
     if is_made_by_runtime(absent.path):
         return "each container has its own, and no image"
-    if absent.path == LD_CACHE:
+    if absent.path == CACHE:
         return "it comes only where a listed library is found by nothing else"
     secret = denied(absent.path)
     if secret:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ..elf.machines import MACHINES, machine
 from ..errors import InputError
 from ..fs.digest import Digest
 from .settings import Reference, Settings
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-
-_ARCHITECTURES = {
-    3: "386",
-    8: "mips64le",
-    21: "ppc64le",
-    22: "s390x",
-    40: "arm",
-    62: "amd64",
-    183: "arm64",
-    243: "riscv64",
-    258: "loong64",
-}
-"""GOARCH by ELF e_machine, for those that Docker has; the byte order is the one it supports."""
-
-
-_VARIANTS = {"arm": "v7", "arm64": "v8"}
-"""By architecture: the variant that containerd takes where a platform names none."""
 
 
 def canonical(document: object) -> bytes:
@@ -56,22 +40,24 @@ def canonical(document: object) -> bytes:
         ) from error
 
 
-def architecture(machine: int) -> str:
-    """Return Docker's name (GOARCH) of the ELF e_machine `machine`; InputError without one."""
-    if machine not in _ARCHITECTURES:
+def architecture(number: int) -> str:
+    """Return Docker's name (GOARCH) of the ELF machine `number`; InputError without one."""
+    name = machine(number).architecture
+    if not name:
         raise InputError(
-            f"name the architecture of ELF machine {machine}",
+            f"name the architecture of ELF machine {number}",
             "Docker has no name for it",
-            f"build for one of {', '.join(_ARCHITECTURES.values())}",
+            f"build for one of {', '.join(row.architecture for row in MACHINES.values())}",
         )
-    return _ARCHITECTURES[machine]
+    return name
 
 
 def platform(architecture: str) -> dict[str, str]:
     """Return the JSON members that name Linux on `architecture`, with the variant if one is due."""
     named = {"architecture": architecture, "os": "linux"}
-    if architecture in _VARIANTS:
-        named["variant"] = _VARIANTS[architecture]
+    variants = {row.architecture: row.variant for row in MACHINES.values()}
+    if variants.get(architecture):
+        named["variant"] = variants[architecture]
     return named
 
 
@@ -80,8 +66,11 @@ def architecture_of(name: str) -> str:
 
     InputError when images for it cannot be made here.
     """
-    known = {f"linux/{each}": each for each in _ARCHITECTURES.values()}
-    known |= {f"linux/{each}/{variant}": each for each, variant in _VARIANTS.items()}
+    rows = MACHINES.values()
+    known = {f"linux/{row.architecture}": row.architecture for row in rows}
+    known |= {
+        f"linux/{row.architecture}/{row.variant}": row.architecture for row in rows if row.variant
+    }
     if name not in known:
         raise InputError(
             f"build for platform {name!r}",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..elf.loader_cache import CACHE
 from ..errors import ImageError
 from ..files import file_list
 from ..fs.capabilities import permitted
@@ -190,7 +191,7 @@ def _missing(trial: Trial, image: tracer.Record) -> list[bytes]:
 
 
 def _is_left_out(path: bytes, trial: Trial) -> bool:
-    if path == file_list.LD_CACHE or file_list.is_host_noise(path):
+    if path == CACHE or file_list.is_host_noise(path):
         return True
     if any(rule.fullmatch(path) for rule in trial.left_out):
         return True

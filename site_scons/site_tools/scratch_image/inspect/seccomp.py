@@ -11,23 +11,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..elf.reader import machine_name, native_machine, runs_here
+from ..elf.machines import machine, native_machine, runs_here
 from ..errors import ImageError, InputError, TraceError
 from ..sandbox.run import Run
 from ..sysroot.unpack import unpacked
 from ..trace import tracer
-
-_ARCHITECTURES = {
-    3: "SCMP_ARCH_X86",
-    8: "SCMP_ARCH_MIPSEL64",
-    21: "SCMP_ARCH_PPC64LE",
-    22: "SCMP_ARCH_S390X",
-    40: "SCMP_ARCH_ARM",
-    62: "SCMP_ARCH_X86_64",
-    183: "SCMP_ARCH_AARCH64",
-    243: "SCMP_ARCH_RISCV64",
-}
-"""libseccomp's name by ELF e_machine."""
 
 RUNTIME = (
     *("capget", "capset", "chdir", "execve", "fchdir", "fchown", "getcwd", "getgid", "getpid"),
@@ -76,12 +64,12 @@ class Trial:
     """Image path."""
 
 
-def check(image: str, machine: int) -> None:
-    """Raise ImageError when calls of programs for `machine`, an EM_ number, are not seen here."""
-    if not runs_here(machine):
+def check(image: str, number: int) -> None:
+    """Raise ImageError when calls of programs for machine `number` (EM_) are not seen here."""
+    if not runs_here(number):
         raise ImageError(
             f"profile image {image}",
-            f"it is for {machine_name(machine)}, and an emulator makes other calls",
+            f"it is for {machine(number).name}, and an emulator makes other calls",
             "profile it on such a machine",
         )
 
@@ -123,14 +111,14 @@ def _names(run: Run, text: bytes) -> set[str]:
     return names
 
 
-def profile(names: Iterable[str], machine: int | None = None) -> bytes:
-    """Return the profile that allows `names` and `BASELINE` to programs for `machine`.
+def profile(names: Iterable[str], number: int | None = None) -> bytes:
+    """Return the profile that allows `names` and `BASELINE` to programs for machine `number`.
 
-    `machine` is an ELF e_machine, this machine's where there is none. InputError when libseccomp
+    `number` is an ELF e_machine, this machine's where there is none. InputError when libseccomp
     does not know it.
     """
-    number = native_machine() if machine is None else machine
-    if number not in _ARCHITECTURES:
+    number = native_machine() if number is None else number
+    if not machine(number).seccomp:
         raise InputError(
             f"profile programs for ELF machine {number}",
             "libseccomp does not know it",
@@ -138,7 +126,7 @@ def profile(names: Iterable[str], machine: int | None = None) -> bytes:
         )
     document = {
         "defaultAction": "SCMP_ACT_ERRNO",
-        "architectures": [_ARCHITECTURES[number]],
+        "architectures": [machine(number).seccomp],
         "syscalls": [
             _allowed("runtimes and C libraries", BASELINE),
             _allowed("runs", {*names} - BASELINE),

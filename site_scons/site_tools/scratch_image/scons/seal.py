@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..elf import search_path
+from ..elf import loader_cache
 from ..files import dpkg
 from ..fs.digest import Digest
 from ..fs.paths import escape, unescape
@@ -142,7 +142,7 @@ def _databases(footprint: Footprint, root: Root) -> Iterator[bytes]:
     """Yield the files whose answers are in `footprint`."""
     aspects = {aspect for _, aspect in footprint.states}
     if Aspect.SONAME in aspects:
-        yield root.machine(root.walk(search_path.CACHE).real)
+        yield root.machine(root.walk(loader_cache.CACHE).real)
     if Aspect.OWNER in aspects:
         yield from map(root.machine, dpkg.FILES)
 

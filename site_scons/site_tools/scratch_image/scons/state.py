@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..elf import search_path
+from ..elf.loader_cache import CACHE, loader_cache
 from ..errors import ScratchImageError
 from ..files import dpkg
 from ..fs.digest import Digest
@@ -127,7 +127,7 @@ def _moved(
 ) -> Iterator[tuple[bytes, Aspect]]:
     """Yield what has changed since a step first saw it."""
     databases = {
-        Aspect.SONAME: sights.differ(root, root.walk(search_path.CACHE).real, listed=False),
+        Aspect.SONAME: sights.differ(root, root.walk(CACHE).real, listed=False),
         Aspect.OWNER: any(sights.differ(root, path, listed=True) for path in dpkg.FILES),
     }
     for path, aspect in keys:
@@ -206,7 +206,7 @@ def _state(
     """Return the state as words of text; never raises for what machine, engine or registry hold."""
     try:
         if aspect is Aspect.SONAME:
-            return str(Digest.of(search_path.answer(root, path))).encode()
+            return str(Digest.of(loader_cache(root).answer(path))).encode()
         if aspect is Aspect.OWNER:
             return str(Digest.of(dpkg.answer(root, path))).encode()
         if aspect in REMOTE:

@@ -30,7 +30,8 @@ from . import tools
 if TYPE_CHECKING:
     import re
 
-    from ..elf.closure import Missing, Row
+    from ..elf.closure import Missing
+    from ..elf.ldd_text import Row
     from ..files.dependencies import Needs
     from ..files.extra_list import Extra
     from ..files.file_list import Entry, Want
@@ -193,14 +194,14 @@ class LddStep(Step):
 
         What is not found may be what a run loads: the file list tells.
         """
-        from ..elf import closure
+        from ..elf import closure, ldd_text
 
         # Of what needs no libraries the content does not matter here.
         needing = (path for path in self.others if root.magic(root.walk(path).real) == "elf")
         chosen = [*self.programs, *needing]
         variables = dict(self.environment)
         closures = [each for path in chosen for each in closure.closures(root, path, variables)]
-        write(targets[0], [closure.write_ldd(closures)])
+        write(targets[0], [ldd_text.write(closures)])
         libraries = {library.path for found in closures for library in found.libraries}
         return f"{len(libraries)} libraries of {len(chosen)} files"
 
@@ -361,7 +362,7 @@ class Asked:
 
     def add(self, view: Overlay, form: ListSource, text: bytes) -> None:
         """Add what the source `text` asks for."""
-        from ..elf import closure
+        from ..elf import ldd_text
         from ..files import file_list
         from ..trace import tracer
 
@@ -371,9 +372,9 @@ class Asked:
             record = tracer.captured(text, form.file, view.below)
             self._add_record(view, form.name, record)
         elif form.form == "ldd":
-            rows = closure.read_ldd(text, form.file)
+            rows = ldd_text.read(text, form.file)
             self.rows += rows
-            self.unfound += closure.read_missing(text)
+            self.unfound += ldd_text.read_missing(text)
             self.wants += file_list.of_ldd(rows)
         else:
             self._add_extras(view, form.name, text)
@@ -602,10 +603,10 @@ class ImageStep(Step):
 
 def _machine(texts: Sequence[bytes]) -> int:
     """Return the EM_ number that the first of the ldd texts `texts` tells, or this machine's."""
-    from ..elf import closure, reader
+    from ..elf import ldd_text, machines
 
-    told = [closure.machine_of(_content(path)) for path in texts[:1]]
-    return next((machine for machine in told if machine is not None), reader.native_machine())
+    told = [ldd_text.machine_number(_content(path)) for path in texts[:1]]
+    return next((machine for machine in told if machine is not None), machines.native_machine())
 
 
 @dataclass(frozen=True)

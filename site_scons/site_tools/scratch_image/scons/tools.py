@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 
-from ..elf import search_path
+from ..elf import processor as cpu
 from ..fs.paths import show
 from ..sandbox import process
 
@@ -60,5 +60,5 @@ def elf_reader() -> str:
 @functools.cache
 def processor() -> str:
     """Return the processor's architecture and the variants of libraries that are loaded for it."""
-    levels = search_path.levels(search_path.cpuinfo())
+    levels = cpu.levels(cpu.cpuinfo())
     return f"{os.uname().machine} {b' '.join(levels).decode()}"

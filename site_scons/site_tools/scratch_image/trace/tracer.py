@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..elf import reader
-from ..elf.shebang import heads
+from ..elf import machines, reader
+from ..elf.loader_cache import CACHE
+from ..elf.shebang import interpreter_chain
 from ..errors import InputError, ListError, TraceError
 from ..fs.paths import PATH_MAX, escape, is_plain, is_under, join, parents, show, unescape
 from ..fs.root import Aspect, Kind, Root, Status, Walk
@@ -38,8 +39,6 @@ KEEPS_PRIVILEGES = (6, 2)
 
 VOLATILE = (b"/proc", b"/sys", b"/dev")
 """The kernel's own trees: nothing in them is a file that could be packed."""
-
-LD_CACHE = b"/etc/ld.so.cache"
 
 HEADER = b"# scratch_image trace 1\n"
 
@@ -412,15 +411,15 @@ def emulator(run: Run, program: bytes, root: Root, *, private: bool = True) -> E
     """
     head = _head(program, root)
     machine = reader.machine_of(head)
-    if machine is None or reader.runs_here(machine):
+    if machine is None or machines.runs_here(machine):
         return None
-    name = reader.machine_name(machine)
-    path = process.find(f"qemu-{name}-static".encode()) if private else None
+    qemu = f"qemu-{machines.machine(machine).qemu}-static"
+    path = process.find(qemu.encode()) if private else None
     if path is None:
         raise TraceError(
             f"trace run {run.name}",
-            f"{show(program)} is a program for {name} and this machine is "
-            f"{reader.machine_name(reader.native_machine())}",
+            f"{show(program)} is a program for {machines.machine(machine).name} and this machine "
+            f"is {machines.machine(machines.native_machine()).name}",
             "apt-get install qemu-user-static and allow private roots, or set RUNS=[] and list "
             "its files by extra lists",
         )
@@ -433,7 +432,7 @@ _MOST_SCRIPTS = 6
 
 def _head(program: bytes, root: Root) -> bytes:
     """Return how the file begins that the kernel loads for `program`: of a script, the last one."""
-    *_, (_, head) = itertools.islice(heads(root, program), _MOST_SCRIPTS)
+    *_, (_, head) = itertools.islice(interpreter_chain(root, program), _MOST_SCRIPTS)
     return head if head and reader.interpreter_of_script(head) is None else b""
 
 
@@ -778,7 +777,7 @@ class _Settling:
             head = stream.read(reader.SCRIPT_HEAD)
             if reader.is_elf(head):
                 binary = reader.read(stream, path)
-                return binary.interpreter, reader.runs_here(binary.machine)
+                return binary.interpreter, machines.runs_here(binary.machine)
         interpreter = reader.interpreter_of_script(head)
         return interpreter, interpreter is not None
 
@@ -824,11 +823,11 @@ def _looks(record: Record) -> set[tuple[bytes, Aspect]]:
     what it answers for the libraries in the record.
     """
     inputs = {use.path: use.kind for use in record.uses if use.kind is not Use.WRITE}
-    looks = {(path, _ASPECTS[kind]) for path, kind in inputs.items() if path != LD_CACHE}
-    if LD_CACHE in inputs:
+    looks = {(path, _ASPECTS[kind]) for path, kind in inputs.items() if path != CACHE}
+    if CACHE in inputs:
         names = {os.path.basename(path) for path in inputs}
         looks |= {(name, Aspect.SONAME) for name in names if b".so" in name}
-        looks.add((LD_CACHE, Aspect.STAT))
+        looks.add((CACHE, Aspect.STAT))
     return looks
 
 
