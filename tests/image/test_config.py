@@ -104,7 +104,7 @@ def test_an_architecture_without_a_name() -> None:
         config.architecture(2)
     assert str(caught.value) == (
         "cannot name the architecture of ELF machine 2: Docker has no name for it; build for one "
-        "of 386, mips64le, ppc64le, s390x, arm, amd64, arm64, riscv64, loong64"
+        "of amd64, 386, arm64, arm, mips64le, ppc64le, s390x, riscv64, loong64"
     )
 
 
@@ -127,8 +127,8 @@ def test_a_platform_that_docker_does_not_have(name: str) -> None:
         config.architecture_of(name)
     assert str(caught.value) == (
         f"cannot build for platform {name!r}: it is not one that Docker has; write one of "
-        "linux/386, linux/mips64le, linux/ppc64le, linux/s390x, linux/arm, linux/amd64, "
-        "linux/arm64, linux/riscv64, linux/loong64, linux/arm/v7, linux/arm64/v8"
+        "linux/amd64, linux/386, linux/arm64, linux/arm, linux/mips64le, linux/ppc64le, "
+        "linux/s390x, linux/riscv64, linux/loong64, linux/arm64/v8, linux/arm/v7"
     )
 
 
