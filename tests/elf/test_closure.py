@@ -108,7 +108,7 @@ def check(program: bytes, environment: Mapping[bytes, bytes] | None = None) -> C
     found = closure.closure(root, program, environment or {})
     libraries, absent = opened(program, environment or {})
     assert libraries == loaded(found)
-    missed = [path for path, _ in root.looked if root.peek(path) is None]
+    missed = [path for path, _ in root.looked if root.files.status(path) is None]
     for path in absent:
         if b".so" in path and not LEGACY.search(path):
             first = Root().walk(path).real

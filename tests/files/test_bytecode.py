@@ -160,7 +160,7 @@ def test_time_is_kept_only_where_a_compiled_file_names_it(
 
     bytecode.date_sources(view, _entries(source))
 
-    status = view.peek(b"/app/mod.py")
+    status = view.files.status(b"/app/mod.py")
     assert status is not None
     assert status.mtime == mtime
 

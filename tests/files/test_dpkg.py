@@ -95,14 +95,14 @@ def test_sums_that_are_malformed_are_none(base: Path) -> None:
 
 def test_base_without_dpkg_owns_nothing(tmp_path: Path) -> None:
     assert _owner(tmp_path, "/usr/bin/dash") == ""
-    assert dpkg.answer(_root(tmp_path), b"/usr/bin/dash") == b"none"
+    assert dpkg.answer(_root(tmp_path).files, b"/usr/bin/dash") == b"none"
 
 
 def test_only_the_question_is_on_record(base: Path) -> None:
     root = _root(base)
 
     dpkg.owner(root, b"/usr/bin/dash")
-    dpkg.answer(root, b"/usr/bin/sh")
+    dpkg.answer(root.files, b"/usr/bin/sh")
 
     assert root.looked == {(b"/usr/bin/dash", Aspect.OWNER)}
 
@@ -121,12 +121,12 @@ def test_answer_changes_with_what_names_the_file_only(
     base: Path, key: str, files: dict[str, str], version: str, changes: bool
 ) -> None:
     root = _root(base)
-    before, stamp = dpkg.answer(root, b"/usr/bin/dash"), dpkg.stamp(root)
+    before, stamp = dpkg.answer(root.files, b"/usr/bin/dash"), dpkg.stamp(root.files)
 
     install(base, key, files, version, more="Conffiles:\n /etc/dash 0\n")
 
-    assert dpkg.stamp(root) != stamp
-    assert (dpkg.answer(root, b"/usr/bin/dash") != before) is changes
+    assert dpkg.stamp(root.files) != stamp
+    assert (dpkg.answer(root.files, b"/usr/bin/dash") != before) is changes
 
 
 def test_machine_answers_as_dpkg_does() -> None:

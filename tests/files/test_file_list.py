@@ -364,7 +364,7 @@ def test_capabilities_are_part_of_the_list(base: Path) -> None:
         _extras(base, f"{base}/usr/bin/prog")
     assert str(error.value) == (
         f"cannot list {base}/usr/bin/prog with its capabilities: they hold in the user namespace "
-        f"of user 1000 only; set them anew by setcap, or leave it out (!{base}/usr/bin/prog)"
+        f"of user 1000 only; set them again by setcap, or leave it out (!{base}/usr/bin/prog)"
     )
 
 

@@ -21,7 +21,7 @@ def _find(
     base: Path, entries: list[Entry], *uses: Used, more: list[str] | None = None
 ) -> list[str]:
     view = Overlay(Root(os.fsencode(base)), b"/project")
-    return list(lint.find(view.apart(), entries, [Record(uses)], more or ()))
+    return list(lint.find(view.files, entries, [Record(uses)], more or ()))
 
 
 @pytest.fixture
@@ -197,6 +197,6 @@ def test_ten_findings_are_told(base: Path) -> None:
 def test_looks_are_on_no_record(base: Path) -> None:
     view = Overlay(Root(os.fsencode(base)), b"/project")
 
-    lint.find(view.apart(), _entries("/usr/lib/libc.so.6", "/getaddrinfo"), [])
+    lint.find(view.files, _entries("/usr/lib/libc.so.6", "/getaddrinfo"), [])
 
     assert view.looked == view.below.looked == set()

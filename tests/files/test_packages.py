@@ -9,7 +9,8 @@ from debs import install
 from scratch_image.files import file_list, packages
 from scratch_image.files.file_list import Entry, Want
 from scratch_image.fs.overlay import Overlay, Placed
-from scratch_image.fs.root import Aspect, Kind, Root, Status
+from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.status import FileKind, Status
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_file_of_the_machine_that_is_staged_stays_its_packages(tmp_path: Path) -
 def test_link_that_a_list_makes_is_no_packages(base: Path) -> None:
     view = _view(base)
     view.place(
-        b"/usr/lib/libx.so.1", Placed(Status(Kind.LINK, 0o777, 0, 0, target=b"/usr/bin/tool"))
+        b"/usr/lib/libx.so.1", Placed(Status(FileKind.LINK, 0o777, 0, 0, target=b"/usr/bin/tool"))
     )
 
     assert _owners(view, "/usr/lib/libx.so.1") == {"/usr/bin/tool": "tool"}
@@ -128,7 +129,7 @@ def test_status_has_paragraphs_and_the_sums_of_listed_files(base: Path) -> None:
 
     wants = list(packages.status(view, entries))
 
-    made = {os.fsdecode(path): placed.text.decode() for path, placed in view.placed.items()}
+    made = {os.fsdecode(path): placed.text.decode() for path, placed in view.files.placed.items()}
     home = "/var/lib/dpkg/status.d"
     assert made == {
         f"{home}/libx:amd64": "Package: libx\nArchitecture: amd64\nVersion: 1-1\n"
@@ -148,7 +149,7 @@ def test_package_of_links_alone_has_no_sums(base: Path) -> None:
 
     list(packages.status(view, _listed(view, "/usr/lib/link")))
 
-    assert list(view.placed) == [b"/var/lib/dpkg/status.d/links"]
+    assert list(view.files.placed) == [b"/var/lib/dpkg/status.d/links"]
 
 
 def test_each_listed_file_is_on_record(base: Path) -> None:

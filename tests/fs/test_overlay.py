@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from scratch_image.fs.overlay import Overlay, Placed
-from scratch_image.fs.root import Aspect, Kind, Root, Status
+from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.status import FileKind, Status
 
-DIR = Placed(Status(Kind.DIR, 0o700, 5, 6))
-TEXT = Placed(Status(Kind.FILE, 0o644, 0, 0), text=b"text")
+DIR = Placed(Status(FileKind.DIR, 0o700, 5, 6))
+TEXT = Placed(Status(FileKind.FILE, 0o644, 0, 0), text=b"text")
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def view(tmp_path: Path) -> Overlay:
     return Overlay(Root(epoch=77), os.fsencode(tmp_path))
 
 
-def _seen(view: Overlay, path: bytes) -> tuple[Kind, int, int, int]:
+def _seen(view: Overlay, path: bytes) -> tuple[FileKind, int, int, int]:
     status = view.status(path)
     assert status is not None
     return status.kind, status.mode, status.uid, status.mtime
@@ -32,18 +33,18 @@ def _seen(view: Overlay, path: bytes) -> tuple[Kind, int, int, int]:
 @pytest.mark.parametrize(
     ("source", "seen"),
     [
-        pytest.param(b"data", (Kind.FILE, 0o644, 0, 77), id="file"),
-        pytest.param(b"sub/tool", (Kind.FILE, 0o755, 0, 77), id="program"),
-        pytest.param(b"sub", (Kind.DIR, 0o755, 0, 77), id="directory"),
-        pytest.param(b"link", (Kind.LINK, 0o777, 0, 77), id="link"),
-        pytest.param(b"gone", (Kind.OTHER, 0o644, 0, 77), id="gone"),
+        pytest.param(b"data", (FileKind.FILE, 0o644, 0, 77), id="file"),
+        pytest.param(b"sub/tool", (FileKind.FILE, 0o755, 0, 77), id="program"),
+        pytest.param(b"sub", (FileKind.DIR, 0o755, 0, 77), id="directory"),
+        pytest.param(b"link", (FileKind.LINK, 0o777, 0, 77), id="link"),
+        pytest.param(b"gone", (FileKind.OTHER, 0o644, 0, 77), id="gone"),
     ],
 )
 def test_file_of_the_project_is_nobodys(
-    view: Overlay, source: bytes, seen: tuple[Kind, int, int, int]
+    view: Overlay, source: bytes, seen: tuple[FileKind, int, int, int]
 ) -> None:
     assert _seen(view, view.place_source(b"/srv/x", source)) == seen
-    assert view.is_own(b"/srv/x")
+    assert view.files.is_own(b"/srv/x")
 
 
 def test_file_of_the_machine_is_as_it_is(view: Overlay) -> None:
@@ -52,8 +53,8 @@ def test_file_of_the_machine_is_as_it_is(view: Overlay) -> None:
     found, real = view.status(b"/srv/x"), os.lstat("/etc/shadow")
     assert found is not None
     assert (found.mode, found.gid) == (real.st_mode & 0o7777, real.st_gid)
-    assert view.machine(b"/srv/x") == b"/etc/shadow"
-    assert not view.is_own(b"/srv/x")
+    assert view.files.host_path(b"/srv/x") == b"/etc/shadow"
+    assert not view.files.is_own(b"/srv/x")
 
 
 def test_placed_paths_are_looked_up_and_listed_like_others(view: Overlay) -> None:
@@ -62,7 +63,7 @@ def test_placed_paths_are_looked_up_and_listed_like_others(view: Overlay) -> Non
     assert view.walk(b"/lib/none/here/x").real == b"/usr/lib/none/here/x"
     assert view.listing(b"/usr/lib/none") == [b"here"]
     assert b"none" in view.listing(b"/usr/lib")
-    assert _seen(view, b"/usr/lib/none")[:2] == (Kind.DIR, 0o755)
+    assert _seen(view, b"/usr/lib/none")[:2] == (FileKind.DIR, 0o755)
     with view.open(b"/usr/lib/none/here/x") as stream:
         assert stream.read() == b"data"
 
@@ -108,7 +109,7 @@ def test_change(
     assert _seen(view, path)[1:3] == seen
     if path == b"/etc/passwd":
         assert (path, Aspect.STAT) in view.looked
-        assert not view.is_own(path)
+        assert not view.files.is_own(path)
 
 
 def test_change_of_nothing_is_nothing(view: Overlay) -> None:
@@ -118,13 +119,13 @@ def test_change_of_nothing_is_nothing(view: Overlay) -> None:
 
 
 def test_own_is_what_the_project_has(view: Overlay, tmp_path: Path) -> None:
-    staged = Overlay(Root(staged={b"/srv/x": b"/bin/cat"}), view.top)
+    staged = Overlay(Root(staged={b"/srv/x": b"/bin/cat"}), view.files.tops[0])
 
-    assert staged.is_own(b"/srv/x")
-    assert view.is_own(os.fsencode(tmp_path / "data"))
-    assert not view.is_own(b"/etc/passwd")
+    assert staged.files.is_own(b"/srv/x")
+    assert view.files.is_own(os.fsencode(tmp_path / "data"))
+    assert not view.files.is_own(b"/etc/passwd")
     view.place(b"/srv/d", DIR)
-    assert view.is_own(b"/srv/d")
+    assert view.files.is_own(b"/srv/d")
 
 
 def test_in_a_base_the_projects_files_are_the_machines_and_absolute_ones_the_bases(
@@ -146,7 +147,7 @@ def test_in_a_base_the_projects_files_are_the_machines_and_absolute_ones_the_bas
             contents.append(stream.read())
     assert contents == [b"data", b"base", b"base"]
     assert {top + b"/data", b"/etc/x"} <= {path for path, _ in view.looked}
-    assert [view.is_own(path) for path in (b"/srv/data", b"/srv/x", b"/etc/x")] == [
+    assert [view.files.is_own(path) for path in (b"/srv/data", b"/srv/x", b"/etc/x")] == [
         True,
         False,
         False,
@@ -160,7 +161,7 @@ def test_base_in_the_projects_directory_is_not_the_projects_own(tmp_path: Path) 
 
     view = Overlay(Root(top + b"/x.root", own=top), top)
 
-    assert not view.is_own(b"/etc/shadow")
+    assert not view.files.is_own(b"/etc/shadow")
 
 
 @pytest.mark.parametrize("base", [pytest.param("", id="machine"), pytest.param("base", id="base")])
@@ -195,4 +196,4 @@ def test_files_of_the_project_may_lie_in_a_repository(
     if name[:1] != b"/":
         # What is not there now may be there one day, and counts then.
         assert (os.path.join(os.fsencode(project), name), Aspect.STAT) in view.looked
-        assert view.is_own(found)
+        assert view.files.is_own(found)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.fs.root import Kind
+from scratch_image.fs.status import FileKind
 from scratch_image.image import compression, layer, tar_header
 from scratch_image.image.rootfs import Contents
 from scratch_image.image.settings import HealthCheck, Settings
@@ -43,25 +43,25 @@ def _contents(*members: bytes) -> Contents:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/", Kind.DIR),
-        ("/usr", Kind.DIR),
-        ("/usr/bin", Kind.DIR),
-        ("/bin", Kind.LINK),
-        ("/usr/bin/hello", Kind.FILE),
-        ("/usr/bin/hi", Kind.FILE),
-        ("/dev/null", Kind.OTHER),
+        ("/", FileKind.DIR),
+        ("/usr", FileKind.DIR),
+        ("/usr/bin", FileKind.DIR),
+        ("/bin", FileKind.LINK),
+        ("/usr/bin/hello", FileKind.FILE),
+        ("/usr/bin/hi", FileKind.FILE),
+        ("/dev/null", FileKind.OTHER),
         ("/usr/bin/none", None),
     ],
 )
-def test_kinds(path: str, kind: Kind | None) -> None:
-    found = _contents(*SYSTEM).peek(path.encode())
+def test_kinds(path: str, kind: FileKind | None) -> None:
+    found = _contents(*SYSTEM).status(path.encode())
     assert kind is (found and found.kind)
 
 
 def test_a_hard_link_to_nothing() -> None:
-    found = _contents(member("x", HARD, "y")).peek(b"/x")
+    found = _contents(member("x", HARD, "y")).status(b"/x")
     assert found is not None
-    assert found.kind is Kind.OTHER
+    assert found.kind is FileKind.OTHER
 
 
 @pytest.mark.parametrize("suffix", sorted(compression.MEDIA_TYPES))
@@ -96,7 +96,7 @@ def test_an_account_file_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("scratch_image.image.rootfs._MAX_ACCOUNTS", 5)
     found = _contents(PASSWD, PLAIN)
     assert found._accounts == {b"/etc/passwd": b"app:x"}
-    assert found.peek(b"/etc/a") is not None
+    assert found.status(b"/etc/a") is not None
 
 
 def test_more_members_than_any_image_has(monkeypatch: pytest.MonkeyPatch) -> None:

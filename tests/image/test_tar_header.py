@@ -5,7 +5,7 @@ import os
 import tarfile
 
 import pytest
-from scratch_image.fs.root import Kind, Status
+from scratch_image.fs.status import FileKind, Status
 from scratch_image.image import tar_header
 
 
@@ -52,7 +52,7 @@ def test_the_length_of_a_pax_record_counts_its_own_digits(length: int) -> None:
 )
 def test_a_header_block_is_read_back(name: bytes, is_whole: bool) -> None:
     block = tar_header.format_header(name, mode=0o4755, uid=7, gid=(1 << 21) - 1, size=9, mtime=5)
-    status = Status(Kind.FILE, 0o4755, 7, (1 << 21) - 1)
+    status = Status(FileKind.FILE, 0o4755, 7, (1 << 21) - 1)
     expected = tar_header.Header(name, tar_header.FILE, status, size=9, mtime=5)
     assert tar_header.parse_header(block) == (expected if is_whole else None)
 

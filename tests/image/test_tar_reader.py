@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable
 
 import pytest
-from scratch_image.fs.root import Kind, Status
+from scratch_image.fs.status import FileKind, Status
 from scratch_image.image.tar_header import (
     END,
     FILE,
@@ -82,7 +82,7 @@ def _by_tarfile(tar: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[Header, 
     names = [name.encode("utf-8", "surrogateescape") for name in (member.name, member.linkname)]
     flag = FILE if member.isreg() else member.type
     status = Status(
-        KINDS.get(flag, Kind.OTHER), member.mode, member.uid, member.gid, target=names[1]
+        KINDS.get(flag, FileKind.OTHER), member.mode, member.uid, member.gid, target=names[1]
     )
     content = tar.extractfile(member) if member.isreg() else None
     data = content.read() if content else b""

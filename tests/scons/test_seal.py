@@ -115,7 +115,9 @@ def test_databases_are_sealed_where_they_were_asked(base: Path) -> None:
 
     places = Places.of(state.take(root), root)
 
-    assert {root.machine(path) for path in (loader_cache.CACHE, *dpkg.FILES)} <= places.whole
+    assert {
+        root.files.host_path(path) for path in (loader_cache.CACHE, *dpkg.FILES)
+    } <= places.whole
     assert not [path for path in places.whole if path.endswith(b"libc.so.6")]
 
 

@@ -20,7 +20,10 @@ _COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _MASKS = (
     (re.compile(r"sha256:[0-9a-f]+…?"), "DIGEST"),
     (re.compile(r", [0-9.]+ s$", re.MULTILINE), ""),
-    (re.compile(r", \d+ absent"), ""),  # the loader tries a directory for each level of the processor
+    (
+        re.compile(r", \d+ absent"),
+        "",
+    ),  # the loader tries a directory for each level of the processor
     (re.compile(r"localhost:\d+"), "localhost:PORT"),
     (re.compile(r"(\d+:)?\d+(\.\d+)*(\+(deb|b)\d+(u\d+)?|-\d[\w.+~]*)|\d+(\.\d+){2,}"), "VERSION"),
     (re.compile(r"\b\d{6,}\b"), "RANDOM"),

@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from ..errors import ElfError
 from ..fs.paths import join, show
-from ..fs.root import Aspect, Kind, Root
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind
 from . import reader, search_path
 from .loader_cache import Candidate
 from .reader import SCRIPT_HEAD, DlopenNote, Elf, is_elf
@@ -184,7 +185,7 @@ _files: dict[bytes, tuple[reader.Identity, Elf]] = {}
 
 
 def _read(root: Root, real: bytes) -> Elf:
-    host_path = root.machine(real)
+    host_path = root.files.host_path(real)
     with root.open(real) as stream:
         key = reader.identity(stream)
         if host_path not in _files or _files[host_path][0] != key:
@@ -314,7 +315,7 @@ class _Load:
         if candidate.level is not None and self._is_absent(os.path.dirname(candidate.path)):
             return None
         found = self.root.walk(candidate.path, aspect=Aspect.CONTENT)
-        if found.status is None or found.status.kind is not Kind.FILE:
+        if found.status is None or found.status.kind is not FileKind.FILE:
             return None
         elf = _read(self.root, found.real)
         if elf.abi != self.program.elf.abi:

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import ElfError
+from ..fs.file_system import FileSystem
 from ..fs.paths import show
-from ..fs.root import Kind, Root
+from ..fs.root import Root
+from ..fs.status import FileKind
 from .machines import machine
 from .processor import LEVELS
 from .reader import Elf, Identity, identity
@@ -151,13 +153,16 @@ _caches: dict[bytes, tuple[Identity, LoaderCache]] = {}
 """By host path: a build looks into the cache hundreds of times."""
 
 
-def loader_cache(root: Root) -> LoaderCache:
-    """Return ld.so.cache of `root`, off the record; empty where there is none."""
+def loader_cache(root: Root | FileSystem) -> LoaderCache:
+    """Return ld.so.cache of `root`; empty where there is none.
+
+    Its path goes on the record, its content does not: see `Aspect.SONAME`.
+    """
     found = root.walk(CACHE)
-    if found.status is None or found.status.kind is not Kind.FILE:
+    if found.status is None or found.status.kind is not FileKind.FILE:
         return LoaderCache({})
-    host_path = root.machine(found.real)
-    with root.open(found.real, aspect=None) as stream:
+    host_path = root.files.host_path(found.real)
+    with root.files.open(found.real) as stream:
         key = identity(stream)
         if host_path not in _caches or _caches[host_path][0] != key:
             data = stream.read(_MAX_CACHE + 1)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..fs.paths import is_under, join
-from ..fs.root import Aspect, Kind, Root
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind
 from .loader_cache import Candidate, LoaderCache, loader_cache
 from .machines import MACHINES, X86_64, machine
 from .processor import LEVELS, Processor, cpuinfo
@@ -242,7 +243,7 @@ def _musl_directories(root: Root, loader: bytes) -> list[bytes]:
     prefix = os.path.dirname(os.path.dirname(loader)).rstrip(b"/")
     name = os.path.basename(loader).partition(b".so")[0]
     found = root.walk(join(prefix or b"/", b"etc/%s.path" % name))
-    if found.status is None or found.status.kind is not Kind.FILE:
+    if found.status is None or found.status.kind is not FileKind.FILE:
         return [b"/lib", b"/usr/local/lib", b"/usr/lib"]
     with root.open(found.real) as stream:
         return _musl_split(stream.read(_MAX_TEXT))
@@ -271,7 +272,7 @@ def preloads(
     """Return the names of LD_PRELOAD and, for glibc, of /etc/ld.so.preload."""
     names = [] if search.secure else re.split(rb"[\s:]+", environment.get(b"LD_PRELOAD", b""))
     found = root.walk(PRELOAD) if isinstance(search, Glibc) else None
-    if found and found.status is not None and found.status.kind is Kind.FILE:
+    if found and found.status is not None and found.status.kind is FileKind.FILE:
         with root.open(found.real) as stream:
             text = re.sub(rb"#[^\n]*", b"", stream.read(_MAX_TEXT))
         names += re.split(rb"[\s:\0]+", text)

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..fs.paths import join
-from ..fs.root import Aspect, Kind, Root
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind
 from .reader import SCRIPT_HEAD, interpreter_of_script
 
 _LINE = re.compile(rb"#![ \t]*[^ \t\n\0]*/env[ \t]+([^\n\0]*?)[ \t]*(?:\n|\0|\Z)")
@@ -42,7 +43,7 @@ class EnvCommand:
         for place in places:
             path = join(join(b"/", place), self.name)
             status = root.walk(path, aspect=Aspect.STAT).status
-            if status is not None and status.kind is Kind.FILE and status.mode & 0o111:
+            if status is not None and status.kind is FileKind.FILE and status.mode & 0o111:
                 return path
         return None
 
@@ -56,7 +57,7 @@ def interpreter_chain(root: Root, path: bytes) -> Iterator[tuple[bytes, bytes | 
     while True:
         found = root.walk(path, aspect=Aspect.CONTENT)
         head = None if found.status is None else b""
-        if found.status is not None and found.status.kind is Kind.FILE:
+        if found.status is not None and found.status.kind is FileKind.FILE:
             with root.open(found.real) as stream:
                 head = stream.read(SCRIPT_HEAD)
         yield path, head

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from importlib.util import source_from_cache
 from typing import TYPE_CHECKING
 
-from ..fs.root import Aspect, Status
+from ..fs.root import Aspect
+from ..fs.status import Status
 
 if TYPE_CHECKING:
     from ..fs.overlay import Overlay
@@ -32,7 +33,7 @@ def date_sources(view: Overlay, entries: Iterable[Entry]) -> None:
     for path, source in _pairs(files):
         # A hard link has the time of the file whose other name it is.
         real = files[source].target or source
-        status = view.peek(real)
+        status = view.files.status(real)
         if status is None or files[source].text or status.own_mtime == status.mtime:
             continue
         view.look(real, Aspect.TIME)

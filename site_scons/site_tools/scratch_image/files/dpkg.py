@@ -7,15 +7,16 @@ It is read as dpkg writes it below /var/lib/dpkg (dpkg(1), deb822(5)): the parag
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 import re
 from dataclasses import dataclass
 
 from ..errors import ListError
+from ..fs.file_system import FileSystem
 from ..fs.paths import join, show
-from ..fs.root import Aspect, Kind, Root
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind
 
 HOME = b"/var/lib/dpkg"
 
@@ -70,12 +71,11 @@ class Owned:
 
 
 class Database:
-    """All that dpkg knows of the files in `root`, which is asked off the record."""
+    """All that dpkg knows of the files in a file system."""
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, files: FileSystem) -> None:
         """Read which package lists which path."""
-        self._root = copy.copy(root)
-        self._root.looked = set()
+        self._files = files
         self._merged = {name for name in _MERGED if self._is_merged(name)}
         self._diverted: dict[bytes, bytes] = {}
         self._owners = self._read_lists()
@@ -97,7 +97,7 @@ class Database:
         return None
 
     def _is_merged(self, name: bytes) -> bool:
-        return self._root.walk(b"/" + name).real == b"/usr/" + name
+        return self._files.walk(b"/" + name).real == b"/usr/" + name
 
     def _unmerged(self, path: bytes) -> tuple[bytes, ...]:
         """Return how a package that knows no merged directories lists `path`."""
@@ -106,23 +106,23 @@ class Database:
 
     def _read(self, path: bytes) -> bytes:
         """Return what the file `path` holds; nothing where there is none."""
-        found = self._root.walk(path)
+        found = self._files.walk(path)
         return b"" if found.status is None else self._content(found.real)
 
     def _content(self, path: bytes) -> bytes:
-        with self._root.open(path) as stream:
+        with self._files.open(path) as stream:
             if os.fstat(stream.fileno()).st_size > _LARGEST:
                 raise _bad(path, f"has more than {_LARGEST >> 20} MB")
             return stream.read()
 
     def _read_lists(self) -> dict[bytes, bytes]:
         """Return the package of each path, as dpkg's files call it: the first of several."""
-        info = self._root.walk(HOME + b"/info")
-        if info.status is None or info.status.kind is not Kind.DIR:
+        info = self._files.walk(HOME + b"/info")
+        if info.status is None or info.status.kind is not FileKind.DIR:
             return {}
         moved = self._diversions()
         owners: dict[bytes, bytes] = {}
-        for name in reversed(self._root.listing(info.real)):
+        for name in reversed(self._files.listing(info.real)):
             key, suffix = os.path.splitext(name)
             if suffix == b".list":
                 listed = dict.fromkeys(self._content(join(info.real, name)).split(b"\n"), key)
@@ -178,18 +178,18 @@ _databases: dict[bytes, tuple[bytes, Database]] = {}
 """By base on the machine: it takes a tenth of a second to read, and is asked for each file."""
 
 
-def _database(root: Root) -> Database:
-    base, now = root.machine(HOME), stamp(root)
+def _database(files: FileSystem) -> Database:
+    base, now = files.host_path(HOME), stamp(files)
     if base not in _databases or _databases[base][0] != now:
-        _databases[base] = now, Database(root)
+        _databases[base] = now, Database(files)
     return _databases[base][1]
 
 
-def stamp(root: Root) -> bytes:
-    """Return a word that is another one whenever dpkg has changed its database in `root`."""
+def stamp(files: FileSystem) -> bytes:
+    """Return a word that is another one whenever dpkg has changed its database in `files`."""
     words = []
     for path in FILES:
-        found = root.peek(path)
+        found = files.status(path)
         words.append(b"%d-%d" % (found.inode[1], found.ctime_ns) if found else b"none")
     return b"/".join(words)
 
@@ -200,17 +200,17 @@ def owner(root: Root, path: bytes) -> Owned | None:
     ListError when the database cannot be read.
     """
     root.look(path, Aspect.OWNER)
-    return lookup(root, path)
+    return lookup(root.files, path)
 
 
-def lookup(root: Root, path: bytes) -> Owned | None:
+def lookup(files: FileSystem, path: bytes) -> Owned | None:
     """As `owner`, but off the record."""
-    return _database(root).owner(path)
+    return _database(files).owner(path)
 
 
-def answer(root: Root, path: bytes) -> bytes:
-    """Return, off the record, all that `owner` can tell of `path`; equal texts, equal answers."""
-    found = lookup(root, path)
+def answer(files: FileSystem, path: bytes) -> bytes:
+    """Return all that `owner` can tell of `path`; equal texts, equal answers."""
+    found = lookup(files, path)
     if found is None:
         return b"none"
     return b"%s %s\n%s" % (found.package.key.encode(), found.md5.encode(), found.package.control)

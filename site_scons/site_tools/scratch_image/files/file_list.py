@@ -48,7 +48,8 @@ from ..fs.capabilities import attribute
 from ..fs.globs import expand
 from ..fs.overlay import Overlay, Placed
 from ..fs.paths import escape, is_plain, is_under, join, parents, show, unescape
-from ..fs.root import Aspect, Kind, Root, Status
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind, Status
 from ..trace.tracer import Record
 from . import secret
 from .denied import denied
@@ -203,9 +204,9 @@ def _asked(view: Overlay, extra: Extra) -> Iterator[bytes]:
     uid, gid = extra.owner or (0, 0)
     if extra.kind is Asked.DIR:
         mode = 0o755 if extra.mode is None else extra.mode
-        yield view.place(extra.path, Placed(Status(Kind.DIR, mode, uid, gid)))
+        yield view.place(extra.path, Placed(Status(FileKind.DIR, mode, uid, gid)))
     elif extra.kind is Asked.LINK:
-        status = Status(Kind.LINK, 0o777, 0, 0, target=extra.source)
+        status = Status(FileKind.LINK, 0o777, 0, 0, target=extra.source)
         yield view.place(extra.path, Placed(status))
     else:
         for path in _existing(view, extra):
@@ -229,7 +230,7 @@ def _mapped(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
     found = view.below.walk(view.source(source))
     if found.status is None:
         return
-    tops = [view.below.walk(top).real for top in view.tops] if source[:1] != b"/" else []
+    tops = [view.below.walk(top).real for top in view.files.tops] if source[:1] != b"/" else []
     own = (found.real[len(top) + 1 :] for top in tops if is_under(found.real, top))
     yield from _placed(view, path, next(own, found.real))
 
@@ -239,7 +240,7 @@ def _placed(view: Overlay, path: bytes, source: bytes) -> Iterator[bytes]:
     if status is None:
         return
     yield view.place_source(path, source)
-    if status.kind is Kind.DIR:
+    if status.kind is FileKind.DIR:
         for name in view.below.listing(view.source(source)):
             yield from _placed(view, join(path, name), os.path.join(source, name))
 
@@ -248,11 +249,11 @@ def tree(root: Root, path: bytes) -> Iterator[bytes]:
     """Yield `path` and, for a directory, all paths below; links below it are not followed."""
     yield path
     found = root.walk(path)
-    if found.status is not None and found.status.kind is Kind.DIR:
+    if found.status is not None and found.status.kind is FileKind.DIR:
         for name in root.listing(found.real):
             below = join(found.real, name)
             status = root.status(below)
-            if status is not None and status.kind is Kind.DIR:
+            if status is not None and status.kind is FileKind.DIR:
                 yield from tree(root, below)
             elif status is not None:
                 yield below
@@ -307,8 +308,8 @@ def _is_left_out(
         return True
     if not reason.startswith("run:") or not _NOISE.fullmatch(path):
         return False
-    status = view.peek(path)
-    return status is not None and status.kind is not Kind.DIR
+    status = view.files.status(path)
+    return status is not None and status.kind is not FileKind.DIR
 
 
 def _refuse_secrets(view: Overlay, wanted: dict[bytes, set[str]], allow: Collection[bytes]) -> None:
@@ -340,7 +341,7 @@ def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[by
             continue
         place = view.source(entry.source) if entry.source else entry.path
         view.below.look(place, Aspect.SECRET)
-        found = secret.of_file(view.below, place)
+        found = secret.of_file(view.below.files, place)
         if found:
             who = ", ".join(entry.reasons)
             secrets.append(f"{show(entry.path)}: it holds a secret ({found}), wanted by {who}")
@@ -349,12 +350,12 @@ def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[by
 
 def _secret(view: Overlay, path: bytes) -> str:
     """Return the rule that keeps `path` out of images, by its own name or its source's."""
-    status = view.peek(path)
-    if status is not None and status.kind is Kind.DIR:
+    status = view.files.status(path)
+    if status is not None and status.kind is FileKind.DIR:
         return ""
-    own = view.is_own(path)
+    own = view.files.is_own(path)
     # In whose home a sysroot was unpacked does not matter.
-    source = view.machine(path).removeprefix(view.base.rstrip(b"/"))
+    source = view.files.host_path(path).removeprefix(view.files.base.rstrip(b"/"))
     return denied(path, own=own) or denied(source, own=own)
 
 
@@ -372,14 +373,14 @@ def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:
         return
     for passed in (*named.links, *found.left):
         yield passed, want.reason
-    if named.status.kind is Kind.LINK:
+    if named.status.kind is FileKind.LINK:
         yield named.real, want.reason
         for link in found.links[len(named.links) + 1 :]:
             yield link, f"target-of:{_text(named.real)}"
     if found.status is None:
         return
-    if found.status.kind is not Kind.OTHER:
-        own = named.status.kind is not Kind.LINK
+    if found.status.kind is not FileKind.OTHER:
+        own = named.status.kind is not FileKind.LINK
         yield found.real, want.reason if own else f"target-of:{_text(named.real)}"
     elif want.must and not is_made_by_runtime(found.real):
         raise ListError(
@@ -406,8 +407,8 @@ def _entry(view: Overlay, path: bytes, reasons: set[str]) -> Entry:
     if status is None:
         raise ListError(f"list {show(path)}", "it is gone", "build again, or put it back")
     kept = reasons - {"parent"} or reasons
-    placed = view.placed.get(path, Placed(status))
-    is_file = status.kind is Kind.FILE
+    placed = view.files.placed.get(path, Placed(status))
+    is_file = status.kind is FileKind.FILE
     capable = view.capabilities(path) if is_file and status.mode & 0o111 else ""
     return Entry(
         status.kind.value, status.mode, status.uid, status.gid, path, status.target,

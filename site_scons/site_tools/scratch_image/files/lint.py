@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..fs.overlay import Overlay
+from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import is_under, join, show
 from ..trace.tracer import Record
 from .file_list import KERNEL_TREES, Entry
@@ -57,7 +57,7 @@ _LIBC = (b"libc.so.6", b"ld-linux-x86-64.so.2", b"ld-linux-aarch64.so.1", b"ld-l
 
 
 def find(
-    view: Overlay,
+    view: Overlay | OverlaidFiles,
     entries: Iterable[Entry],
     records: Iterable[Record],
     more: Iterable[str] = (),
@@ -67,8 +67,8 @@ def find(
     """Return the findings for the list `entries` of the runs `records`, and `more`, sorted.
 
     `skipped` are the devices, FIFOs and sockets in directories that a list names, `presets` the
-    presets that the image names. Nothing that is looked at here decides over the list, so give a
-    `view` apart.
+    presets that the image names. Nothing that is looked at here decides over
+    the list: where the findings are no part of a target, give the `files` of a view.
     """
     listed, runs = tuple(entries), tuple(records)
     found = {*more, *_functions(view, listed), *_certificates(view, listed)}
@@ -81,7 +81,7 @@ def find(
     return (*told[:_MOST], *([f"and {rest} findings more"] if rest > 0 else ()))
 
 
-def _functions(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+def _functions(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterator[str]:
     names = {os.path.basename(entry.path) for entry in entries}
     libc = next((entry.path for entry in entries if entry.path.endswith(b"/libc.so.6")), None)
     rules = [rule for rule in _RULES if rule.needs not in names]
@@ -98,7 +98,7 @@ def _functions(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
             yield f"{show(entry.path)} calls {function}, which needs {show(rule.needs)}; {mend}"
 
 
-def _may_call(view: Overlay, entry: Entry) -> bool:
+def _may_call(view: Overlay | OverlaidFiles, entry: Entry) -> bool:
     is_file = entry.kind == "file" and not entry.text
     return is_file and os.path.basename(entry.path) not in _LIBC and view.magic(entry.path) == "elf"
 
@@ -112,7 +112,7 @@ def _called(rules: Iterable[_Rule], content: bytes) -> Iterator[tuple[_Rule, str
                 break
 
 
-def _certificates(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+def _certificates(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterator[str]:
     user = lacks_certificates(view, entries)
     if user:
         yield f"{user} finds no certificates; add the preset ca-certificates"
@@ -128,7 +128,7 @@ def _zones(entries: Sequence[Entry], records: Sequence[Record]) -> Iterator[str]
                 return
 
 
-def _accounts(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+def _accounts(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterator[str]:
     """Yield the account files that a run read, and that the image has with fewer accounts."""
     for path, kept in lost_accounts(view, entries):
         yield (
@@ -146,12 +146,14 @@ def _skipped(paths: Sequence[bytes]) -> Iterator[str]:
         )
 
 
-def _set_ids(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+def _set_ids(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterator[str]:
     """Yield the machine's set-id files, but for those of which a list names the mode."""
     found = [
         entry
         for entry in entries
-        if entry.kind == "file" and entry.mode & _SET_ID and not view.has_chosen_mode(entry.path)
+        if entry.kind == "file"
+        and entry.mode & _SET_ID
+        and not view.files.has_chosen_mode(entry.path)
     ]
     if found:
         path, mode = show(found[0].path), found[0].mode
@@ -162,14 +164,14 @@ def _set_ids(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
         )
 
 
-def _access_lists(view: Overlay, entries: Sequence[Entry]) -> Iterator[str]:
+def _access_lists(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterator[str]:
     """Yield the files with an access control list, but for those of which a list names the mode."""
     found = [
         entry.path
         for entry in entries
         if entry.kind in ("file", "dir")
         and not entry.text
-        and not view.has_chosen_mode(entry.path)
+        and not view.files.has_chosen_mode(entry.path)
         and view.has_access_list(entry.path)
     ]
     if found:
@@ -186,7 +188,7 @@ def _some(paths: Sequence[bytes]) -> str:
 
 
 def _directories(
-    view: Overlay, entries: Sequence[Entry], records: Sequence[Record]
+    view: Overlay | OverlaidFiles, entries: Sequence[Entry], records: Sequence[Record]
 ) -> Iterator[str]:
     """Yield the directories that a run listed, and of which not all is in the list."""
     listed = {entry.path for entry in entries}

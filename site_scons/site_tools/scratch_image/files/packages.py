@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..fs.overlay import Overlay, Placed
-from ..fs.root import Kind, Status
+from ..fs.status import FileKind, Status
 from . import dpkg
 from .dpkg import Owned, Package
 from .file_list import Entry, Want, merge
@@ -52,17 +52,18 @@ def key(view: Overlay, entry: Entry) -> str:
 def _place(view: Overlay, entry: Entry) -> bytes:
     """Return where the content of `entry` lies in the base; nothing if it is the project's."""
     place = view.source(entry.source) if entry.source else entry.path
-    staged = view.below.staged.get(place)
+    staged = view.below.files.staged.get(place)
     if staged is not None:
         # A file of the machine that is staged, too, is what it was.
-        place = view.below.walk(staged).real if view.below.base == b"/" else view.top
-    return b"" if view.in_project(place) else place
+        is_on_host = view.below.files.base == b"/"
+        place = view.below.walk(staged).real if is_on_host else view.files.tops[0]
+    return b"" if view.files.in_project(place) else place
 
 
 def _is_link_to_file(view: Overlay, entry: Entry) -> bool:
     there, end = view.below.status(entry.path), view.walk(entry.path).status
     as_there = there is not None and there.target == entry.target
-    return as_there and end is not None and end.kind is Kind.FILE
+    return as_there and end is not None and end.kind is FileKind.FILE
 
 
 def files(view: Overlay, entries: Iterable[Entry], *, with_copyright: bool) -> Iterator[Want]:
@@ -106,5 +107,5 @@ def status(view: Overlay, entries: Iterable[Entry]) -> Iterator[Want]:
 def _made(view: Overlay, path: bytes, lines: Sequence[bytes]) -> Iterator[Want]:
     text = b"".join(lines)
     if text:
-        made = Placed(Status(Kind.FILE, 0o644, 0, 0, len(text)), text=text)
+        made = Placed(Status(FileKind.FILE, 0o644, 0, 0, len(text)), text=text)
         yield Want(view.place(path, made), REASON)

@@ -27,10 +27,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import InputError, ListError
-from ..fs.overlay import Overlay, Placed
+from ..fs.overlay import OverlaidFiles, Overlay, Placed
 from ..fs.owners import NONROOT
 from ..fs.paths import is_under, show
-from ..fs.root import Kind, Status
+from ..fs.status import FileKind, Status
 from .file_list import Entry, Want, tree
 
 BUNDLES = (
@@ -109,7 +109,7 @@ def that_bring(view: Overlay, image: Image, path: bytes) -> Iterator[str]:
                 yield name
 
 
-def lacks_certificates(view: Overlay, entries: Iterable[Entry]) -> str:
+def lacks_certificates(view: Overlay | OverlaidFiles, entries: Iterable[Entry]) -> str:
     """Return a file that looks for certificates in a list that has none; nothing otherwise."""
     files = [entry.path for entry in entries if entry.kind == "file" and not entry.text]
     if any(path in BUNDLES or os.path.dirname(path) == _CERTIFICATES for path in files):
@@ -119,7 +119,9 @@ def lacks_certificates(view: Overlay, entries: Iterable[Entry]) -> str:
     return show(next(filter(view.trusts, users), b""))
 
 
-def lost_accounts(view: Overlay, entries: Iterable[Entry]) -> Iterator[tuple[bytes, list[str]]]:
+def lost_accounts(
+    view: Overlay | OverlaidFiles, entries: Iterable[Entry]
+) -> Iterator[tuple[bytes, list[str]]]:
     """Yield each account file that a run read, and of which the image has fewer accounts.
 
     With it the names that are left. A file that the user has given is the user's business.
@@ -145,7 +147,7 @@ def _is_to_write(view: Overlay, image: Image, path: bytes) -> bool:
     """Tell whether the image needs an account file `path` that nobody has given it."""
     reasons = [reason for each in image.entries if each.path == path for reason in each.reasons]
     given = any(reason.startswith(("extra:", "staged")) for reason in reasons)
-    return bool(reasons or image.user) and not given and not view.is_own(path)
+    return bool(reasons or image.user) and not given and not view.files.is_own(path)
 
 
 def _present(view: Overlay, paths: Iterable[bytes]) -> list[bytes]:
@@ -158,7 +160,7 @@ def _ca_certificates(view: Overlay) -> list[bytes]:
         return []
     name = _OPENSSL + b"/cert.pem"
     if _present(view, [_OPENSSL]) and not _present(view, [name]):
-        view.place(name, Placed(Status(Kind.LINK, 0o777, 0, 0, target=bundles[0])))
+        view.place(name, Placed(Status(FileKind.LINK, 0o777, 0, 0, target=bundles[0])))
     return bundles + _present(view, [name, _OPENSSL + b"/openssl.cnf", b"/etc/ssl/openssl.cnf"])
 
 
@@ -172,12 +174,12 @@ def _tzdata(view: Overlay) -> list[bytes]:
 
 
 def _tmp(view: Overlay) -> list[bytes]:
-    everybodys = Placed(Status(Kind.DIR, 0o1777, 0, 0))
+    everybodys = Placed(Status(FileKind.DIR, 0o1777, 0, 0))
     return [view.place(path, everybodys) for path in (b"/tmp", b"/var/tmp")]
 
 
 def _nss(view: Overlay, image: Image) -> list[bytes]:
-    switch = Placed(Status(Kind.FILE, 0o644, 0, 0, len(_NSSWITCH)), text=_NSSWITCH)
+    switch = Placed(Status(FileKind.FILE, 0o644, 0, 0, len(_NSSWITCH)), text=_NSSWITCH)
     homes = [path for path in image.paths if os.path.basename(path) == b"libc.so.6"]
     libraries = [
         os.path.join(os.path.dirname(home), name) for home in homes for name in _NSS_LIBRARIES
@@ -224,10 +226,10 @@ def _write_accounts(view: Overlay, image: Image, path: bytes) -> bytes:
     numbers = sorted(kept & chosen.keys())
     lines = [form % (chosen[number][0], number, chosen[number][3]) for number in numbers]
     text = b"\n".join([*lines, b""])
-    return view.place(path, Placed(Status(Kind.FILE, 0o644, 0, 0, len(text)), text=text))
+    return view.place(path, Placed(Status(FileKind.FILE, 0o644, 0, 0, len(text)), text=text))
 
 
-def _accounts(view: Overlay, path: bytes) -> dict[int, list[bytes]]:
+def _accounts(view: Overlay | OverlaidFiles, path: bytes) -> dict[int, list[bytes]]:
     """Return the fields of each line of the machine's passwd or group file `path` by number.
 
     `NONROOT` is among them, whomever the machine calls so.

@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ListError
-from ..fs.root import Kind, Root, is_fresh
+from ..fs.file_system import FileSystem
+from ..fs.sights import is_fresh
+from ..fs.status import FileKind
 from . import dpkg
 
 _CHUNK = 8 << 20
@@ -558,21 +560,21 @@ def in_words(words: Sequence[str]) -> str:
     return ""
 
 
-def of_file(root: Root, path: bytes) -> Found | None:
-    """Return the first secret in the regular file `path`, off the record.
+def of_file(files: FileSystem, path: bytes) -> Found | None:
+    """Return the first secret in the regular file `path`.
 
     None for what its Debian package has shipped.
     """
-    status = root.peek(path)
-    if status is None or status.kind is not Kind.FILE:
+    status = files.status(path)
+    if status is None or status.kind is not FileKind.FILE:
         return None
-    key, identity = root.machine(path), (*status.inode, status.size, status.ctime_ns)
+    key, identity = files.host_path(path), (*status.inode, status.size, status.ctime_ns)
     known = _known.get(key)
     if known is not None and known[0] == identity:
         return known[1]
     # A fresh file may change, and look the same.
     is_settled = not is_fresh(status)
-    found = None if _is_shipped(root, path) else _search(root, path)
+    found = None if _is_shipped(files, path) else _search(files, path)
     if is_settled:
         _known[key] = identity, found
     return found
@@ -582,24 +584,24 @@ _known: dict[bytes, tuple[tuple[int, ...], Found | None]] = {}
 """By path on the machine: a file is searched once for all steps, while it is what it was."""
 
 
-def _is_shipped(root: Root, path: bytes) -> bool:
+def _is_shipped(files: FileSystem, path: bytes) -> bool:
     """Tell whether `path` is a file of a package, with the content that the package ships."""
     try:
-        owned = None if path in root.staged else dpkg.lookup(root, path)
+        owned = None if path in files.staged else dpkg.lookup(files, path)
     except ListError:
         return False
     if owned is None or not owned.md5:
         return False
-    with root.open(path, aspect=None) as stream:
+    with files.open(path) as stream:
         return hashlib.file_digest(stream, _MD5).hexdigest() == owned.md5
 
 
 _MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 
-def _search(root: Root, path: bytes) -> Found | None:
-    name, at = root.machine(path).rpartition(b"/")[2], 0
-    with root.open(path, aspect=None) as stream:
+def _search(files: FileSystem, path: bytes) -> Found | None:
+    name, at = files.host_path(path).rpartition(b"/")[2], 0
+    with files.open(path) as stream:
         piece = stream.read(_CHUNK)
         while piece:
             found = find(name, piece, is_first=at == 0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..elf.loader_cache import CACHE
 from ..fs.paths import is_under, join, show, unescape
-from ..fs.root import MAX_LINKS
+from ..fs.walk import MAX_LINKS
 from ..trace.strace import Use
 from ..trace.tracer import Record
 from .denied import denied

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 
 from .paths import join, unescape
-from .root import Kind, Root
+from .root import Root
+from .status import FileKind
 
 _WILD = re.compile(rb"[*?]|\[[^/]+\]")
 _TOKEN = re.compile(rb"\*|\?|\[(!?)([^/]+?)\]|\\[0-3][0-7]{2}|.", re.DOTALL)
@@ -66,7 +67,7 @@ def _below(root: Root, directory: bytes, parts: list[bytes]) -> Iterator[bytes]:
         for below in _entries(root, directory):
             # Links to directories are not followed: they may lead in a circle.
             found = root.walk(below, follow=False).status
-            if found is not None and found.kind is Kind.DIR:
+            if found is not None and found.kind is FileKind.DIR:
                 yield from _below(root, below, parts)
     elif is_glob(parts[0]):
         wanted = re.compile(_component(parts[0]), re.DOTALL)
@@ -81,6 +82,6 @@ def _below(root: Root, directory: bytes, parts: list[bytes]) -> Iterator[bytes]:
 
 def _entries(root: Root, directory: bytes) -> list[bytes]:
     found = root.walk(directory)
-    if found.status is None or found.status.kind is not Kind.DIR:
+    if found.status is None or found.status.kind is not FileKind.DIR:
         return []
     return [join(directory, name) for name in root.listing(found.real)]

@@ -15,7 +15,8 @@ from ..errors import InputError, ListError
 from ..fs import capabilities
 from ..fs.digest import CHUNK, Digest
 from ..fs.paths import is_plain, show
-from ..fs.root import Aspect, Kind, Root
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind
 from .compression import MEDIA_TYPES, decompress, suffix_of
 from .streams import Sink, Tally
 from .tar_header import BLOCK, DIR, END, FILE, HARD, LINK, format_header, padding
@@ -65,7 +66,7 @@ def _size(entry: Entry, root: Root) -> int:
     if entry.kind != "file" or entry.text:
         return len(entry.text)
     # Off the record: it decides over no byte.
-    status = root.peek(entry.path)
+    status = root.files.status(entry.path)
     return status.size if status else 0
 
 
@@ -86,17 +87,17 @@ def _parts(entries: Iterable[Entry], root: Root) -> Iterator[bytes]:
     """Yield the tar of `entries`, in their order."""
     for entry in entries:
         if entry.text:
-            yield _header(entry, len(entry.text), root.epoch)
+            yield _header(entry, len(entry.text), root.files.epoch)
             yield entry.text
             yield padding(len(entry.text))
         elif entry.kind == "file":
             yield from _file(entry, root)
         elif entry.kind == "hard":
             # Engines give the file the time of each of its names.
-            first = root.peek(entry.target)
-            yield _header(entry, 0, first.mtime if first else root.epoch)
+            first = root.files.status(entry.target)
+            yield _header(entry, 0, first.mtime if first else root.files.epoch)
         else:
-            yield _header(entry, 0, root.epoch)
+            yield _header(entry, 0, root.files.epoch)
     yield END
 
 
@@ -157,7 +158,7 @@ def _file(entry: Entry, root: Root) -> Iterator[bytes]:
     status = root.status(entry.path, Aspect.MTIME)
     if status is None:
         raise _unpackable(entry, "it has gone", "build again to list anew")
-    if status.kind is not Kind.FILE:
+    if status.kind is not FileKind.FILE:
         raise _unpackable(entry, "it is no longer a regular file", "build again to list anew")
     yield _header(entry, status.size, status.mtime)
     left = status.size

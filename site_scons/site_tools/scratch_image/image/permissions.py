@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..fs.paths import parents, show
-from ..fs.root import Kind, Status
+from ..fs.status import FileKind, Status
 from .rootfs import GROUPS, USERS, Contents
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class _Refusal:
     def line(self, user: User) -> str:
         """Return the line of an extra list that gives it to `user`."""
         mode, owner = self.status.mode, f"owner={user.uid}:{user.gid}"
-        is_directory = self.status.kind is Kind.DIR
+        is_directory = self.status.kind is FileKind.DIR
         start = f"dir {show(self.path)}" if is_directory else show(self.path)
         if not mode >> 6 & self.bit:
             return f"{start} mode={mode | self.bit:04o}"
@@ -136,7 +136,7 @@ def _refused(
     if found.status is None:
         return
     for above in _directories((*found.links, found.real)):
-        status = contents.peek(above)
+        status = contents.status(above)
         if status is not None and not user.may(status, _EXECUTE):
             yield _Refusal("search", above, status, _EXECUTE, actor)
     bit = _BITS.get(use, 0)

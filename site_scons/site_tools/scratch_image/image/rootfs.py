@@ -1,4 +1,4 @@
-"""What an image holds, as its layers tell: a root that is asked whether a container can start."""
+"""The root file system of an image, read from its layers; whether a container can start in it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 from ..errors import InputError
 from ..fs.paths import parents, show
-from ..fs.root import Kind, Root, Status
+from ..fs.status import MADE_UP_DIR, FileKind, Status
+from ..fs.walk import Walk, walk
 from .settings import Settings
 from .tar_header import HARD
 from .tar_reader import StreamedTar, TarReader
 
-_DIR = Status(Kind.DIR, 0o755, 0, 0)
-
-_NOTHING = Status(Kind.OTHER, 0, 0, 0)
+_NOTHING = Status(FileKind.OTHER, 0, 0, 0)
 """What a hard link to no path is."""
 
 USERS, GROUPS = b"/etc/passwd", b"/etc/group"
@@ -27,12 +26,11 @@ _MAX_PATHS = 1 << 22
 """Paths that are kept of an image; those of the largest known are a million."""
 
 
-class Contents(Root):
-    """The paths of an image. Nothing of it lies anywhere: it is read, layer by layer."""
+class Contents:
+    """The paths of an image, read layer by layer. Nothing of it lies on a disk."""
 
     def __init__(self) -> None:
         """Begin with an image that has no layers."""
-        super().__init__()
         self._found: dict[bytes, Status] = {}
         self._implied = {b"/"}
         self._accounts: dict[bytes, bytes] = {}
@@ -60,12 +58,16 @@ class Contents(Root):
         self._found[path] = status
         if path.rpartition(b"/")[0] not in self._found:
             self._implied.update(parents(path))
-        is_account = path in _ACCOUNTS and status.kind is Kind.FILE and flag != HARD
+        is_account = path in _ACCOUNTS and status.kind is FileKind.FILE and flag != HARD
         return path if is_account else b""
 
-    def peek(self, path: bytes) -> Status | None:
+    def status(self, path: bytes) -> Status | None:
         """Return what `path` is; directories need not be members."""
-        return self._found.get(path) or (_DIR if path in self._implied else None)
+        return self._found.get(path) or (MADE_UP_DIR if path in self._implied else None)
+
+    def walk(self, path: bytes, *, follow: bool = True) -> Walk:
+        """Look `path` up component by component; see `walk.walk`."""
+        return walk(self.status, path, follow=follow)
 
     def require(self, settings: Settings) -> None:
         """Raise InputError when a container with these settings could not start."""
@@ -77,7 +79,7 @@ class Contents(Root):
                 )
         for path in filter(None, (settings.workdir, *settings.volumes)):
             status = self.walk(_encoded(path)).status
-            if status is not None and status.kind is not Kind.DIR:
+            if status is not None and status.kind is not FileKind.DIR:
                 raise InputError(
                     f"use {path!r} of the image as a directory",
                     "it is a file there",
@@ -98,7 +100,7 @@ class Contents(Root):
         """
         for place in _places(name, settings):
             status = self.walk(place).status
-            if status is not None and status.kind is Kind.FILE and status.mode & 0o111:
+            if status is not None and status.kind is FileKind.FILE and status.mode & 0o111:
                 return place
         return b""
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..fs import capabilities as attributes
-from ..fs.root import Kind, Status
+from ..fs.status import FileKind, Status
 
 BLOCK = 512
 """Bytes of a header; contents are padded to a multiple."""
@@ -25,7 +25,7 @@ END = bytes(2 * BLOCK)
 FILE, HARD, LINK, DIR, SPARSE, _PAX = b"0", b"1", b"2", b"5", b"S", b"x"
 """Type flags of tar members."""
 
-KINDS = {FILE: Kind.FILE, HARD: Kind.FILE, LINK: Kind.LINK, DIR: Kind.DIR}
+KINDS = {FILE: FileKind.FILE, HARD: FileKind.FILE, LINK: FileKind.LINK, DIR: FileKind.DIR}
 """The kind of file that a member is, by its type flag."""
 
 CAPABILITIES = f"SCHILY.xattr.{attributes.ATTRIBUTE}"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, Literal, Protocol
 
 from ..fs.digest import CHUNK
-from ..fs.root import Kind, Status
+from ..fs.status import FileKind, Status
 from .tar_header import BLOCK, CAPABILITIES, END, FILE, KINDS, SPARSE, Header, parse_header
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _tarfile_errors() -> Iterator[None]:
 
 def _header(member: tarfile.TarInfo) -> Header:
     flag = SPARSE if member.issparse() else FILE if member.isreg() else member.type
-    kind = KINDS.get(flag, Kind.OTHER)
+    kind = KINDS.get(flag, FileKind.OTHER)
     link = _encoded(member.linkname)
     return Header(
         _encoded(member.name),

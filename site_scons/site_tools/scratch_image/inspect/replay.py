@@ -16,7 +16,8 @@ from ..errors import ImageError
 from ..files import file_list
 from ..fs.capabilities import permitted
 from ..fs.paths import parents, show
-from ..fs.root import Kind, Root
+from ..fs.root import Root
+from ..fs.status import FileKind
 from ..publish import engine
 from ..sandbox.namespaces import Sandbox
 from ..sandbox.process import Result
@@ -195,5 +196,5 @@ def _is_left_out(path: bytes, trial: Trial) -> bool:
         return True
     if any(rule.fullmatch(path) for rule in trial.left_out):
         return True
-    status = trial.root.peek(path)
-    return status is not None and status.kind is Kind.OTHER
+    status = trial.root.files.status(path)
+    return status is not None and status.kind is FileKind.OTHER

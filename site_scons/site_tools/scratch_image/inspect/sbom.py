@@ -93,7 +93,7 @@ def bill(view: Overlay, entries: Sequence[Entry], image: Archive) -> Bill:
     return Bill(
         image.references[0].familiar,
         image.manifest,
-        view.epoch,
+        view.files.epoch,
         _distribution(view),
         tuple(sorted({*of.values()}, key=lambda package: package.key)),
         tuple(
@@ -124,7 +124,7 @@ def _chunks(view: Overlay, entry: Entry) -> Iterator[bytes]:
 def _origin(view: Overlay, entry: Entry) -> str:
     if entry.text:
         return "generated"
-    return "project" if view.is_own(entry.path) else "machine"
+    return "project" if view.files.is_own(entry.path) else "machine"
 
 
 def _distribution(view: Overlay) -> tuple[str, str]:

@@ -25,7 +25,8 @@ from typing import Any
 
 from ..errors import SandboxError
 from ..fs.paths import is_under, join, parents, show, unescape
-from ..fs.root import Kind, Root
+from ..fs.root import Root
+from ..fs.status import FileKind
 from . import process
 from .run import Run
 
@@ -289,7 +290,7 @@ def overlaid(root: Root, directory: bytes, run: Run, emulator: Emulator | None =
     # What is mounted here is seen in the new namespaces only.
     place = join(directory, b"mount")
     os.mkdir(place)
-    mounts = _mounts() if root.base == b"/" else ()
+    mounts = _mounts() if root.files.base == b"/" else ()
     view = _View(
         place, root, mounts, run.limits.space, writes=run.cwd, goes_around=_has_users(emulator)
     )
@@ -325,7 +326,7 @@ class _View:
     ) -> None:
         self._place = place
         self._root = root
-        self._files = {**root.staged, **root.shown}
+        self._files = {**root.files.staged, **root.files.shown}
         self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
         self._space = space
         self._overlays = 0
@@ -337,9 +338,9 @@ class _View:
 
     def _has(self, directory: bytes) -> bool:
         """Tell whether the base has `directory`, by a way without links, and it is seen."""
-        found = [self._root.peek(path) for path in (*parents(directory), directory)]
-        plain = all(status is not None and status.kind is Kind.DIR for status in found)
-        return plain and directory != b"/" and not self._root.hides(directory)
+        found = [self._root.files.status(path) for path in (*parents(directory), directory)]
+        plain = all(status is not None and status.kind is FileKind.DIR for status in found)
+        return plain and directory != b"/" and not self._root.files.hides(directory)
 
     def steps(self) -> Iterator[Step]:
         """Yield what makes the view."""
@@ -353,7 +354,7 @@ class _View:
                 yield from self._mount(path)
         for path, mode in _OWN.items():
             yield "directory", _text(top + path), mode, 0, 0
-        for number, path in enumerate(sorted({*self._root.hidden} - {*_OWN})):
+        for number, path in enumerate(sorted({*self._root.files.hidden} - {*_OWN})):
             # No memory of its own: all that is written shares one limit.
             hiding = self._place + b"/hiding%d" % number
             yield "directory", _text(hiding), 0o755, 0, 0
@@ -373,7 +374,7 @@ class _View:
         above = {above for path in (*self._files, *self._copied) for above in parents(path)}
         above.update(self._copied)
         for path in sorted(above):
-            status = self._root.peek(path)
+            status = self._root.files.status(path)
             attributes = (status.mode, status.uid, status.gid) if status else (0o755, 0, 0)
             yield "directory", _text(self._place + b"/staged" + path), *attributes
         for path, machine in sorted(self._files.items()):
@@ -439,7 +440,7 @@ class _View:
         yield "layered", *overlay, _text(lower[-1])
 
     def _machine(self, path: bytes) -> bytes:
-        return path if self._root.base == b"/" else self._root.base + path
+        return path if self._root.files.base == b"/" else self._root.files.base + path
 
 
 def memory(place: bytes, space: int) -> Step:

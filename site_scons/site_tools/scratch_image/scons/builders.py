@@ -176,7 +176,7 @@ def _run(step: Step, footprint: Footprint, files: list[bytes], source: list[Any]
         os.unlink(path)
     root = footprint.root()
     footprint.discard()
-    root.require_staged()
+    root.files.require_staged()
     for node in source:
         # SCons would read it when the step has ended, and note what it may have become by then.
         node.get_csig()

@@ -114,7 +114,7 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
             root = self.root()
         except (ScratchImageError, OSError, ValueError):
             return set()
-        machine = map(root.machine, dict.fromkeys(path for path, _ in stored.states))
+        machine = map(root.files.host_path, dict.fromkeys(path for path, _ in stored.states))
         return {os.fsdecode(path) for path in machine if path.startswith(top)}
 
     def get_ninfo(self) -> Any:

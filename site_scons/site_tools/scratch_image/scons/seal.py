@@ -55,9 +55,9 @@ class Places:
             if aspect in REMOTE:
                 remotes.add((path, aspect, found))
             elif found[:4] == b"dir " and not lists:
-                directories.add(root.machine(path))
+                directories.add(root.files.host_path(path))
             elif aspect not in (Aspect.SONAME, Aspect.VIEW):
-                whole.add(root.machine(path))
+                whole.add(root.files.host_path(path))
         return cls(frozenset(whole), frozenset(directories), frozenset(remotes))
 
     def __or__(self, other: Places) -> Places:
@@ -142,9 +142,9 @@ def _databases(footprint: Footprint, root: Root) -> Iterator[bytes]:
     """Yield the files whose answers are in `footprint`."""
     aspects = {aspect for _, aspect in footprint.states}
     if Aspect.SONAME in aspects:
-        yield root.machine(root.walk(loader_cache.CACHE).real)
+        yield root.files.host_path(root.walk(loader_cache.CACHE).real)
     if Aspect.OWNER in aspects:
-        yield from map(root.machine, dpkg.FILES)
+        yield from map(root.files.host_path, dpkg.FILES)
 
 
 def _identity(places: Places) -> tuple[str, int]:

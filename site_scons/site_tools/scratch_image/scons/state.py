@@ -16,8 +16,11 @@ from ..elf.loader_cache import CACHE, loader_cache
 from ..errors import ScratchImageError
 from ..files import dpkg
 from ..fs.digest import Digest
+from ..fs.file_system import FileSystem
 from ..fs.paths import escape, join, show, unescape
-from ..fs.root import Aspect, Kind, Root, Sights, Status, is_fresh
+from ..fs.root import Aspect, Root
+from ..fs.sights import Sights, is_fresh
+from ..fs.status import FileKind, Status
 from ..publish import engine, registry
 
 _HEADER = b"# scratch_image footprint 1\n"
@@ -99,10 +102,10 @@ class Footprint:
         views = [(key[0], was) for key, was in self.states.items() if key[1] is Aspect.VIEW]
         hidden, shown = ([path for path, was in views if was == word] for word in (_HIDDEN, _SHOWN))
         root.hide(hidden, shown)
-        kept, stamp = {}, _stamp(root, self.states)
+        kept, stamp = {}, _stamp(root.files, self.states)
         if self.stamp == stamp:
             kept = {key: was for key, was in self.states.items() if key[1] is Aspect.OWNER}
-        fresh = _states(root, self.states.keys() - kept.keys())
+        fresh = _states(root.files, self.states.keys() - kept.keys())
         return Footprint(self.nonce, stamp, {**fresh, **kept})
 
 
@@ -111,37 +114,37 @@ def take(root: Root) -> Footprint:
 
     Of what the root has watched and what changed meanwhile, the state is one that nothing has.
     """
-    # Not what the root is asked from here on, which says nothing of the step.
-    looked, sights, root.sights = frozenset(root.looked), root.sights, None
+    # Looks from here on are not the step's.
+    sights, files, looked = root.end_watch(), root.files, root.looked
     # The stamp first: what dpkg does from now on is seen by the next build.
-    stamp = _stamp(root, looked)
-    states = _states(root, looked - root.known.keys()) | root.known
+    stamp = _stamp(files, looked)
+    states = _states(files, looked - root.known.keys()) | root.known
     # Only now: the states were read from files that might change under the reader's hands.
     if sights is not None:
-        states |= dict.fromkeys(_moved(root, sights, looked), _MOVED)
+        states |= dict.fromkeys(_moved(files, sights, looked), _MOVED)
     return Footprint(secrets.token_hex(8).encode(), stamp, states)
 
 
 def _moved(
-    root: Root, sights: Sights, keys: Iterable[tuple[bytes, Aspect]]
+    files: FileSystem, sights: Sights, keys: Iterable[tuple[bytes, Aspect]]
 ) -> Iterator[tuple[bytes, Aspect]]:
     """Yield what has changed since a step first saw it."""
     databases = {
-        Aspect.SONAME: sights.differ(root, root.walk(CACHE).real, listed=False),
-        Aspect.OWNER: any(sights.differ(root, path, listed=True) for path in dpkg.FILES),
+        Aspect.SONAME: sights.has_changed(files, files.walk(CACHE).real, listed=False),
+        Aspect.OWNER: any(sights.has_changed(files, path, listed=True) for path in dpkg.FILES),
     }
     for path, aspect in keys:
         if aspect in databases:
             moved = databases[aspect]
         else:
-            moved = sights.differ(root, path, listed=aspect is Aspect.LISTING)
+            moved = sights.has_changed(files, path, listed=aspect is Aspect.LISTING)
         if moved and aspect not in (*REMOTE, Aspect.VIEW):
             yield path, aspect
 
 
-def _stamp(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> bytes:
+def _stamp(files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]) -> bytes:
     """Return the stamp of dpkg's database; a word for none where it was not asked."""
-    return dpkg.stamp(root) if any(aspect is Aspect.OWNER for _, aspect in keys) else b"-"
+    return dpkg.stamp(files) if any(aspect is Aspect.OWNER for _, aspect in keys) else b"-"
 
 
 def read(text: bytes) -> Footprint | None:
@@ -195,26 +198,28 @@ def _order(item: tuple[tuple[bytes, Aspect], bytes]) -> tuple[bytes, bytes]:
     return path, _WORDS[aspect]
 
 
-def _states(root: Root, keys: Iterable[tuple[bytes, Aspect]]) -> dict[tuple[bytes, Aspect], bytes]:
-    peek = functools.cache(root.peek)
-    return {(path, aspect): _state(root, path, aspect, peek) for path, aspect in keys}
+def _states(
+    files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]
+) -> dict[tuple[bytes, Aspect], bytes]:
+    status = functools.cache(files.status)
+    return {(path, aspect): _state(files, path, aspect, status) for path, aspect in keys}
 
 
 def _state(
-    root: Root, path: bytes, aspect: Aspect, peek: Callable[[bytes], Status | None]
+    files: FileSystem, path: bytes, aspect: Aspect, status: Callable[[bytes], Status | None]
 ) -> bytes:
     """Return the state as words of text; never raises for what machine, engine or registry hold."""
     try:
         if aspect is Aspect.SONAME:
-            return str(Digest.of(loader_cache(root).answer(path))).encode()
+            return str(Digest.of(loader_cache(files).answer(path))).encode()
         if aspect is Aspect.OWNER:
-            return str(Digest.of(dpkg.answer(root, path))).encode()
+            return str(Digest.of(dpkg.answer(files, path))).encode()
         if aspect in REMOTE:
             return remote(path, aspect)
         if aspect is Aspect.VIEW:
-            return _HIDDEN if path in root.hidden else _SHOWN
-        status = peek(path)
-        return b"absent" if status is None else _words(root, path, aspect, status)
+            return _HIDDEN if path in files.hidden else _SHOWN
+        found = status(path)
+        return b"absent" if found is None else _words(files, path, aspect, found)
     except ScratchImageError as error:
         return _unknown(error)
 
@@ -238,85 +243,85 @@ def _unknown(error: Exception) -> bytes:
     return b"unknown " + escape(str(error).encode())
 
 
-def _words(root: Root, path: bytes, aspect: Aspect, status: Status) -> bytes:
-    if status.kind is Kind.LINK:
+def _words(files: FileSystem, path: bytes, aspect: Aspect, status: Status) -> bytes:
+    if status.kind is FileKind.LINK:
         return b"link " + escape(status.target)
     if aspect is Aspect.ACL:
-        return b"yes" if root.has_access_list(path, aspect=None) else b"no"
+        return b"yes" if files.has_access_list(path) else b"no"
     words = b"%s %04o %d:%d" % (status.kind.value.encode(), status.mode, status.uid, status.gid)
-    if aspect is Aspect.LISTING and status.kind is Kind.DIR:
-        return words + b" " + _listing(root, path)
-    if status.kind is not Kind.FILE:
+    if aspect is Aspect.LISTING and status.kind is FileKind.DIR:
+        return words + b" " + _listing(files, path)
+    if status.kind is not FileKind.FILE:
         return words
     if aspect in _ALONE:
-        return _ALONE[aspect](root, path, status)
+        return _ALONE[aspect](files, path, status)
     if aspect in _BESIDE:
-        return words + b" " + _BESIDE[aspect](root, path, status)
+        return words + b" " + _BESIDE[aspect](files, path, status)
     return words
 
 
-def _listing(root: Root, path: bytes) -> bytes:
+def _listing(files: FileSystem, path: bytes) -> bytes:
     kinds = []
-    for name in root.listing(path):
-        status = root.peek(join(path, name))
+    for name in files.listing(path):
+        status = files.status(join(path, name))
         kinds.append(b"%s/%s" % (name, status.kind.value.encode() if status else b""))
     return str(Digest.of(b"\0".join(kinds))).encode()
 
 
-_Finder = Callable[[Root, bytes], bytes]
+_Finder = Callable[[FileSystem, bytes], bytes]
 
 _found: dict[tuple[_Finder, bytes], tuple[tuple[int, ...], bytes]] = {}
 """What was found in each file on the machine, with the identity that it had when it was read."""
 
 
-def _once(find: _Finder, root: Root, path: bytes, status: Status) -> bytes:
+def _once(find: _Finder, files: FileSystem, path: bytes, status: Status) -> bytes:
     """Return what `find` finds in the file, read once for all steps that look at it."""
     identity = (*status.inode, status.size, status.ctime_ns)
-    key = find, root.machine(path)
+    key = find, files.host_path(path)
     known = _found.get(key)
     if known is not None and known[0] == identity:
         return known[1]
     # A fresh file may change, and look the same.
     is_settled = not is_fresh(status)
-    found = find(root, path)
+    found = find(files, path)
     if is_settled:
         _found[key] = identity, found
     return found
 
 
-def _digest(root: Root, path: bytes) -> bytes:
-    with root.open(path, aspect=None) as stream:
+def _digest(files: FileSystem, path: bytes) -> bytes:
+    with files.open(path) as stream:
         return str(Digest.of_stream(stream)).encode()
 
 
-def _secret(root: Root, path: bytes) -> bytes:
+def _secret(files: FileSystem, path: bytes) -> bytes:
     from ..files import secret
 
-    found = secret.of_file(root, path)
+    found = secret.of_file(files, path)
     return escape(found.kind.encode()) if found else b"none"
 
 
-def _trust(root: Root, path: bytes) -> bytes:
-    return b"yes" if root.trusts(path, aspect=None) else b"no"
+def _trust(files: FileSystem, path: bytes) -> bytes:
+    return b"yes" if files.trusts(path) else b"no"
 
 
-_ALONE: dict[Aspect, Callable[[Root, bytes, Status], bytes]] = {
-    Aspect.MTIME: lambda _root, _path, status: b"%d" % status.mtime,
-    Aspect.TIME: lambda _root, _path, status: b"%d" % status.own_mtime,
-    Aspect.HARD: lambda _root, _path, status: (
+_ALONE: dict[Aspect, Callable[[FileSystem, bytes, Status], bytes]] = {
+    Aspect.MTIME: lambda _files, _path, status: b"%d" % status.mtime,
+    Aspect.TIME: lambda _files, _path, status: b"%d" % status.own_mtime,
+    Aspect.HARD: lambda _files, _path, status: (
         b"%d" % status.inode[1] if status.names > 1 else b"single"
     ),
-    Aspect.CAPABILITIES: lambda root, path, _status: (
-        escape(root.capabilities(path, aspect=None).encode()) or b"none"
+    Aspect.CAPABILITIES: lambda files, path, _status: (
+        escape(files.capabilities(path).encode()) or b"none"
     ),
 }
 """What the whole state of a file is."""
 
-_BESIDE: dict[Aspect, Callable[[Root, bytes, Status], bytes]] = {
+_BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], bytes]] = {
     Aspect.CONTENT: functools.partial(_once, _digest),
     Aspect.TRUST: functools.partial(_once, _trust),
-    Aspect.SECRET: lambda root, path, _status: _secret(root, path),
-    Aspect.MAGIC: lambda root, path, _status: root.magic(path, aspect=None).encode(),
-    Aspect.SIZE: lambda _root, _path, status: b"%d" % status.size,
+    Aspect.SECRET: lambda files, path, _status: _secret(files, path),
+    Aspect.MAGIC: lambda files, path, _status: files.magic(path).encode(),
+    Aspect.SIZE: lambda _files, _path, status: b"%d" % status.size,
 }
 """What of a file stands after its kind, mode and owner."""

@@ -23,7 +23,8 @@ from .. import progress
 from ..errors import InputError, SandboxError, TraceError
 from ..fs.digest import Digest
 from ..fs.paths import show
-from ..fs.root import Aspect, Kind, Root
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind
 from ..fs.target import replacing, write
 from . import tools
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ..files.extra_list import Extra
     from ..files.file_list import Entry, Want
     from ..files.why import Absent, Reasons
-    from ..fs.overlay import Overlay
+    from ..fs.overlay import OverlaidFiles, Overlay
     from ..image.settings import Reference, Settings
     from ..inspect.replay import Trial
     from ..publish.engine import Loaded
@@ -133,7 +134,7 @@ class TraceStep(Step):
         from ..trace import tracer
 
         refusal = "" if self.view == "plain" else _refusal()
-        if refusal and root.base != b"/":
+        if refusal and root.files.base != b"/":
             raise SandboxError(f"{refusal}, or set RUNS=[] and list the files of the sysroot")
         if refusal and self.view == "private":
             raise SandboxError(f"{refusal}, or set TRACE_ROOT=plain")
@@ -275,13 +276,17 @@ class ListStep(Step):
         file_list.refuse_content(view, listed, self.allow)
         write(targets[0], [file_list.write(listed)])
         user = presets.lacks_certificates(view, entries)
-        mended = user and not presets.lacks_certificates(view.apart(), listed)
+        mended = user and not presets.lacks_certificates(view.files, listed)
         told = f"{len(listed)} paths" + (f", certificates for {user}" if mended else "")
-        findings = self._lint(view.apart(), asked, listed, found.findings)
+        findings = self._lint(view.files, asked, listed, found.findings)
         return "\n".join([told, *(f"lint: {finding}" for finding in findings)])
 
     def _lint(
-        self, view: Overlay, asked: Asked, listed: Sequence[Entry], more: Sequence[str]
+        self,
+        view: Overlay | OverlaidFiles,
+        asked: Asked,
+        listed: Sequence[Entry],
+        more: Sequence[str],
     ) -> tuple[str, ...]:
         from ..files import lint
 
@@ -323,7 +328,7 @@ class ListStep(Step):
         from ..files.why import Absent
 
         found = view.walk(path, follow=False)
-        exists = found.status is not None and found.status.kind is not Kind.OTHER
+        exists = found.status is not None and found.status.kind is not FileKind.OTHER
         image = Image(tuple(reasons.entries.values()), self.user, self.locales)
         names = tuple(that_bring(view, image, found.real)) if exists else ()
         return Absent(found.real, exists, names, asked.left_out)
@@ -421,15 +426,15 @@ class Asked:
                 found.setdefault(view.walk(want.path, follow=False).real, set()).add(want.where)
         return {path: sorted(lines) for path, lines in found.items()}
 
-    def skipped(self, view: Overlay) -> list[bytes]:
+    def skipped(self, view: Overlay | OverlaidFiles) -> list[bytes]:
         """Return the devices, FIFOs and sockets in the directories that lists name, sorted."""
         from ..files.file_list import is_made_by_runtime
 
         found = set()
         for want in self.wants:
             if want.where or want.reason.startswith("listed-by:"):
-                status = view.peek(want.path)
-                if status is not None and status.kind is Kind.OTHER:
+                status = view.files.status(want.path)
+                if status is not None and status.kind is FileKind.OTHER:
                     found.add(want.path)
         return sorted(
             path

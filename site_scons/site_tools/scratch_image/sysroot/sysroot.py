@@ -19,7 +19,8 @@ from ..errors import InputError, SysrootError
 from ..fs import owners
 from ..fs.digest import Digest
 from ..fs.paths import join, show
-from ..fs.root import Aspect, Kind, Root
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind
 from ..sandbox import namespaces, process
 from .unpack import Unpacking, remove
 
@@ -169,7 +170,7 @@ class Packages(Origin):
         if self.lock:
             root.look(self._lock_file, Aspect.CONTENT)
             if os.path.exists(self._lock_file):
-                root.peek(self._lock_file)  # One that is new is an output, and not watched.
+                root.files.status(self._lock_file)  # One that is new is an output, and not watched.
         locked = self._locked() if self.lock else ()
         tool = process.find(b"mmdebstrap")
         if tool is None:
@@ -315,11 +316,11 @@ def check(directory: bytes, named: str) -> None:
 
 def _has_loader(root: Root, directory: bytes) -> bool:
     found = root.walk(directory)
-    if found.status is None or found.status.kind is not Kind.DIR:
+    if found.status is None or found.status.kind is not FileKind.DIR:
         return False
     loaders = [join(found.real, name) for name in root.listing(found.real) if _LOADER.match(name)]
     ends = [root.walk(path).status for path in loaders]
-    return any(end is not None and end.kind is Kind.FILE for end in ends)
+    return any(end is not None and end.kind is FileKind.FILE for end in ends)
 
 
 @contextmanager

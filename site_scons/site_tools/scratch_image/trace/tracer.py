@@ -19,7 +19,9 @@ from ..elf.loader_cache import CACHE
 from ..elf.shebang import interpreter_chain
 from ..errors import InputError, ListError, TraceError
 from ..fs.paths import PATH_MAX, escape, is_plain, is_under, join, parents, show, unescape
-from ..fs.root import Aspect, Kind, Root, Status, Walk
+from ..fs.root import Aspect, Root
+from ..fs.status import FileKind, Status
+from ..fs.walk import Walk
 from ..sandbox import process
 from ..sandbox.namespaces import HIDDEN, Emulator, Sandbox, overlaid
 from ..sandbox.run import Run
@@ -119,7 +121,7 @@ def trace(
                 cause = f"it cannot start in {show(run.cwd)}: there is no such directory"
                 raise TraceError(f"trace run {run.name}", cause, _START)
             # The machine has staged files elsewhere: the program is told where.
-            words = [target.path, *(root.staged.get(word, word) for word in run.argv[1:])]
+            words = [target.path, *(root.files.staged.get(word, word) for word in run.argv[1:])]
             command = tool.command(words, directory, filters=tool.filters(target))
             performance = perform(run, command)
             text = join_logs(_logs(run, directory))
@@ -138,7 +140,7 @@ def trace(
         if stripped:
             executed = {use.path for use in settling.record.uses if use.kind is Use.EXEC}
             _check_privileges(run, executed, root, hint)
-    record = _without(settling.record, root.image(run.stdin) if run.stdin else b"")
+    record = _without(settling.record, root.files.image_path(run.stdin) if run.stdin else b"")
     return Trace(text, record, performance.result.stdout)
 
 
@@ -265,10 +267,10 @@ class _Target:
 
     @classmethod
     def find(cls, run: Run, program: bytes, root: Root, *, private: bool) -> _Target:
-        if root.base != b"/" and not private:
+        if root.files.base != b"/" and not private:
             raise TraceError(
                 f"trace run {run.name}",
-                f"its root is {show(root.base)}, and this run would see the machine's own",
+                f"its root is {show(root.files.base)}, and this run would see the machine's own",
                 "allow private roots, or set RUNS=[] and list its files",
             )
         found = root.walk(program)
@@ -276,7 +278,7 @@ class _Target:
             raise TraceError(
                 f"trace run {run.name}", f"there is no {show(found.real)}", "build or install it"
             )
-        if found.status.kind is not Kind.FILE or not found.status.mode & 0o111:
+        if found.status.kind is not FileKind.FILE or not found.status.mode & 0o111:
             raise TraceError(
                 f"trace run {run.name}",
                 f"{show(program)} is no executable file",
@@ -284,9 +286,9 @@ class _Target:
             )
         runs = emulator(run, program, root, private=private)
         # Of a link the name is kept: some programs do what their name says.
-        staged = found.real in root.staged and not private
-        path = root.machine(found.real) if staged else program
-        privileged = _is_privileged(root.machine(found.real), found.status)
+        staged = found.real in root.files.staged and not private
+        path = root.files.host_path(found.real) if staged else program
+        privileged = _is_privileged(root.files.host_path(found.real), found.status)
         return cls(path, found.real, show(program), privileged, runs)
 
 
@@ -348,7 +350,7 @@ class Tool:
 
     def keeping_privileges(self, target: _Target, root: Root, *, private: bool) -> str:
         """Return what lets the programs that `target` executes keep their privileges."""
-        if root.base != b"/":
+        if root.files.base != b"/":
             return "run it without that, and list its files"
         old = self.filters(target) and self.version < KEEPS_PRIVILEGES
         hints = {
@@ -522,8 +524,8 @@ def _check_privileges(run: Run, executed: Iterable[bytes], root: Root, hint: str
 
 def _gives_privileges(root: Root, path: bytes) -> bool:
     """Tell whether executing `path` gives privileges that the user who builds has not."""
-    status = root.peek(path)
-    if status is None or not _is_privileged(root.machine(path), status):
+    status = root.files.status(path)
+    if status is None or not _is_privileged(root.files.host_path(path), status):
         return False
     if not status.mode & (stat.S_ISUID | stat.S_ISGID):
         return os.geteuid() != 0
@@ -587,18 +589,18 @@ class _Settling:
     """Walks what a log names through the file system as it is after the run."""
 
     def __init__(self, log: Log, root: Root, started_ns: int, *, private: bool = False) -> None:
-        self._root = root
+        self._files = root.files
         self._started_ns = started_ns
         self._private = private
         self._read: set[bytes] = set()
         # A staged link is a link in the image, too: the file that it leads to keeps its own path.
         self._images = {
             os.path.realpath(machine): image
-            for image, machine in root.staged.items()
+            for image, machine in root.files.staged.items()
             if not os.path.islink(machine)
         }
         # What leads to a staged file on the machine leads to none in the image.
-        built = () if private else (*root.staged.values(), *self._images)
+        built = () if private else (*root.files.staged.values(), *self._images)
         self._ways = {above for machine in built for above in parents(machine)}
         self._unrecorded: set[tuple[bytes, Aspect]] = set()
         self._walked: dict[tuple[bytes, bool], Walk] = {}
@@ -610,7 +612,6 @@ class _Settling:
         """What the run found and is not there now, or the other way round."""
         self.registered: list[bytes] = []
         """What the kernel had an interpreter run that is registered for it, not named in it."""
-        looked = set(root.looked)
         for access in log.accesses:
             if private and access.kind in (Use.READ, Use.EXEC):
                 self._read.update(walk.real for walk in self._walks(access))
@@ -621,8 +622,8 @@ class _Settling:
             self._take_input(access)
         self._take_interpreters()
         self.record = self._record()
-        # A walk leaves traces in the kernel's trees and in outputs, too: the record says it all.
-        root.looked = looked | _looks(self.record) | self._unrecorded
+        # Walks pass the kernel's trees and outputs, too: the run depends on its record alone.
+        root.looked |= _looks(self.record) | self._unrecorded
 
     @property
     def changed(self) -> list[bytes]:
@@ -631,11 +632,11 @@ class _Settling:
         return [path for path in kinds if path in self._otherwise or self._has_changed(path)]
 
     def _has_changed(self, path: bytes) -> bool:
-        status = self._root.peek(path)
+        status = self._files.status(path)
         if status is None or status.ctime_ns <= self._started_ns:
             return False
         # A directory changes with any entry: that counts only for who read its entries.
-        if status.kind is not Kind.DIR:
+        if status.kind is not FileKind.DIR:
             return True
         own = any(os.path.dirname(output) == path for output in self._outputs)
         return self._kinds[path] is Use.LIST and not own
@@ -656,7 +657,7 @@ class _Settling:
 
         It need not have been: where a file cannot be made, the error tells of no file either.
         """
-        above = self._root.peek(os.path.dirname(path))
+        above = self._files.status(os.path.dirname(path))
         return above is None or above.ctime_ns > self._started_ns
 
     def _walk(self, path: bytes, follow: bool) -> Walk:
@@ -666,11 +667,11 @@ class _Settling:
         return self._walked[key]
 
     def _look_up(self, path: bytes, follow: bool) -> Walk:
-        while len(self._root.machine(path)) >= PATH_MAX:
+        while len(self._files.host_path(path)) >= PATH_MAX:
             path = os.path.dirname(path)
         while True:
             try:
-                walk = self._root.walk(path, follow=follow)
+                walk = self._files.walk(path, follow=follow)
                 # A link of the build tree may lead to a staged file.
                 return replace(walk, real=self._image(walk.real))
             except ListError:
@@ -678,7 +679,7 @@ class _Settling:
                 path = os.path.dirname(path)
 
     def _image(self, path: bytes) -> bytes:
-        return self._images.get(path) or self._root.image(path)
+        return self._images.get(path) or self._files.image_path(path)
 
     def _take_output(self, access: Access) -> None:
         for walk in self._walks(access):
@@ -694,7 +695,7 @@ class _Settling:
             return True
         if self._private:
             # What is there is what it found; what it wrote is gone.
-            return walk.status.kind is Kind.FILE and walk.real not in self._read
+            return walk.status.kind is FileKind.FILE and walk.real not in self._read
         return walk.status.ctime_ns >= self._started_ns
 
     def _take_input(self, access: Access) -> None:
@@ -711,7 +712,7 @@ class _Settling:
         for directory in walk.left:
             self._use(directory, Use.STAT)
         # Of FILE/../x there is FILE, and that it is no directory is why the lookup failed.
-        self._use(walk.real, _kind(kind, walk.status or self._root.peek(walk.real)))
+        self._use(walk.real, _kind(kind, walk.status or self._files.status(walk.real)))
 
     def _use(self, path: bytes, kind: Use) -> None:
         if _is_volatile(path) or path in self._outputs:
@@ -721,7 +722,7 @@ class _Settling:
         if path in self._ways and path != b"/":
             self._unrecorded.add((path, _ASPECTS[kind]))
             return
-        if kind is Use.LIST and self._root.hides(path):
+        if kind is Use.LIST and self._files.hides(path):
             # No more than what is staged: who takes the record at its word lists the machine's.
             self._unrecorded.add((path, Aspect.LISTING))
             kind = Use.STAT
@@ -756,7 +757,7 @@ class _Settling:
         execve(2) then says that there is no such file; the interpreter is what was not there.
         """
         status = walk.status
-        if status is None or status.kind is not Kind.FILE or not status.mode & 0o111:
+        if status is None or status.kind is not FileKind.FILE or not status.mode & 0o111:
             return False
         interpreter, _ = self._interpreter_of(walk.real)
         found = interpreter and self._walk(join(b"/", interpreter), follow=True)
@@ -773,7 +774,7 @@ class _Settling:
 
     def _interpreter_of(self, path: bytes) -> tuple[bytes | None, bool]:
         """Return the interpreter that `path` names, and whether it runs on this machine."""
-        with self._root.open(path, None) as stream:
+        with self._files.open(path) as stream:
             head = stream.read(reader.SCRIPT_HEAD)
             if reader.is_elf(head):
                 binary = reader.read(stream, path)
@@ -784,11 +785,11 @@ class _Settling:
     def _record(self) -> Record:
         # The directory where something could be made has to be there. What was made and removed
         # again is nothing to anybody, and often has a random name.
-        gone = {path for path in self._made if self._root.peek(path) is None}
+        gone = {path for path in self._made if self._files.status(path) is None}
         for path in sorted(self._made):
             above = os.path.dirname(path)
             if above not in self._made:
-                self._use(above, _kind(Use.STAT, self._root.peek(above)))
+                self._use(above, _kind(Use.STAT, self._files.status(above)))
         kinds = self._kinds | dict.fromkeys(self._outputs - gone, Use.WRITE)
         return Record(tuple(Used(kinds[path], path) for path in sorted(kinds)))
 
@@ -797,7 +798,7 @@ def _contradicts(access: Access, status: Status | None) -> bool:
     """Tell whether a path is there, with `status`, or is not, other than the run found it."""
     if not access.sure or access.kind in (Use.WRITE, Use.CREATE):
         return False
-    if status and status.kind is not Kind.DIR and os.path.basename(access.path) in (b"", b"."):
+    if status and status.kind is not FileKind.DIR and os.path.basename(access.path) in (b"", b"."):
         return False  # FILE/ and FILE/. do not exist, though FILE does.
     return (status is None) != (access.kind is Use.ABSENT)
 
@@ -810,9 +811,9 @@ def _kind(kind: Use, status: Status | None) -> Use:
     """Return what an access that was logged as `kind` was, to a path that has `status` now."""
     if status is None:
         return Use.ABSENT
-    if status.kind is Kind.LINK:
+    if status.kind is FileKind.LINK:
         return Use.LINK
-    fits = {Kind.FILE: (Use.EXEC, Use.READ), Kind.DIR: (Use.LIST,)}
+    fits = {FileKind.FILE: (Use.EXEC, Use.READ), FileKind.DIR: (Use.LIST,)}
     return kind if kind in fits.get(status.kind, ()) else Use.STAT
 
 
