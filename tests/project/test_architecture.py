@@ -12,7 +12,7 @@ from lab import PACKAGE
 ORDER = {
     "": "errors progress",
     "fs": "digest paths capabilities owners status walk file_system sights root overlay globs target",
-    "sandbox": "process run probe runner init namespaces",
+    "sandbox": "output process run probe runner init mounts namespaces private_view",
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
     "trace": "strace tracer",
     "files": "dpkg extra_list denied secret file_list bytecode dependencies presets packages lint why",

@@ -63,9 +63,9 @@ def _build(directory: Path, scons: Scons, base: str, engine: str = NO_ENGINE, *t
 
 def _prints(tar: Path) -> bytes:
     """Return what fortune prints with nothing but what the layer `tar` holds."""
-    with unpack.unpacked([os.fsencode(tar)]) as box:
-        command = [*box.outside(), *box.inside({}, b"/"), b"/usr/games/fortune"]
-        return process.run(command, timeout=10).check().stdout
+    with unpack.unpacked([os.fsencode(tar)]) as sandbox:
+        words = [*sandbox.unshare_words(), *sandbox.enter_words({}, b"/")]
+        return process.run([*words, b"/usr/games/fortune"], timeout=10).check().stdout
 
 
 @pytest.fixture(scope="module")

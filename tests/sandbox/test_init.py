@@ -1,4 +1,4 @@
-"""Tests of enter.py, as the program that it is; test_sandbox.py tests what it is for."""
+"""Tests of init.py, as the program that it is; test_namespaces.py tests its effects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _run(
 
 
 def test_command_has_the_environment_of_the_plan(tmp_path: Path) -> None:
-    ran = _run(tmp_path, [["environment", "A=1=2", "B=\udcff"]], "/usr/bin/env")
+    ran = _run(tmp_path, [["set_environment", "A=1=2", "B=\udcff"]], "/usr/bin/env")
 
     assert (ran.stdout, ran.stderr) == ("A=1=2\nB=\udcff\n", "")
 
@@ -37,8 +37,8 @@ def test_command_is_found_where_there_is_no_python(tmp_path: Path) -> None:
     (tmp_path / "base/bin").mkdir(parents=True)
     shutil.copy("/bin/busybox", tmp_path / "base/bin/sh")
     steps: list[list[object]] = [
-        ["root", str(tmp_path / "base"), "/new"],
-        ["environment", "PATH=/none:/bin"],
+        ["change_root", str(tmp_path / "base"), "/new"],
+        ["set_environment", "PATH=/none:/bin"],
     ]
 
     ran = _run(tmp_path, steps, "sh", "-c", "pwd")
@@ -47,19 +47,19 @@ def test_command_is_found_where_there_is_no_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "command", "told"),
+    ("steps", "command", "error"),
     [
-        pytest.param([], "/none", "enter: /none: No such file or directory\n", id="command"),
+        pytest.param([], "/none", "init: /none: No such file or directory\n", id="command"),
         pytest.param([["mount", "/none", "/proc/none", "", "bind", ""]], "/bin/true",
-                     "enter: /proc/none: ", id="mount"),
-        pytest.param([["root", "/none", "/"]], "/bin/true",
-                     "enter: /none: No such file or directory\n", id="root"),
+                     "init: /proc/none: ", id="mount"),
+        pytest.param([["change_root", "/none", "/"]], "/bin/true",
+                     "init: /none: No such file or directory\n", id="root"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_told(
-    tmp_path: Path, steps: list[list[object]], command: str, told: str
+def test_failed_step_or_command_is_an_error(
+    tmp_path: Path, steps: list[list[object]], command: str, error: str
 ) -> None:
     ran = _run(tmp_path, steps, command)
 
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith(told)
+    assert ran.stderr.startswith(error)

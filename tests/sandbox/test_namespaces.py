@@ -1,26 +1,33 @@
-"""Tests of sandbox.py: hostile layers, and what a process sees in a root of its own."""
+"""Tests of namespaces.py: hostile layers, and a process in a root of its own."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import stat
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import elftools
 import pytest
 from lab import PACKAGE, WITHOUT_NAMESPACES
-from scratch_image.errors import SandboxError
-from scratch_image.image import compression, tar_header
+from programs import (
+    run_python,
+    settle_clock,
+    traced,
+)
+from scratch_image.errors import SandboxError, TraceError
+from scratch_image.image import tar_header
 from scratch_image.sandbox import namespaces, process
 from scratch_image.sandbox.run import Run
 from scratch_image.sysroot import unpack
-from tars import member, packed
 
 pytestmark = pytest.mark.usefixtures("temporary")
 
@@ -80,9 +87,6 @@ int main(void) {
 """
 
 
-LONG = "p" * 120 + "/" + "q" * 120
-
-
 @pytest.fixture(scope="session")
 def looker(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a layer with one static program, which tells where it is."""
@@ -106,201 +110,23 @@ def with_program(directory: Path, source: str) -> bytes:
     return os.fsencode(directory / "layer.tar")
 
 
-# Unpacking
-
-
-@pytest.mark.parametrize("suffix", list(compression.MEDIA_TYPES))
-def test_members_have_their_kind_content_mode_and_time(tmp_path: Path, suffix: str) -> None:
-    path = packed(
-        tmp_path,
-        member("./", tarfile.DIRTYPE, mode=0o750),
-        member("d", tarfile.DIRTYPE, mode=0o500),
-        member("d/f", mode=0o4711, mtime=1234),
-        member("d/hard", tarfile.LNKTYPE, "d/f"),
-        member("d/link", tarfile.SYMTYPE, "/etc/passwd"),
-        member("odd \udcff\n", mode=0),
-        member(LONG),
-        suffix=suffix,
-    )
-
-    with unpack.unpacked([path]) as box:
-        names = ("", "d", "d/f", "d/hard", "odd \udcff\n")
-        found = {name: os.lstat(join(box, name)) for name in names}
-        text = Path(os.fsdecode(join(box, LONG))).read_text()
-        target = os.readlink(join(box, "d/link"))
-
-    modes = [stat.S_IMODE(found[name].st_mode) for name in names]
-    assert modes == [0o750, 0o500, 0o4711, 0o4711, 0]
-    assert (found["d/f"].st_mtime, found["d/f"].st_size) == (1234, 3)
-    assert found["d/hard"].st_ino == found["d/f"].st_ino
-    assert (text, target) == (LONG, b"/etc/passwd")
-
-
-def join(box: namespaces.Sandbox, name: str) -> bytes:
-    return box.root + b"/" + os.fsencode(name)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_owners_are_kept_for_root(tmp_path: Path) -> None:
-    path = packed(tmp_path, member("f", uid=33, gid=44), member("l", tarfile.SYMTYPE, "f", uid=5))
-
-    with unpack.unpacked([path]) as box:
-        file, link = os.lstat(join(box, "f")), os.lstat(join(box, "l"))
-
-    assert (file.st_uid, file.st_gid, link.st_uid) == (33, 44, 5)
-
-
-def test_later_members_and_layers_take_the_place_of_earlier_ones(tmp_path: Path) -> None:
-    (tmp_path / "two").mkdir()
-    one = packed(
-        tmp_path, member("d/f", tarfile.SYMTYPE, "/etc/passwd"), member("d/f"), member("g")
-    )
-    two = packed(
-        tmp_path / "two",
-        member("d", tarfile.DIRTYPE, mode=0o700),
-        member("g", tarfile.SYMTYPE, "f"),
-    )
-
-    with unpack.unpacked([one, two]) as box:
-        kept = Path(os.fsdecode(join(box, "d/f"))).read_text()
-        mode = stat.S_IMODE(os.lstat(join(box, "d")).st_mode)
-        link = os.readlink(join(box, "g"))
-
-    assert (kept, mode, link) == ("d/f", 0o700, b"f")
-
-
-@pytest.mark.parametrize(
-    ("members", "cause"),
-    [
-        pytest.param([member("/etc/x")], "/etc/x leads out of the root", id="absolute"),
-        pytest.param([member("a/../../x")], "a/../../x leads out of the root", id="dots"),
-        pytest.param([member("x", tarfile.LNKTYPE, "../../etc/passwd")],
-                     "../../etc/passwd leads out of the root", id="hard link out"),
-        pytest.param([member("x", tarfile.LNKTYPE, "etc/passwd")],
-                     "/x is another name of /etc/passwd, which is no file", id="hard link to nothing"),
-        pytest.param([member("x"), member("x", tarfile.LNKTYPE, "x")],
-                     "/x is another name of /x, which is no file", id="hard link to itself"),
-        pytest.param([member("l", tarfile.SYMTYPE, "/etc"), member("h", tarfile.LNKTYPE, "l")],
-                     "/h is another name of /l, which is no file", id="hard link to a link"),
-        pytest.param([member("l", tarfile.SYMTYPE, "../../outside"), member("l/x")],
-                     "/l/x lies below /l, which is no directory", id="through a link"),
-        pytest.param([member("a/b", tarfile.SYMTYPE, "../../outside"), member("a/b/c/d", tarfile.DIRTYPE)],
-                     "/a/b/c/d lies below /a/b, which is no directory", id="directory through a link"),
-        pytest.param([member("l", tarfile.SYMTYPE, "../../outside"), member("l/h", tarfile.LNKTYPE, "l")],
-                     "/l/h lies below /l, which is no directory", id="hard link through a link"),
-        pytest.param([member("d", tarfile.DIRTYPE), member("d")],
-                     "/d takes the place of a directory", id="file for a directory"),
-        pytest.param([member("n", tarfile.CHRTYPE, devmajor=1, devminor=3)],
-                     "/n is a device, a FIFO or a sparse file", id="character device"),
-        pytest.param([member("n", tarfile.BLKTYPE)],
-                     "/n is a device, a FIFO or a sparse file", id="block device"),
-        pytest.param([member("n", tarfile.FIFOTYPE)],
-                     "/n is a device, a FIFO or a sparse file", id="FIFO"),
-        pytest.param([member("a/" * 3000)], "it has a name that no file can have", id="long name"),
-        pytest.param([member("a/" * 500)], "it has a name that no file can have", id="deep name"),
-        pytest.param([member("x", size=5000)], "it is not a whole tar (unexpected end of data)", id="cut off"),
-        pytest.param([b"x" * 600], "", id="no tar"),
-    ],
-)  # fmt: skip
-def test_hostile_layer_is_refused_and_writes_nothing_outside(
-    tmp_path: Path, temporary: Path, members: list[bytes], cause: str
-) -> None:
-    (temporary / "outside").mkdir()
-    path = packed(tmp_path, *members)
-
-    with pytest.raises(SandboxError) as error, unpack.unpacked([path]):
-        pass
-
-    assert str(error.value).startswith(f"cannot unpack layer {os.fsdecode(path)}: {cause}")
-    assert str(error.value).endswith("; build it anew, of files, links and directories only")
-    (temporary / "outside").rmdir()
-
-
-def test_image_whose_dev_is_a_link_is_refused(tmp_path: Path, temporary: Path) -> None:
-    (temporary / "outside").mkdir()
-    path = packed(tmp_path, member("dev", tarfile.SYMTYPE, "../../outside"))
-
-    with pytest.raises(SandboxError) as error, unpack.unpacked([path]):
-        pass
-
-    assert str(error.value) == (
-        "cannot unpack image: /dev is no directory; "
-        "build it anew, of files, links and directories only"
-    )
-    (temporary / "outside").rmdir()
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "what"),
-    [
-        pytest.param("proc", "/usr", "/proc is no directory", id="proc"),
-        pytest.param("dev/pts", "/usr", "/dev/pts is no directory", id="terminals"),
-        pytest.param("dev/null", "/bin/sh", "/dev/null is no file", id="device"),
-    ],
-)
-def test_links_where_the_kernels_trees_are_mounted_are_refused(
-    tmp_path: Path, temporary: Path, path: str, text: str, what: str
-) -> None:
-    layer = packed(tmp_path, member(path, tarfile.SYMTYPE, text))
-
-    with (
-        pytest.raises(SandboxError, match=f"cannot unpack image: {what}; "),
-        unpack.unpacked([layer]),
-    ):
-        pass
-
-
-def test_extended_headers_without_end_are_refused(tmp_path: Path, temporary: Path) -> None:
-    header = member("pax_global_header", tarfile.XGLTYPE, size=0)
-    layer = packed(tmp_path, *[header] * 3000)
-
-    with pytest.raises(SandboxError, match="cannot unpack layer "), unpack.unpacked([layer]):
-        pass
-
-
-def test_directory_is_removed_however_deep(temporary: Path) -> None:
-    top = temporary / "top"
-    top.mkdir()
-    here = os.open(top, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("directory", dir_fd=here)
-        below = os.open("directory", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = below
-    os.close(here)
-
-    unpack.remove(os.fsencode(top))
-
-    assert not top.exists()
-
-
-def test_closed_directories_are_removed_as_well(tmp_path: Path, temporary: Path) -> None:
-    path = packed(tmp_path, member("a", tarfile.DIRTYPE, mode=0), member("a/b/c"))
-
-    with pytest.raises(ZeroDivisionError), unpack.unpacked([path]):
-        assert os.listdir(temporary) != []
-        raise ZeroDivisionError
-
-    assert os.listdir(temporary) == []
-
-
 # Running
 
 
-def look(box: namespaces.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
-    """Return what the program tells that looks around in `box`."""
-    inside = box.inside({b"A": b"b c", b"Z": b""}, cwd)
+def look(sandbox: namespaces.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
+    """Return what the program tells that looks around in `sandbox`."""
+    enter = sandbox.enter_words({b"A": b"b c", b"Z": b""}, cwd)
     words = [b"/bin/program", *map(os.fsencode, paths)]
-    ran = process.run([*box.outside(), *inside, *words], timeout=10)
-    assert ran.status == 0, ran.failure
+    ran = process.run([*sandbox.unshare_words(), *enter, *words], timeout=10)
+    assert ran.status == 0, ran
     return ran.stdout.decode().strip()
 
 
 def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> None:
-    assert namespaces.refusal() == ""
-    with unpack.unpacked([looker], Run("x", (), cwd=b"/srv/work")) as box:
+    assert namespaces.find_obstacle() is None
+    with unpack.unpacked([looker], Run("x", (), cwd=b"/srv/work")) as sandbox:
         told = look(
-            box,
+            sandbox,
             "/etc/hosts",
             "/dev/null",
             "/dev/zero",
@@ -316,16 +142,21 @@ def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> Non
 
 
 def test_mounts_are_not_seen_outside(looker: bytes) -> None:
-    with unpack.unpacked([looker]) as box:
-        look(box)
-        assert os.listdir(box.root + b"/proc") == []
-        assert os.lstat(box.root + b"/dev/zero").st_size == 0
-        assert box.root.decode() not in Path("/proc/self/mounts").read_text()
+    with unpack.unpacked([looker]) as sandbox:
+        look(sandbox)
+        assert os.listdir(sandbox.root + b"/proc") == []
+        assert os.lstat(sandbox.root + b"/dev/zero").st_size == 0
+        assert sandbox.root.decode() not in Path("/proc/self/mounts").read_text()
 
 
 def test_what_it_starts_ends_with_it(looker: bytes) -> None:
-    with unpack.unpacked([looker]) as box:
-        command = [*box.outside(), b"/bin/sh", b"-c", b"setsid sleep 4711 >/dev/null 2>&1 & exit 3"]
+    with unpack.unpacked([looker]) as sandbox:
+        command = [
+            *sandbox.unshare_words(),
+            b"/bin/sh",
+            b"-c",
+            b"setsid sleep 4711 >/dev/null 2>&1 & exit 3",
+        ]
         ran = process.run(command, timeout=10)
 
     assert ran.status == 3
@@ -339,8 +170,13 @@ IN_A_SHELL = [b"/bin/sh", b"-c", b'"$@"; exit', b"sh"]
 
 @pytest.mark.dangerous
 def test_no_way_leads_out(leaver: bytes) -> None:
-    with unpack.unpacked([leaver]) as box:
-        command = [*box.outside(), *IN_A_SHELL, *box.inside({}, b"/"), b"/bin/program"]
+    with unpack.unpacked([leaver]) as sandbox:
+        command = [
+            *sandbox.unshare_words(),
+            *IN_A_SHELL,
+            *sandbox.enter_words({}, b"/"),
+            b"/bin/program",
+        ]
         assert process.run(command, timeout=10).check().stdout == b"end\n"
 
 
@@ -363,32 +199,15 @@ def test_ordinary_user(
         code = (
             "import sys; from scratch_image.sandbox import namespaces, process\n"
             "from scratch_image.sysroot import unpack\n"
-            "assert namespaces.refusal() == ''\n"
-            f"with unpack.unpacked([{os.fsencode(readable)!r}]) as box:\n"
-            f"    words = [*{IN_A_SHELL!r}, *box.inside({{}}, b'/'), '/bin/program']\n"
-            "    ran = process.run([*box.outside(), *words], timeout=10)\n"
+            "assert namespaces.find_obstacle() is None\n"
+            f"with unpack.unpacked([{os.fsencode(readable)!r}]) as sandbox:\n"
+            f"    words = [*{IN_A_SHELL!r}, *sandbox.enter_words({{}}, b'/'), '/bin/program']\n"
+            "    ran = process.run([*sandbox.unshare_words(), *words], timeout=10)\n"
             "    sys.stdout.buffer.write(ran.check().stdout)\n"
         )
         ran = run_python(code, temporary, user="nobody")
 
     assert ran.stdout == told, ran.stderr
-
-
-def run_python(
-    code: str, temporary: Path, *before: str, user: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run `code` in another Python, maybe as another user."""
-    return subprocess.run(
-        [*before, sys.executable, "-B", "-c", code],
-        env={"PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(temporary)},
-        cwd="/",
-        user=user,
-        group=user and "nogroup",
-        extra_groups=[] if user else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 @pytest.mark.dangerous
@@ -399,9 +218,9 @@ def test_no_way_leads_out_for_who_cannot_give_capabilities_up(
     code = (
         "import sys; from scratch_image.sandbox import process\n"
         "from scratch_image.sysroot import unpack\n"
-        f"with unpack.unpacked([{leaver!r}]) as box:\n"
-        f"    words = [*{IN_A_SHELL!r}, *box.inside({{}}, b'/'), '/bin/program']\n"
-        "    ran = process.run([*box.outside(), *words], timeout=10)\n"
+        f"with unpack.unpacked([{leaver!r}]) as sandbox:\n"
+        f"    words = [*{IN_A_SHELL!r}, *sandbox.enter_words({{}}, b'/'), '/bin/program']\n"
+        "    ran = process.run([*sandbox.unshare_words(), *words], timeout=10)\n"
         "    sys.stdout.buffer.write(ran.check().stdout)\n"
     )
 
@@ -420,9 +239,9 @@ def test_processes_of_others_cannot_be_changed_where_they_are_seen(
         code = (
             "import sys; from scratch_image.sandbox import process\n"
             "from scratch_image.sysroot import unpack\n"
-            f"with unpack.unpacked([b'{copy}/layer.tar']) as box:\n"
-            "    words = [*box.inside({}, b'/'), '/bin/program', '/proc/self/oom_score_adj']\n"
-            "    ran = process.run([*box.outside(), *words], timeout=10)\n"
+            f"with unpack.unpacked([b'{copy}/layer.tar']) as sandbox:\n"
+            "    words = [*sandbox.enter_words({}, b'/'), '/bin/program', '/proc/self/oom_score_adj']\n"
+            "    ran = process.run([*sandbox.unshare_words(), *words], timeout=10)\n"
             "    sys.stdout.buffer.write(ran.check().stdout)\n"
         )
         as_in_a_container = (
@@ -432,30 +251,6 @@ def test_processes_of_others_cannot_be_changed_where_they_are_seen(
         ran = run_python(code, temporary, *before)
 
     assert ran.stdout.endswith(" /proc/self/oom_score_adj:0:-1\n"), ran.stderr
-
-
-AUTOMOUNT = """
-import ctypes, os
-read, write = os.pipe()
-os.setpgrp()
-options = f"fd={write},pgrp={os.getpid()},minproto=5,maxproto=5,direct".encode()
-assert ctypes.CDLL(None).mount(b"x", b"/media", b"autofs", 0, options) == 0
-os.close(read)
-from scratch_image.fs import root
-from scratch_image.sandbox import run
-from scratch_image.trace import tracer
-words = (b"sh", b"-c", b"echo x > /media/y || echo x > /mnt/y && cat /mnt/y")
-traced = tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
-print(traced.stdout)
-"""
-
-
-@pytest.mark.dangerous
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
-def test_what_takes_no_overlay_can_be_read(temporary: Path) -> None:
-    ran = run_python(AUTOMOUNT, temporary, "unshare", "-m")
-
-    assert ran.stdout == "b'x\\n'\n", ran.stderr
 
 
 NAMES = ("add_key", "request_key", "keyctl", "io_uring_setup", "seccomp", "prlimit64", "socket")
@@ -471,7 +266,7 @@ def test_refused_calls_have_the_kernels_numbers(architecture: int, bits: int) ->
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
 def test_refused_namespaces_are_told_with_what_to_allow(temporary: Path) -> None:
-    code = "from scratch_image.sandbox import namespaces; print(namespaces.refusal())"
+    code = "from scratch_image.sandbox import namespaces; print(namespaces.find_obstacle())"
 
     ran = run_python(code, temporary, *WITHOUT_NAMESPACES)
 
@@ -487,7 +282,7 @@ def test_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr(process, "SEARCH_PATH", os.fsencode(tmp_path))
 
     with pytest.raises(SandboxError) as error:
-        namespaces.refusal()
+        namespaces.find_obstacle()
 
     assert str(error.value) == (
         "cannot give a process a root of its own: there is no setpriv; apt-get install util-linux"
@@ -500,7 +295,7 @@ IN_A_CONTAINER = """
 from scratch_image.fs import root
 from scratch_image.sandbox import namespaces, run
 from scratch_image.trace import tracer
-told = namespaces.refusal()
+told = str(namespaces.find_obstacle() or '')
 if not told:
     words = (b"sh", b"-c", b"ls -d /home/* /etc/hostname /sys/kernel 2>&-; echo x > /etc/made && echo $?")
     traced = tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
@@ -553,3 +348,197 @@ def test_container_gives_private_roots_where_seccomp_allows(
     )
     told = refusal if refused else "/etc/hostname\n/sys/kernel\n0\nTrue"
     assert ran.stdout == f"{told}\n", ran.stderr
+
+
+CLIENT = "import socket; socket.create_connection(('127.0.0.1', {})); print('reached')"
+
+
+def test_private_run_may_have_the_hosts_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = ("-c", CLIENT.format(server.getsockname()[1]))
+        run = {"private": True, "cwd": b"/"}
+        found = traced(b"/usr/bin/python3", *words, network="host", **run)  # type: ignore[arg-type]
+        assert found.stdout == b"reached\n"
+        with pytest.raises(TraceError, match="Connection refused"):
+            traced(b"/usr/bin/python3", *words, **run)  # type: ignore[arg-type]
+
+
+HOSTILE = """
+exec 2>/dev/null
+find / -xdev -type d ! -path '/proc/*' | while read -r where; do echo x >"$where/hostile-$1"; done
+for file in /etc/passwd /bin/sh /usr/bin/env /etc/ld.so.cache "$0"; do echo x >>"$file"; rm -f "$file"; done
+echo x >/proc/sys/kernel/domainname
+echo h >/proc/sysrq-trigger
+echo x >/sys/kernel/mm/ksm/run
+echo x | tee /proc/1/oom_score_adj /proc/[0-9]*/mem
+mount --bind / /mnt; umount -l /proc; chroot / true; mknod /dev/disk b 8 0; hostname "$1"
+kill -9 -1 $PPID
+ipcmk -M 4096; ipcmk -Q; ipcmk -S 1
+/usr/bin/python3 - "$1" <<'END'
+import os, socket, sys
+mark = sys.argv[1]
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+held = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX), socket.socket()]
+held[0].bind("\\0hostile-" + mark)
+held[1].bind("/tmp/hostile-" + mark + ".socket")
+held[2].bind(("0.0.0.0", 47113))
+for each in held:
+    each.listen()
+os.execv("/bin/sleep", ["hostile-" + mark, "600"])
+END
+exit 0
+"""
+
+
+@pytest.mark.dangerous
+def test_hostile_run_leaves_nothing(site: Path) -> None:
+    script = site / "hostile"
+    script.write_text(HOSTILE)
+    mark = str(os.getpid())
+    before = machine()
+
+    with pytest.raises(TraceError, match=rf"still ran \(hostile-{mark}\\040600\)"):
+        traced(b"/bin/sh", str(script), mark, private=True, timeout=10.0)
+
+    assert machine() == before
+    assert script.read_text() == HOSTILE
+    search = ["find", "/", "-xdev", "-name", f"hostile-{mark}*"]
+    assert subprocess.run(search, capture_output=True, text=True).stdout == ""
+    for words in (["ps", "-eo", "args"], ["ss", "-xlnt"]):
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert f"hostile-{mark}" not in told
+        assert ":47113" not in told
+
+
+ORPHAN = """
+import sys; sys.path[:0] = {path!r}
+from scratch_image.fs import root
+from scratch_image.sandbox import run
+from scratch_image.trace import tracer
+words = (b"sh", b"-c", b"setsid sleep {mark}")
+tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
+"""
+
+
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_run_ends_with_who_builds(site: Path, user: str | None) -> None:
+    if user and os.geteuid() != 0:
+        pytest.skip("only root becomes somebody else")
+    mark = f"{5000 + os.getpid() % 1000}"
+    command = [sys.executable, "-B", "-c", ORPHAN.format(path=sys.path, mark=mark)]
+
+    def runs() -> bool:
+        commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+        return f"sleep {mark}" in commands.stdout.splitlines()
+
+    with subprocess.Popen(command, user=user, cwd="/") as builder:
+        wait_for(runs)
+        builder.kill()
+    wait_for(lambda: not runs())
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def machine() -> list[object]:
+    """Return some of what a hostile run may have changed."""
+    names = ("/etc/passwd", "/bin/sh", "/usr/bin/env", "/etc/ld.so.cache")
+    status = [os.stat(name) for name in names]
+    ipcs = subprocess.run(["ipcs"], capture_output=True, text=True, check=True).stdout
+    domain = Path("/proc/sys/kernel/domainname").read_text()
+    return [[(each.st_ino, each.st_ctime_ns) for each in status], ipcs, domain, os.uname().nodename]
+
+
+def test_private_run_ignores_no_signal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        found = traced(b"/bin/grep", "SigIgn", "/proc/self/status", private=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert found.stdout == b"SigIgn:\t0000000000000000\n"
+
+
+CHANGING = """
+import os
+for change in (
+    lambda: open("/proc/self/fd/0", "w").write("changed"),
+    lambda: os.fchmod(0, 0o777),
+    lambda: os.utime(0, (1, 1)),
+):
+    try:
+        print(change())
+    except OSError:
+        pass
+print(os.read(0, 9))
+"""
+
+
+@pytest.mark.dangerous
+@pytest.mark.parametrize("given", [True, False])
+def test_standard_input_can_only_be_read(site: Path, *, given: bool) -> None:
+    (site / "input").write_text("text")
+    settle_clock()
+    stdin = os.fsencode(site / "input") if given else None
+    before = os.stat(stdin or "/dev/null")
+
+    words = (b"/usr/bin/python3", "-c", CHANGING)
+    found = traced(*words, private=True, cwd=b"/", stdin=stdin)
+
+    after = os.stat(stdin or "/dev/null")
+    assert found.stdout == (b"b'text'\n" if given else b"7\nb''\n")
+    assert (before.st_mode, before.st_ctime_ns) == (after.st_mode, after.st_ctime_ns)
+    assert not [use for use in found.record.uses if b"input" in use.path or b"stdin" in use.path]
+
+
+REFUSED = """
+import ctypes, errno, resource, socket
+libc = ctypes.CDLL(None, use_errno=True)
+program = ctypes.create_string_buffer(16)
+print(libc.syscall(317, 1, 8, program), errno.errorcode[ctypes.get_errno()])
+print(libc.syscall(425, 8, program), errno.errorcode[ctypes.get_errno()])
+for call in (
+    lambda: resource.prlimit(1, resource.RLIMIT_FSIZE, (0, 0)),
+    lambda: socket.socket(socket.AF_VSOCK),
+    lambda: print(resource.prlimit(0, resource.RLIMIT_CORE) > (), socket.socket() and "socket"),
+):
+    try:
+        call()
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+@pytest.mark.dangerous
+def test_what_would_hide_calls_is_refused(site: Path) -> None:
+    found = traced(b"/usr/bin/python3", "-c", REFUSED, private=True, cwd=b"/")
+
+    told = "-1 EINVAL\n-1 ENOSYS\nEPERM\nEAFNOSUPPORT\nTrue socket\n"
+    assert found.stdout.decode() == told
+
+
+KEYS = """
+import ctypes, sys
+calls, session, user, get_keyring = {"add_key": 248, "keyctl": 250}, -3, -4, 0
+libc = ctypes.CDLL(None, use_errno=True)
+added = libc.syscall(calls["add_key"], b"user", sys.argv[1].encode(), b"x", 1, user)
+print(added, libc.syscall(calls["keyctl"], get_keyring, session, 0), ctypes.get_errno())
+"""
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_keys_of_the_kernel_are_out_of_reach(site: Path, *, private: bool) -> None:
+    mark = f"hostile-{os.getpid()}"
+
+    found = traced(b"/usr/bin/python3", "-c", KEYS, mark, private=private)
+
+    assert found.stdout == b"-1 -1 1\n"
+    assert mark not in Path("/proc/keys").read_text()

@@ -1,4 +1,4 @@
-"""Tests of probe.py, as the program that it is; test_performance.py asks real servers by it."""
+"""Tests of probe.py, as the program that it is; test_runner.py uses it with real servers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from scratch_image.sandbox import probe
 
 
-def _ask(*words: str) -> str:
-    """Return what the program prints that asks."""
+def _send(*words: str) -> str:
+    """Return the output of the program."""
     command = [sys.executable, "-I", "-S", probe.__file__, *words, "5", "/"]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
@@ -27,9 +27,9 @@ def listening() -> socket.socket:
 def test_port(listening: socket.socket) -> None:
     port = str(listening.getsockname()[1])
     with listening:
-        assert _ask("tcp", port) == ""
+        assert _send("tcp", port) == ""
 
-    assert _ask("tcp", port) == "[Errno 111] Connection refused"
+    assert _send("tcp", port) == "[Errno 111] Connection refused"
 
 
 def test_socket_with_a_long_name(tmp_path: Path) -> None:
@@ -39,20 +39,20 @@ def test_socket_with_a_long_name(tmp_path: Path) -> None:
         (tmp_path / "short").symlink_to(above)
         server.bind(f"{tmp_path}/short/s")
         server.listen()
-        assert _ask("unix", f"{above}/s") == ""
+        assert _send("unix", f"{above}/s") == ""
 
-    assert _ask("unix", f"{above}/s") == "[Errno 111] Connection refused"
+    assert _send("unix", f"{above}/s") == "[Errno 111] Connection refused"
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "failure"),
     [
         pytest.param(b"HTTP/1.0 204 Yes\r\n\r\n", "", id="found"),
         pytest.param(b"HTTP/1.0 404 No\r\n\r\n", "it answered with status 404", id="not found"),
         pytest.param(b"nonsense", "there was no answer (nonsense)", id="no HTTP"),
     ],
 )
-def test_page(listening: socket.socket, answer: bytes, told: str) -> None:
+def test_page(listening: socket.socket, answer: bytes, failure: str) -> None:
     def serve() -> None:
         with listening, listening.accept()[0] as client:
             assert client.recv(1 << 16).startswith(b"GET /a?b HTTP/1.1\r\n")
@@ -60,5 +60,5 @@ def test_page(listening: socket.socket, answer: bytes, told: str) -> None:
 
     server = threading.Thread(target=serve)
     server.start()
-    assert _ask("page", str(listening.getsockname()[1]), "/a?b") == told
+    assert _send("page", str(listening.getsockname()[1]), "/a?b") == failure
     server.join()

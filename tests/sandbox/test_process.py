@@ -88,21 +88,6 @@ def test_nothing_is_inherited() -> None:
     assert python("import os; print(os.getsid(0) == os.getpid())") == b"True\n"
 
 
-def test_only_the_ends_of_much_output_are_kept() -> None:
-    found = run("sh", "-c", "echo first; head -c 9000000 /dev/zero; echo last")
-    size = 9_000_000 + len("first\nlast\n") - 2 * process.KEPT
-    mark = b"\n[%d bytes left out]\n" % size
-    assert found.stdout.startswith(b"first\n\0")
-    assert found.stdout.endswith(b"\0last\n")
-    assert found.stdout.count(mark) == 1
-    assert len(found.stdout) == 2 * process.KEPT + len(mark)
-
-
-def test_output_that_just_fits_is_kept_whole() -> None:
-    found = run("head", "-c", str(2 * process.KEPT), "/dev/zero")
-    assert found.stdout == bytes(2 * process.KEPT)
-
-
 def is_alive(pid: bytes) -> bool:
     try:
         with open(b"/proc/%b/stat" % pid, "rb") as stream:
@@ -260,16 +245,13 @@ def test_check_passes_a_success_on() -> None:
     assert found.check() is found
 
 
-def test_failure_tells_all() -> None:
+def test_failure_quotes_both_outputs() -> None:
     with pytest.raises(ProcessError) as caught:
         run("sh", "-c", "echo one; echo two; printf '\\377' >&2; exit 3").check()
-    assert str(caught.value).splitlines() == [
+    assert str(caught.value) == (
         "cannot run sh -c 'echo one; echo two; printf '\"'\"'\\377'\"'\"' >&2; exit 3': "
-        "it ended with status 3; see what it printed",
-        "stdout: one",
-        "stdout: two",
-        "stderr: \\xff",
-    ]
+        "it ended with status 3 and said '\\\\xff' after it printed 'one | two'; run it by hand"
+    )
     assert isinstance(caught.value, ScratchImageError)
 
 
@@ -283,14 +265,12 @@ def test_failure_tells_all() -> None:
 def test_failure_names_the_signal(command: str, name: str) -> None:
     with pytest.raises(ProcessError) as caught:
         run("sh", "-c", command).check()
-    assert str(caught.value).splitlines() == [
-        f"cannot run sh -c '{command}': it was ended by {name}; see what it printed",
-        "stdout: (nothing)",
-        "stderr: (nothing)",
-    ]
+    assert str(caught.value) == (
+        f"cannot run sh -c '{command}': it was ended by {name} and said ''; run it by hand"
+    )
 
 
-def test_failure_tells_of_the_time_limit() -> None:
+def test_failure_names_the_time_limit() -> None:
     with pytest.raises(ProcessError, match="cannot run sleep 92: it did not end in time"):
         run("sleep", "92", timeout=0.1).check()
 
@@ -317,7 +297,7 @@ def test_failure_tells_of_the_time_limit() -> None:
         ),
     ],
 )
-def test_what_cannot_be_started(argv: list[bytes | str], message: str) -> None:
+def test_commands_that_cannot_be_started(argv: list[bytes | str], message: str) -> None:
     with pytest.raises(ProcessError) as caught:
         run(*argv)
     assert str(caught.value) == message

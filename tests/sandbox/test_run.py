@@ -69,7 +69,7 @@ def test_command_lines_for_a_shell(command: str, cause: str) -> None:
         Run.parse("demo", command)
     assert str(caught.value) == (
         f"cannot read the command {command!r} of run demo: {cause}; "
-        "give a list of words, and what a shell has to do to a script that is the program"
+        "give a list of words; for a shell, make a script and trace that"
     )
 
 
@@ -86,9 +86,9 @@ def test_readiness(ready: str, expected: object) -> None:
     assert Run("demo", (b"x",), ready=ready).readiness == expected
 
 
-def test_questions() -> None:
+def test_requests() -> None:
     probes = ("http://127.0.0.1:80", "http://127.0.0.1:8080/a?b=c", "redis-cli 'a b' < in")
-    assert Run("demo", (b"x",), ready="tcp:80", probes=probes).questions == (
+    assert Run("demo", (b"x",), ready="tcp:80", probes=probes).requests == (
         Page(80, "/"),
         Page(8080, "/a?b=c"),
         Command((b"redis-cli", b"a b"), b"in"),
@@ -99,7 +99,7 @@ BAD_READY = (
     "it is no port from 1 to 65535, socket of up to 107 bytes, or command; "
     "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
 )
-BAD_PAGE = "only pages of this machine are asked for; use http://127.0.0.1:PORT/..., or a command"
+BAD_PAGE = "it is no page of 127.0.0.1; use http://127.0.0.1:PORT/..., or a command"
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ BAD_PAGE = "only pages of this machine are asked for; use http://127.0.0.1:PORT/
         ),
         pytest.param(
             {"probes": ("true",)},
-            "probes of run demo: nothing tells when the server is ready; give ready, too",
+            "probes of run demo: nothing says when the server is ready; give ready, too",
             id="probes alone",
         ),
         pytest.param(
             {"ready": "exec:a | b"},
-            "the command 'a | b' of run demo: | is for a shell; give a list of words, and what a "
-            "shell has to do to a script that is the program",
+            "the command 'a | b' of run demo: | is for a shell; give a list of words; "
+            "for a shell, make a script and trace that",
             id="shell",
         ),
         pytest.param(

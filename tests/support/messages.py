@@ -58,6 +58,8 @@ def _raised(tree: ast.AST) -> Iterator[str]:
                 fields = [_text(each) or "…" for each in (action, cause, hint)]
                 if {*fields} != {"…"}:
                     yield "cannot {}: {}; {}".format(*fields)
+            case ast.Call(func=ast.Name("Failure"), args=[cause, hint]):
+                yield from filter(_is_long, map(_text, (cause, hint)))
             case ast.Raise(exc=ast.Call(func=ast.Name(name), args=arguments)):
                 texts = filter(None, map(_text, arguments))
                 yield from (each for each in texts if name.endswith("Error") or _is_long(each))

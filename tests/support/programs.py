@@ -5,14 +5,20 @@ from __future__ import annotations
 import glob
 import os
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+from lab import PACKAGE
+from scratch_image.errors import TraceError
 from scratch_image.fs.root import Root
-from scratch_image.sandbox.run import Run
+from scratch_image.sandbox.run import Limits, Run
 from scratch_image.trace import tracer
-from scratch_image.trace.tracer import Trace
+from scratch_image.trace.strace import Use
+from scratch_image.trace.tracer import Record, Trace
 
 SOURCES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "trace", "tracer")
 
@@ -95,6 +101,53 @@ def make_workplace(site: Path) -> None:
 def settle_clock() -> None:
     """Wait until files made from now on have a later ctime: the clock of ctimes ticks slowly."""
     time.sleep(0.02)
+
+
+def uses_below(record: Record, where: Path) -> dict[str, str]:
+    """Return the uses of a record below `where`: kind by path from there."""
+    start = os.fsencode(where) + b"/"
+    return {
+        os.fsdecode(use.path.removeprefix(start)): use.kind.value
+        for use in record.uses
+        if use.path.startswith(start)
+    }
+
+
+def kind_by_path(record: Record) -> dict[bytes, Use]:
+    return {use.path: use.kind for use in record.uses}
+
+
+def trace_error(program: Path | bytes, *argv: str, **run: object) -> str:
+    """Return the text of the TraceError that a trace ends with."""
+    with pytest.raises(TraceError) as caught:
+        traced(program, *argv, **run)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def limited(**limits: int) -> dict[str, Any]:
+    """Return the settings of a private run with `limits`."""
+    return {"private": True, "limits": Limits(**limits), "timeout": 30.0}
+
+
+def run_python(
+    code: str, temporary: Path, *before: str, user: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `code` in another Python, maybe as another user."""
+    return subprocess.run(
+        [*before, sys.executable, "-B", "-c", code],
+        env={"PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(temporary)},
+        cwd="/",
+        user=user,
+        group=user and "nogroup",
+        extra_groups=[] if user else None,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def traced(

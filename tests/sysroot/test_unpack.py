@@ -1,4 +1,4 @@
-"""Tests of unpacking.py: whole systems. What hostile tars do is in test_sandbox.py."""
+"""Tests of unpacking.py: whole systems. test_unpack_layers.py has hostile layers."""
 
 from __future__ import annotations
 

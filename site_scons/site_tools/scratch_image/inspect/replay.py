@@ -20,9 +20,9 @@ from ..fs.root import Root
 from ..fs.status import FileKind
 from ..publish import engine
 from ..sandbox.namespaces import Sandbox
-from ..sandbox.process import Result
+from ..sandbox.output import last_words
+from ..sandbox.process import Result, shell_status
 from ..sandbox.run import Run
-from ..sandbox.runner import last_words, said
 from ..sysroot.unpack import unpacked
 from ..trace import tracer
 from ..trace.strace import Use, parse
@@ -107,24 +107,24 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
 
 def _fault_in_container(trial: Trial, result: Result) -> _Fault | None:
     # A status that a signal left comes as 128 and the signal's number.
-    if result.overdue or result.status != tracer.passed_on(trial.run.status):
-        return _Fault(f"{result.end} in its container, and {said(result)}")
+    if result.overdue or result.status != shell_status(trial.run.status):
+        return _Fault(f"{result.end} in its container, and {result.quote}")
     return _fault_of_output(trial, result)
 
 
 def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
     tool = tracer.Tool.find(trial.run, strace)
     root = Root(sandbox.root)
-    performance, text = tracer.perform_in(sandbox, trial.run, trial.program, tool)
+    outcome, text = tracer.trace_in_sandbox(sandbox, trial.run, trial.program, tool)
     record = tracer.settle(parse(text, b"/"), root, started_ns=0)
-    if performance.exceeded:
-        trouble, _, mend = performance.trouble.rpartition("; ")
-        raise _failed(trial, _Fault(trouble, mend))
+    failure = outcome.failure
+    if failure and failure.is_limit:
+        raise _failed(trial, _Fault(failure.cause, failure.hint))
     if missing := _missing(trial, record):
         raise _failed(trial, _Fault(f"it did not find {_shown(missing)}, which the machine has"))
-    if performance.trouble:
-        raise _failed(trial, _Fault(performance.trouble.rpartition("; ")[0]))
-    if found := _fault_of_output(trial, performance.result):
+    if failure:
+        raise _failed(trial, _Fault(failure.cause))
+    if found := _fault_of_output(trial, outcome.result):
         raise _failed(trial, found)
     return record
 

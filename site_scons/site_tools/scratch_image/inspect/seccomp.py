@@ -86,13 +86,13 @@ def calls(
     for trial in trials:
         tool = tracer.Tool.find(trial.run, strace)
         with unpacked(layers, trial.run) as sandbox:
-            performance, text = tracer.perform_in(
+            outcome, text = tracer.trace_in_sandbox(
                 sandbox, trial.run, trial.program, tool.of_all_calls()
             )
-        if performance.trouble:
-            trouble, _, mend = performance.trouble.rpartition("; ")
-            mend = mend if performance.exceeded else "test the image"
-            raise ImageError(f"profile image {image}", f"in run {trial.run.name} {trouble}", mend)
+        if failure := outcome.failure:
+            hint = failure.hint if failure.is_limit else "test the image"
+            cause = f"in run {trial.run.name} {failure.cause}"
+            raise ImageError(f"profile image {image}", cause, hint)
         found |= _names(trial.run, text)
     return frozenset(found)
 

@@ -287,7 +287,7 @@ class _Attached(threading.Thread):
     """
 
     def __init__(self, client: APIClient, name: str, *, has_stdin: bool) -> None:
-        from ..sandbox.process import Ends
+        from ..sandbox.output import Ends
 
         super().__init__(daemon=True)
         self.stdout, self.stderr = Ends(), Ends()

@@ -1,10 +1,9 @@
-"""Makes a root, or goes into it, then becomes the command that is to run there.
+"""The sandbox init: makes a root, or goes into it, then becomes the command that runs there.
 
-It runs as a program of its own, ``python -I -S enter.py PLAN COMMAND...``, and imports nothing of
-the package: a thread of SCons cannot do this between fork and exec, and it stands before every
-run, where each millisecond counts. PLAN is a file that `marshal` wrote, a sequence of steps, each
-the name of a function below and its arguments. Paths and other bytes are text as `os.fsdecode`
-gives it.
+It is a program, ``python -I -S init.py PLAN COMMAND...``, and imports nothing of the package: a
+thread of SCons cannot do this between fork and exec, and every run starts with it, so that each
+millisecond counts. PLAN is a file that `marshal` wrote, a sequence of steps, each the name of a
+function below and its arguments. Paths and other bytes are text as `os.fsdecode` returns it.
 """
 
 import ctypes
@@ -15,7 +14,7 @@ import struct
 import sys
 
 _FLAGS = {"nosuid": 2, "nodev": 4, "noexec": 8, "bind": 4096, "rec": 16384}
-"""Flags of mount(2), by the names that plans have for them."""
+"""Flags of mount(2), by their names in plans."""
 
 _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 24, 38, 22, 2
 """Operations of prctl(2), and the mode of the last one."""
@@ -24,10 +23,10 @@ _LOAD, EQUAL, ANY, _LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
 """Instructions of filters: https://docs.kernel.org/userspace-api/seccomp_filter.html."""
 
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
-"""What filters return: SECCOMP_RET_ALLOW, or SECCOMP_RET_ERRNO with a number of errno(3)."""
+"""Values of filters: SECCOMP_RET_ALLOW, or SECCOMP_RET_ERRNO with a number of errno(3)."""
 
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-"""Where struct seccomp_data has a call's number, whose number that is, and the arguments."""
+"""Offsets in struct seccomp_data: a call's number, its architecture, its arguments."""
 
 _MOUNT_SETATTR, _HERE, _RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
 """mount_setattr(2), which has one number everywhere: AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY."""
@@ -41,49 +40,49 @@ _SIGNALS = 65
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-# In new namespaces, still in the machine's root.
+# Steps in new namespaces, still in the host's root.
 
 
 def mount(source: str, target: str, kind: str, flags: str, options: str) -> None:
-    """Put a file system in its place, as the call does; `flags` are words."""
+    """Mount a file system; `flags` are words of `_FLAGS`."""
     number = ctypes.c_ulong(sum(_FLAGS[flag] for flag in flags.split()))
     names = (os.fsencode(word) for word in (source, target, kind))
     _check(_libc.mount(*names, number, os.fsencode(options)), target)
 
 
-def overlay(target: str, options: str) -> None:
+def mount_overlay(target: str, options: str) -> None:
     """Mount an overlay at `target`."""
     mount("overlay", target, "overlay", "nosuid nodev", options)
 
 
 def attempt(step: str, *arguments: str) -> None:
-    """Do another step, or leave it where that cannot be."""
+    """Do another step; go on if it fails."""
     try:
         _STEPS[step](*arguments)  # type: ignore[arg-type]
     except OSError:
         return
 
 
-def processes() -> None:
+def mount_proc() -> None:
     """Mount /proc for the new process namespace.
 
-    In a container that hides parts of /proc the kernel refuses; the old one then stays, read-only:
-    it has the processes of others.
+    In a container that hides parts of /proc the kernel refuses. The old one then stays, read-only,
+    because it has the processes of others.
     """
     try:
         mount("proc", "/proc", "proc", "nosuid nodev noexec", "")
     except OSError:
-        freeze("/proc")
+        make_read_only("/proc")
 
 
-def read(path: str) -> None:
-    """Have the file at `path` as standard input."""
+def open_stdin(path: str) -> None:
+    """Make the file at `path` standard input."""
     handle = os.open(path, os.O_RDONLY)
     os.dup2(handle, 0)
     os.close(handle)
 
 
-def loopback() -> None:
+def start_loopback() -> None:
     """Start the one network device that a new network namespace has."""
     request = ctypes.create_string_buffer(
         b"lo".ljust(16, b"\0") + _UP.to_bytes(2, sys.byteorder), 40
@@ -94,11 +93,11 @@ def loopback() -> None:
     os.close(handle)
 
 
-def emulate(registry: str, emulator: str, head: str) -> None:
-    """Have the static program `emulator` run what begins as `head`, an ELF header in hex digits.
+def register_emulator(registry: str, emulator: str, head: str) -> None:
+    """Register the static program `emulator` for programs that begin with `head`, in hex digits.
 
-    That is for this user namespace, whose binfmt_misc is mounted at `registry`: Linux 6.7. It is
-    opened now (flag F), so that it need not be in any root.
+    It is for this user namespace, whose binfmt_misc gets mounted at `registry`: Linux 6.7. The
+    kernel opens it now (flag F), so that it need not be in any root.
     """
     os.mkdir(registry)
     mount("binfmt_misc", registry, "binfmt_misc", "nosuid nodev noexec", "")
@@ -108,14 +107,14 @@ def emulate(registry: str, emulator: str, head: str) -> None:
         sink.write(":".join(["", "emulator", "M", "", *words, emulator, "FP"]))
 
 
-def freeze(target: str) -> None:
+def make_read_only(target: str) -> None:
     """Make the mount at `target`, and those below it, read-only."""
     attributes = (ctypes.c_uint64 * 4)(_READ_ONLY, 0, 0, 0)
     words = _HERE, os.fsencode(target), _RECURSIVE, attributes, ctypes.c_size_t(32)
     _check(_libc.syscall(_MOUNT_SETATTR, *words), target)
 
 
-def directory(path: str, mode: int, uid: int, gid: int) -> None:
+def make_directory(path: str, mode: int, uid: int, gid: int) -> None:
     """Make a directory, and those above it."""
     os.makedirs(path, exist_ok=True)
     os.chmod(path, mode)
@@ -125,45 +124,45 @@ def directory(path: str, mode: int, uid: int, gid: int) -> None:
         return  # A user namespace may not have that owner.
 
 
-def file(path: str) -> None:
+def make_file(path: str) -> None:
     """Make an empty file to mount something on, and the directories above it, if there is none."""
     if not os.path.lexists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
 
 
-def frozen(source: str, target: str) -> None:
-    """Put what is at `source` at `target`, read-only."""
+def bind_read_only(source: str, target: str) -> None:
+    """Mount the file or directory `source` at `target`, read-only."""
     mount(source, target, "", "bind", "")
-    freeze(target)
+    make_read_only(target)
 
 
-def layered(target: str, options: str, lowest: str) -> None:
-    """Mount an overlay at `target`, or, where its file system takes none, what is `lowest` alone.
+def overlay_or_bind(target: str, options: str, lowest: str) -> None:
+    """Mount an overlay at `target`, or `lowest` alone where its file system takes no overlay.
 
-    FAT takes none, for one, and is what many machines have at /boot. What cannot be mounted at all,
-    as by an automounter that is gone, is left out.
+    FAT, for one, takes none, and many hosts have it at /boot. A directory that cannot be mounted
+    at all, as by an automounter that is gone, is left out.
     """
     try:
-        overlay(target, options)
+        mount_overlay(target, options)
     except OSError:
-        attempt("frozen", lowest, target)
+        attempt("bind_read_only", lowest, target)
 
 
-def link(path: str, text: str) -> None:
+def make_link(path: str, text: str) -> None:
     """Make a symbolic link, and the directories above it, if there is nothing."""
     if not os.path.lexists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink(text, path)
 
 
-# The way in, for good.
+# Steps into the root, for good.
 
 
-def join(process: str, *kinds: str) -> None:
-    """Go into the namespaces of `process` that are of these `kinds`: namespaces(7).
+def join_namespaces(process: str, *kinds: str) -> None:
+    """Enter the namespaces of `process` that are of these `kinds`: namespaces(7).
 
-    In that of processes only a child can be, whose status is passed on.
+    Only a child enters that of processes; this process waits for it, and passes its status on.
     """
     handles = [os.open(f"/proc/{process}/ns/{kind}", os.O_RDONLY) for kind in kinds]
     for handle in handles:
@@ -174,8 +173,8 @@ def join(process: str, *kinds: str) -> None:
         os._exit(status if status >= 0 else 128 - status)
 
 
-def root(path: str, cwd: str) -> None:
-    """Take `path` for the root, and go to `cwd` there, which is made as engines make it."""
+def change_root(path: str, cwd: str) -> None:
+    """Change to the root `path`, and to `cwd` there, which is made if need be, as engines do."""
     os.chroot(path)
     try:
         os.chdir(cwd)
@@ -184,28 +183,28 @@ def root(path: str, cwd: str) -> None:
         os.chdir(cwd)
 
 
-def keep(*capabilities: int) -> None:
-    """Give up all other capabilities, and any by what is executed: capabilities(7)."""
+def keep_capabilities(*capabilities: int) -> None:
+    """Drop all other capabilities, and gain none by executing a file: capabilities(7)."""
     number = 0
     while number in capabilities or not _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0):
         number += 1
-    # There is no capability of that number, then.
+    # EINVAL: there is no capability of that number.
     _check(ctypes.get_errno() != errno.EINVAL, f"capability {number}")
     _check(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
-def refuse(*tables: tuple[int, int, tuple[tuple[int, ...], ...]]) -> None:
-    """Refuse system calls from here on, whatever is executed: seccomp(2).
+def refuse_calls(*tables: tuple[int, int, tuple[tuple[int, ...], ...]]) -> None:
+    """Refuse system calls from now on, in this program and all later ones: seccomp(2).
 
-    Each of the `tables` is for an architecture, one of the kernel's AUDIT_ARCH_*: that, the lowest
-    number of calls of another kind, which are refused, and the rules. A rule is a call's number,
-    the number of the error, and maybe which argument it goes by, an instruction, and a value.
+    Each of the `tables` is for an architecture: its AUDIT_ARCH_* of the kernel, the lowest number
+    of calls of another kind, which are refused, and the rules. A rule is a call's number, the
+    number of the error, and for some the index of an argument, an instruction, and a value.
     """
     code = [(_LOAD, 0, 0, _ARCHITECTURE)]
     for architecture, foreign, rules in tables:
         block = [(_LOAD, 0, 0, _NUMBER), (_LEAST, 0, 1, foreign), _error(errno.ENOSYS)]
         for rule in rules:
-            block += _refusal(*rule)
+            block += _compile_rule(*rule)
         block.append((_RETURN, 0, 0, _ALLOW))
         code += [(EQUAL, 0, len(block), architecture), *block]
     code.append((_RETURN, 0, 0, _ALLOW))
@@ -215,10 +214,10 @@ def refuse(*tables: tuple[int, int, tuple[tuple[int, ...], ...]]) -> None:
 
 
 Instruction = tuple[int, int, int, int]
-"""Code, how many to skip if it holds and if not, and a value: struct sock_filter."""
+"""Code, how many to skip if true and if false, and a value: struct sock_filter."""
 
 
-def _refusal(number: int, error: int, *test: int) -> list[Instruction]:
+def _compile_rule(number: int, error: int, *test: int) -> list[Instruction]:
     if not test:
         return [(EQUAL, 0, 1, number), _error(error)]
     argument, operation, value = test
@@ -235,8 +234,8 @@ def _error(number: int) -> Instruction:
     return _RETURN, 0, 0, _ERROR | number
 
 
-def environment(*variables: str) -> None:
-    """Have these variables, NAME=VALUE, and no others."""
+def set_environment(*variables: str) -> None:
+    """Set these variables, NAME=VALUE, and no others."""
     os.environ.clear()
     os.environ.update(dict(variable.split("=", 1) for variable in variables))
 
@@ -250,28 +249,30 @@ def _check(answer: int, name: str) -> None:
 _STEPS = {
     step.__name__: step
     for step in (
-        *(mount, overlay, attempt, processes, loopback, emulate, freeze, frozen, directory),
-        *(file, layered, link, read, join, root, keep, refuse, environment),
+        *(mount, mount_overlay, mount_proc, attempt, start_loopback, register_emulator),
+        *(make_read_only, bind_read_only, overlay_or_bind, make_directory, make_file, make_link),
+        *(open_stdin, join_namespaces, change_root, keep_capabilities, refuse_calls),
+        set_environment,
     )
 }
 
 
 def main(plan: str, *command: str) -> None:
-    """Carry out the file `plan`, then become `command`; OSError when that cannot be."""
+    """Carry out the file `plan`, then become `command`; OSError when that fails."""
     with open(plan, "rb") as stream:
         steps = marshal.load(stream)  # noqa: S302  # the package wrote it
     for name, *arguments in steps:
         _STEPS[name](*arguments)
     for number in range(1, _SIGNALS):
-        # Python ignores some, and a builder in the background more; a container does not.
+        # Python ignores some, and scons in the background more; a container does not.
         _libc.signal(number, None)
     become(*command)
 
 
 def become(*command: str) -> None:
-    """Execute `command`, which is looked for on PATH; OSError when that cannot be.
+    """Execute `command`, found along PATH; OSError when that fails.
 
-    `os.execvp` would import a module, of which a root need not have any.
+    `os.execvp` would import a module, and a root need not have any.
     """
     places = [""] if "/" in command[0] else os.environ.get("PATH", "").split(":")
     for place in places:
@@ -286,4 +287,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except OSError as error:
-        sys.exit(f"enter: {error.filename or sys.argv[2]}: {error.strerror}")
+        sys.exit(f"init: {error.filename or sys.argv[2]}: {error.strerror}")

@@ -1,7 +1,8 @@
-"""One question to a server.
+"""One request to a server.
 
 It is a program, too, ``python -I -S probe.py KIND WORD... SECONDS ROOT``, for a server that has a
-network and a root of its own: whoever asks it has to go there. It imports nothing of the package.
+network and a root of its own: the request has to come from there. It imports nothing of the
+package.
 """
 
 import os
@@ -10,11 +11,11 @@ import sys
 from collections.abc import Callable
 
 _BODY = 1 << 20
-"""Bytes that are read of a page."""
+"""Bytes of a page to read."""
 
 
 def tcp(port: str, seconds: float) -> str:
-    """Connect to `port` of 127.0.0.1; return how that failed in `seconds`, as a clause, or ""."""
+    """Connect to `port` of 127.0.0.1 within `seconds`; return why that failed, a clause, or ""."""
     return _connect(socket.AF_INET, ("127.0.0.1", int(port)), seconds)
 
 
@@ -34,7 +35,7 @@ def _connect(family: int, address: tuple[str, int] | str, seconds: float) -> str
 
 
 def page(port: str, target: str, seconds: float) -> str:
-    """Get the page `target` from the server at `port` of 127.0.0.1; return how that failed."""
+    """Get the page `target` from the server at `port` of 127.0.0.1; return why that failed."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=seconds)
@@ -49,22 +50,20 @@ def page(port: str, target: str, seconds: float) -> str:
     return "" if 200 <= response.status < 400 else f"it answered with status {response.status}"
 
 
-KINDS: dict[str, Callable[..., str]] = {
-    question.__name__: question for question in (tcp, unix, page)
-}
+KINDS: dict[str, Callable[..., str]] = {request.__name__: request for request in (tcp, unix, page)}
 
 
 def main(kind: str, *words: str) -> None:
-    """Ask; print how it failed."""
-    *what, seconds, root = words
+    """Send the request; print why it failed."""
+    *arguments, seconds, root = words
     if kind == "unix":
         # Links on the way are the server's. The name of a socket is short, that of its directory
         # may not be.
         if root != "/":
             os.chroot(root)
-        above, what = os.path.dirname(what[0]), [os.path.basename(what[0])]
+        above, arguments = os.path.dirname(arguments[0]), [os.path.basename(arguments[0])]
         os.chdir(above)
-    sys.stdout.write(KINDS[kind](*what, float(seconds)))
+    sys.stdout.write(KINDS[kind](*arguments, float(seconds)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one door to child processes."""
+"""Child processes: all of them are started here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import IO
 
 from ..errors import ProcessError
+from .output import Ends, quote_output
 
 SEARCH_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for: what Docker gives a container that says nothing else."""
@@ -24,19 +25,16 @@ SEARCH_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TOOL_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType(
     {b"LC_ALL": b"C", b"PATH": SEARCH_PATH, b"HOME": b"/"}
 )
-"""What tools get, whoever builds: messages are parsed, and nobody's settings are read."""
+"""The variables of tools: their messages are parsed, and no user's settings count."""
 
 is_interrupted: Callable[[], bool] = bool
-"""Tells whether the builder is told to stop; who can be told sets it."""
+"""Says whether the user has interrupted the build; the SCons side sets it."""
 
 _SLICE = 0.2
 """Seconds between two looks at that."""
 
-KEPT = 1 << 19
-"""Bytes kept of the beginning of each output, and as many of its end."""
-
 _BY_SIGNAL = 128
-"""What shells, engines and the first process of a namespace add to the number of a signal."""
+"""Shells, engines and the first process of a namespace add it to the number of a signal."""
 
 _COUNT = 0.1
 """Seconds between two looks at how many processes there are: strace lets a hundred more begin."""
@@ -56,7 +54,7 @@ class Result:
     status: int
     """Exit status, or minus the number of the signal that ended it."""
     stdout: bytes
-    """What it printed; of more than 2 * `KEPT` bytes the middle is left out, which is marked."""
+    """Its output; of more than 2 * `output.KEPT` bytes a mark stands for the middle."""
     stderr: bytes
     overdue: tuple[bytes, ...] = ()
     """Commands that still ran at the time limit, and were ended; empty when all ended in time."""
@@ -68,23 +66,25 @@ class Result:
             return "it did not end in time"
         if self.status < 0:
             return f"it was ended by {signal_name(-self.status)}"
-        told = f"it ended with status {self.status}"
+        end = f"it ended with status {self.status}"
         name = signal_name(self.status - _BY_SIGNAL)
-        return told if name.startswith("signal ") else f"{told}, as after {name}"
+        return end if name.startswith("signal ") else f"{end}, as after {name}"
 
     @property
-    def failure(self) -> str:
-        """Return the command, how it ended, and all that it printed."""
-        text = f"cannot run {command_line(self.argv)}: {self.end}; see what it printed"
-        for name, output in (("stdout", self.stdout), ("stderr", self.stderr)):
-            lines = output.decode("utf-8", "backslashreplace").splitlines() or ["(nothing)"]
-            text += "".join(f"\n{name}: {line}" for line in lines)
-        return text
+    def quote(self) -> str:
+        """Return the last words of both outputs, as a clause."""
+        return quote_output(self.stdout, self.stderr)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it ended with another status than 0, or not in time."""
+        return bool(self.status or self.overdue)
 
     def check(self) -> Result:
         """Return the result itself; ProcessError when it is a failure."""
-        if self.status or self.overdue:
-            raise ProcessError(self.failure)
+        if self.is_failure:
+            cause = f"{self.end} and {self.quote}"
+            raise ProcessError(f"run {command_line(self.argv)}", cause, "run it by hand")
         return self
 
 
@@ -98,8 +98,8 @@ def run(
 ) -> Result:
     """Run `argv` to its end, or for `timeout` seconds; return how it ended.
 
-    It is started as `start` says. At the time limit everything in its session ends, and what it
-    traces. ProcessError when it cannot be started. Safe to call from threads.
+    It is started as by `start`. At the time limit its whole session ends, and all that it traces.
+    ProcessError when it cannot be started. Safe to call from threads.
     """
     with start(argv, environment=environment, stdin=stdin, cwd=cwd) as running:
         overdue = () if running.wait(timeout) else running.end_all() or running.argv[:1]
@@ -115,12 +115,12 @@ def start(
     cwd: bytes = b"/",
     most: int | None = None,
 ) -> Iterator[Running]:
-    """Start `argv`; give it while it runs. It is ended with the context.
+    """Start `argv`; give it while it runs. It ends with the context.
 
-    It is also ended when it has more than `most` processes and threads.
-    `environment` is all that the process gets; a program without a slash is looked for on its
-    PATH. Standard input is the file `stdin`, or /dev/null. The process leads a session of its own,
-    with umask 022. ProcessError when it cannot be started.
+    It also ends when it has more than `most` processes and threads. `environment` has all of its
+    variables; a program without a slash is looked for on its PATH. Standard input is the file
+    `stdin`, or /dev/null. The process leads a session of its own, with umask 022. ProcessError when
+    it cannot be started.
     """
     words = tuple(os.fsencode(word) for word in argv)
     try:
@@ -136,47 +136,49 @@ def start(
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:
-        raise ProcessError(_unstartable(words, error)) from error
+        raise _start_error(words, error) from error
     running = Running(words, child)
     watch = None if most is None else _Watch(running, most)
     try:
         yield running
     finally:
-        if not running.ended:
+        if not running.has_ended:
             running.end_all()
         if watch:
             watch.stop()
 
 
-def _unstartable(argv: tuple[bytes, ...], error: Exception) -> str:
-    cause = error.strerror if isinstance(error, OSError) else str(error)
+def _start_error(argv: tuple[bytes, ...], error: OSError | ValueError) -> ProcessError:
+    cause = error.strerror if isinstance(error, OSError) else error
     name = error.filename if isinstance(error, OSError) else None
     where = f" ({os.fsdecode(name)!r})" if name else ""
-    return f"cannot run {command_line(argv)}: {cause}{where}; install it, or correct the command"
+    return ProcessError(
+        f"run {command_line(argv)}", f"{cause}{where}", "install it, or correct the command"
+    )
 
 
 class Running:
-    """A process that was started, and the session that it leads."""
+    """A process, and the session that it leads."""
 
     def __init__(self, argv: tuple[bytes, ...], child: subprocess.Popen[bytes]) -> None:
         self.argv = argv
         self.pid = child.pid
         self.is_crowded = False
-        """Whether it was ended because it had too many processes."""
+        """Whether it had to end because it had too many processes."""
         self._child = child
         self._outputs = tuple(
             _Output(pipe) for pipe in (child.stdout, child.stderr) if pipe is not None
         )
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the process itself has ended."""
         return self._child.poll() is not None
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it has ended and its outputs are closed; tell if `seconds` were enough.
+        """Wait until it has ended and its outputs are closed; say if `seconds` were enough.
 
-        ProcessError when the builder is told to stop meanwhile.
+        ProcessError when the user interrupts the build meanwhile.
         """
         deadline = time.monotonic() + seconds
         while not self._wait(min(_SLICE, deadline - time.monotonic())):
@@ -192,17 +194,17 @@ class Running:
             output.join(max(0.0, deadline - time.monotonic()))
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(max(0.0, deadline - time.monotonic()))
-        return self.ended and not any(output.is_alive() for output in self._outputs)
+        return self.has_ended and not any(output.is_alive() for output in self._outputs)
 
-    def living(self) -> list[Process]:
+    def living_processes(self) -> list[Process]:
         """Return its session, descendants and all that these trace, by number.
 
-        Where /proc is mounted with hidepid, those that the builder may not see are left out.
+        Where /proc is mounted with hidepid, those that the user may not see are left out.
         """
-        return [process for process in self._family() if not process.ended]
+        return [process for process in self._family() if not process.is_zombie]
 
-    def threads(self) -> int:
-        """Return how many processes and threads these are, with those that nobody waited for."""
+    def count_threads(self) -> int:
+        """Return how many processes and threads these are, zombies included."""
         return sum(process.threads for process in self._family())
 
     def _family(self) -> list[Process]:
@@ -219,33 +221,33 @@ class Running:
         return [process for process in table if process.pid in own]
 
     def end_all(self) -> tuple[bytes, ...]:
-        """End its group, and all that `living` returns; return the commands that still ran.
+        """Kill its group and all `living_processes`; return the commands that still ran.
 
-        They are stopped first, and ended by group: a signal reaches all of a group at once, also
-        where each process forks and ends faster than /proc can be read. While a tracer stands
-        still, no process that it traces can fork in another group, either. The group of the tracer
-        goes last: its end would let such processes go on, untraced.
+        They stop first, and end by group: a signal reaches all of a group at once, also where each
+        process forks and ends faster than /proc can be read. While a tracer stands still, no
+        process that it traces can fork in another group, either. The group of the tracer goes last:
+        its end would let such processes go on, untraced.
         """
         deadline = time.monotonic() + _PATIENCE
         first: tuple[bytes, ...] = ()
         _signal_group(self.pid, signal.SIGSTOP)
         while True:
-            living = self.living()
+            living = self.living_processes()
             aims = [process for process in living if process.tracer] or living
             first = first or tuple(sorted({process.command for process in aims}))
             for group in {process.group for process in living} - {0, self.pid}:
                 _signal_group(group, signal.SIGKILL)
-            # The builder may end its own also where /proc hides all of them.
+            # A user may kill their own processes also where /proc hides all of them.
             _signal_group(self.pid, signal.SIGKILL)
             if not living or time.monotonic() >= deadline:
                 break
             time.sleep(_POLL)
-        # Somebody who left the session may hold the pipes open: what came is enough.
+        # A process that left the session may hold the pipes open: the output so far is enough.
         self._wait(_PATIENCE)
         return first
 
     def result(self, overdue: tuple[bytes, ...] = ()) -> Result:
-        """Return how it ended, for which it waits, and what it printed so far."""
+        """Wait for its end; return how it ended, and its output so far."""
         stdout, stderr = (output.text() for output in self._outputs)
         return Result(self.argv, self._child.wait(), stdout, stderr, overdue)
 
@@ -253,8 +255,8 @@ class Running:
 class _Watch(threading.Thread):
     """Ends a session that has more than a number of processes and threads.
 
-    Nothing else does that for every builder: the kernel exempts root from RLIMIT_NPROC, and few may
-    make a cgroup.
+    Nothing else does that for every user: the kernel exempts root from RLIMIT_NPROC, and few users
+    may make a cgroup.
     """
 
     def __init__(self, running: Running, most: int) -> None:
@@ -265,13 +267,13 @@ class _Watch(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Watch; this is what the thread does."""
-        fewest = _tasks()
+        """Watch until `stop`."""
+        fewest = _count_tasks()
         while not self._stopped.wait(_COUNT):
-            tasks = _tasks()
+            tasks = _count_tasks()
             fewest = min(fewest, tasks)
             # To count those of the session takes a hundred times as long.
-            if tasks - fewest >= self._most and self._running.threads() > self._most:
+            if tasks - fewest >= self._most and self._running.count_threads() > self._most:
                 self._running.is_crowded = True
                 self._running.end_all()
                 return
@@ -282,14 +284,14 @@ class _Watch(threading.Thread):
         self.join()
 
 
-def _tasks() -> int:
-    """Return how many processes and threads the machine has: proc_loadavg(5)."""
+def _count_tasks() -> int:
+    """Return how many processes and threads the host has: proc_loadavg(5)."""
     with open("/proc/loadavg", "rb") as stream:
         return int(stream.read().split()[3].partition(b"/")[2])
 
 
 class _Output(threading.Thread):
-    """Reads a pipe to its end, and keeps the beginning and the end of what comes."""
+    """Reads a pipe to its end, and keeps the beginning and the end."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         super().__init__(daemon=True)
@@ -299,36 +301,10 @@ class _Output(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Read; this is what the thread does."""
+        """Read until the pipe is closed."""
         with self._pipe:
             while data := os.read(self._pipe.fileno(), 1 << 16):
                 self._ends.add(data)
-
-
-class Ends:
-    """The beginning and the end of an output."""
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._size = 0
-
-    def add(self, data: bytes) -> None:
-        """Take `data`, which comes next."""
-        self._size += len(data)
-        room = KEPT - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:]
-        if len(self._tail) > 2 * KEPT:
-            del self._tail[:-KEPT]
-
-    def text(self) -> bytes:
-        """Return what came so far; of more than 2 * `KEPT` bytes without the middle."""
-        left_out = self._size - 2 * KEPT
-        if left_out <= 0:
-            return bytes(self._head + self._tail)
-        mark = b"\n[%d bytes left out]\n" % left_out
-        return bytes(self._head) + mark + bytes(self._tail[-KEPT:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,14 +316,14 @@ class Process:
     group: int
     session: int
     tracer: int
-    """Who traces it; 0 for nobody."""
+    """Number of the process that traces it; 0 for none."""
     threads: int
-    ended: bool
-    """Whether it is left only for its parent to ask how it ended."""
+    is_zombie: bool
+    """Whether it has ended, and its parent has not waited for it."""
     command: bytes
 
     def signal(self, number: int) -> None:
-        """Send it signal `number`, unless it has ended or belongs to somebody else."""
+        """Send it signal `number`, unless it has ended or is another user's."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, number)
 
@@ -356,7 +332,7 @@ _TRACER = re.compile(rb"^TracerPid:\t(\d+)", re.MULTILINE)
 
 
 def _process(pid: int) -> Process | None:
-    """Return what proc(5) says of `pid`; None when it has ended, or may not be seen."""
+    """Return the process `pid` by proc(5); None when it is gone or hidden."""
     try:
         stat, status, command = (_read(pid, name) for name in ("stat", "status", "cmdline"))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -371,13 +347,13 @@ def _process(pid: int) -> Process | None:
         int(session),
         tracer=int(tracer[1]) if tracer else 0,
         threads=max(int(rest[13]), 1),
-        ended=state in (b"Z", b"X"),
+        is_zombie=state in (b"Z", b"X"),
         command=command.rstrip(b"\0").replace(b"\0", b" ")[:200],
     )
 
 
 def _signal_group(group: int, number: int) -> None:
-    """Send signal `number` to all of a process group that there are and that may be sent it."""
+    """Send signal `number` to all processes of a group to which the user may send it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
@@ -388,7 +364,7 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def find(name: bytes) -> bytes | None:
-    """Return the path of the program `name`, itself a path or looked for on SEARCH_PATH."""
+    """Return the path of the program `name`, a path or a name on SEARCH_PATH; None for none."""
     found = shutil.which(os.fsdecode(name), path=os.fsdecode(SEARCH_PATH))
     return None if found is None else os.fsencode(os.path.abspath(found))
 
@@ -402,9 +378,14 @@ def signal_name(number: int) -> str:
 
 
 def command_line(argv: Sequence[bytes]) -> str:
-    """Return `argv` as one would type it, in one printable line."""
+    """Return `argv` as a user would type it, in one printable line."""
     text = shlex.join(word.decode("utf-8", "backslashreplace") for word in argv)
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def shell_status(status: int) -> int:
+    """Return `status` as shells, engines and the first process of a namespace pass it on."""
+    return status if status >= 0 else _BY_SIGNAL - status

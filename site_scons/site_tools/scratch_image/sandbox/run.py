@@ -1,4 +1,4 @@
-"""A run: one command under which a program is traced, and what it is asked if it is a server."""
+"""A run: one command under which a program is traced, and the requests to it if it is a server."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Unix:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page that a server on 127.0.0.1 gives, by HTTP and with a status from 200 to 399."""
+    """A page that a server on 127.0.0.1 sends, by HTTP and with a status from 200 to 399."""
 
     port: int
     target: str
-    """What is asked for: path and query."""
+    """Path and query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,13 @@ class Command:
     stdin: bytes | None
 
 
+Request = Tcp | Unix | Page | Command
+"""A test of a server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of the machine a run may take."""
+    """How much of the host a run may take."""
 
     processes: int = 1000
     """Processes and threads that it may have at once."""
@@ -59,20 +63,20 @@ class Limits:
 class Run:
     """One command under which a program is traced.
 
-    With `ready` it is a server: it is started, asked, told to stop, and has to end by itself.
-    InputError when what it says of a server cannot be read.
+    With `ready` it is a server: it gets requests, then a signal, and has to end by itself.
+    InputError when a field has a wrong value.
     """
 
     name: str
-    """Tells the runs of one image apart, in file names and messages."""
+    """Unique among the runs of an image; for file names and messages."""
     argv: tuple[bytes, ...]
     """Program (image path, or base name) and its arguments."""
     environment: Mapping[bytes, bytes] = field(default_factory=dict)
     """Variables besides PATH and HOME, or instead of them."""
     stdin: bytes | None = None
-    """File on the machine that standard input is read from; None for /dev/null."""
+    """Host path of the file that is standard input; None for /dev/null."""
     cwd: bytes = b"/"
-    """Directory where the run starts; empty for one that is still to be told."""
+    """Directory where the run starts; empty while it is not known."""
     status: int = 0
     """Exit status that is expected."""
     timeout: float = 60.0
@@ -80,41 +84,37 @@ class Run:
     stdout: bytes | None = None
     """Regular expression that all of its standard output has to match; None for any output."""
     ready: str = ""
-    """When the server can be asked: as soon as ``tcp:PORT`` (on 127.0.0.1) or ``unix:/PATH``
-    accepts, or ``exec:COMMAND LINE`` succeeds."""
+    """When the server is ready: as soon as ``tcp:PORT`` (on 127.0.0.1) or ``unix:/PATH`` accepts,
+    or ``exec:COMMAND LINE`` succeeds."""
     probes: tuple[str, ...] = ()
-    """What the server is then asked: command lines and ``http://127.0.0.1:PORT/...``."""
+    """The requests that it then gets: command lines and ``http://127.0.0.1:PORT/...``."""
     stop: int = signal.SIGTERM
     """The signal that then ends the server."""
     network: str = "loopback"
-    """Which network there is: ``loopback``, of its own, or the ``host``'s. In the machine's own
-    file system it is always the host's."""
+    """Its network: ``loopback``, of its own, or the ``host``'s. In the host's own file system it is
+    always the host's."""
     read_only: bool = True
-    """Whether it does without writing when it is tested in a container."""
+    """Whether its root is read-only when it is tested in a container."""
     cap_drop: bool = True
-    """Whether it does without any capability there."""
+    """Whether it has no capabilities there."""
     limits: Limits = field(default_factory=Limits, repr=False)
     """Not part of any signature: a run that stays within them is the same under others."""
 
     def __post_init__(self) -> None:
-        _ = self.readiness, self.questions, self.pattern
+        _ = self.readiness, self.requests, self.pattern
         if self.probes and not self.ready:
-            raise _bad(self, "probes", "nothing tells when the server is ready", "give ready, too")
+            raise _bad(self, "probes", "nothing says when the server is ready", "give ready, too")
         if self.cwd[:1] not in (b"", b"/"):
             raise _bad(self, f"cwd {os.fsdecode(self.cwd)!r}", "it is not absolute", "start with /")
         if self.network not in ("loopback", "host"):
-            raise _bad(
-                self,
-                f"network {self.network!r}",
-                "there is no such network",
-                "use loopback or host",
-            )
+            cause = "there is no such network"
+            raise _bad(self, f"network {self.network!r}", cause, "use loopback or host")
         if self.stop not in _SIGNALS:
             raise _bad(self, f"stop {self.stop!r}", "there is no such signal", "use signal.SIGTERM")
 
     @property
     def readiness(self) -> Tcp | Unix | Command | None:
-        """What `ready` says; None for a run that ends by itself."""
+        """`ready` as a request; None for a run that ends by itself."""
         kind, _, rest = self.ready.partition(":")
         if kind == "tcp" and (port := _port(rest)):
             return Tcp(port)
@@ -124,34 +124,34 @@ class Run:
             return self._command(rest)
         if self.ready:
             cause = "it is no port from 1 to 65535, socket of up to 107 bytes, or command"
-            mend = "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
-            raise _bad(self, f"ready {self.ready!r}", cause, mend)
+            hint = "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
+            raise _bad(self, f"ready {self.ready!r}", cause, hint)
         return None
 
     @property
-    def questions(self) -> tuple[Page | Command, ...]:
-        """What `probes` say."""
-        return tuple(self._question(probe) for probe in self.probes)
+    def requests(self) -> tuple[Page | Command, ...]:
+        """`probes` as requests."""
+        return tuple(self._request(probe) for probe in self.probes)
 
     @property
     def pattern(self) -> re.Pattern[bytes] | None:
-        """What `stdout` says."""
+        """`stdout`, compiled."""
         if self.stdout is None:
             return None
         try:
             return re.compile(self.stdout, re.DOTALL)
         except re.error as error:
-            mend = "correct the regular expression"
-            raise _bad(self, f"stdout {self.stdout!r}", str(error), mend) from error
+            hint = "correct the regular expression"
+            raise _bad(self, f"stdout {self.stdout!r}", str(error), hint) from error
 
-    def _question(self, probe: str) -> Page | Command:
+    def _request(self, probe: str) -> Page | Command:
         if not re.match(r"https?:", probe):
             return self._command(probe)
         found = _PAGE.fullmatch(probe)
         if found and (port := _port(found[1])):
             return Page(port, found[2] or "/")
-        mend = "use http://127.0.0.1:PORT/..., or a command"
-        raise _bad(self, f"the probe {probe!r}", "only pages of this machine are asked for", mend)
+        hint = "use http://127.0.0.1:PORT/..., or a command"
+        raise _bad(self, f"the probe {probe!r}", "it is no page of 127.0.0.1", hint)
 
     def _command(self, text: str) -> Command:
         run = Run.parse(self.name, text)
@@ -159,10 +159,10 @@ class Run:
 
     @classmethod
     def parse(cls, name: str, command: str) -> Run:
-        """Return the run that the command line `command` asks for.
+        """Return the run of the command line `command`.
 
-        Words are split and quoted as in sh(1), and one ``< file`` gives the standard input.
-        InputError for all else that only a shell can do.
+        Words are split and quoted as in sh(1), and one ``< file`` is the standard input.
+        InputError for anything else that only a shell can do.
         """
         if syntax := shell_syntax(command):
             raise _bad_command(name, command, f"{syntax} is for a shell")
@@ -194,7 +194,7 @@ _EXPANDED = re.compile(r"[$`]")
 
 
 def shell_syntax(command: str, more: str = "") -> str:
-    """Return the first of `command` that only a shell understands, or is one of `more`; or ""."""
+    """Return the first syntax in `command` that only a shell knows, or a sign of `more`; or ""."""
     plain = _unquoted(command)
     if found := _SHELL_ONLY.search(plain):
         return found[0].strip() or "a second line"
@@ -202,7 +202,7 @@ def shell_syntax(command: str, more: str = "") -> str:
 
 
 def _unquoted(command: str) -> str:
-    """Return `command` with each quoted character as a letter: what is left may be syntax."""
+    """Return `command` with each quoted character as a letter: any sign left may be syntax."""
 
     def mask(found: re.Match[str]) -> str:
         expanded = _EXPANDED.search(found[1] or "")
@@ -223,13 +223,13 @@ def _words(name: str, command: str, text: str) -> list[str]:
         raise _bad_command(name, command, str(error).lower()) from error
 
 
-def _bad(run: Run, what: str, cause: str, mend: str) -> InputError:
-    return InputError(f"read {what} of run {run.name}", cause, mend)
+def _bad(run: Run, what: str, cause: str, hint: str) -> InputError:
+    return InputError(f"read {what} of run {run.name}", cause, hint)
 
 
 def _bad_command(name: str, command: str, cause: str) -> InputError:
     return InputError(
         f"read the command {command!r} of run {name or 'default'}",
         cause,
-        "give a list of words, and what a shell has to do to a script that is the program",
+        "give a list of words; for a shell, make a script and trace that",
     )

@@ -1,6 +1,6 @@
-"""A run, carried out: started, if it is a server asked and told to stop, and judged.
+"""Carries out a run: starts it, tests it if it is a server, stops it, and checks how it ended.
 
-The command is the program's own, or has strace and what else the caller wants before it.
+The command is the program's own, or has strace and other words of the caller before it.
 """
 
 from __future__ import annotations
@@ -13,51 +13,56 @@ from dataclasses import dataclass
 
 from ..fs.paths import show
 from . import probe, process
-from .process import Running
-from .run import Command, Page, Run, Tcp, Unix
+from .output import last_words
+from .process import Process, Result, Running
+from .run import Command, Page, Request, Run, Tcp, Unix
 
 _POLL = 0.05
 """Seconds between two looks at a server."""
 
 _GRACE = 2.0
-"""Seconds that the processes of a server have to follow the one that was told to stop."""
+"""Seconds that the processes of a server have to follow the one that got the signal."""
 
-_STAGE = (
-    "stage what it lacks (for a directory, a file in it), correct the run, or let it expect that"
-)
-_INSTALL = (
-    "install what it lacks, set TRACE_ROOT=private if that is staged, correct the run, or let it "
-    "expect that"
-)
-
-_SAID = 300
-"""Characters of last words that a message quotes."""
+_CORRECT = "correct the run, or let it expect that"
+_STAGE = f"stage what it lacks (for a directory, a file in it), {_CORRECT}"
+_INSTALL = f"install what it lacks, set TRACE_ROOT=private if that is staged, {_CORRECT}"
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
+class Failure:
+    """Why a run did not go as it has to."""
+
+    cause: str
+    """A clause, as ``it ended with status 1, not with status 0, and said ''``."""
+    hint: str
+    """An imperative that fixes it."""
+    is_limit: bool = False
+    """Whether the run hit one of its limits, so that the hint holds wherever it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
     """How a run went."""
 
-    result: process.Result
-    trouble: str
-    """What was not as the run says, and what mends that: ``it ended with status 1, ...; correct
-    the run``. Empty when all was."""
-    exceeded: bool = False
-    """Whether that was a limit of the run, so that the mend holds wherever it runs."""
+    result: Result
+    failure: Failure | None = None
+    """None when all went as the run says."""
 
 
-def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) -> Performance:
+def execute(
+    run: Run, command: Sequence[bytes | str], access: ServerAccess | None = None
+) -> RunOutcome:
     """Carry out `run` by `command`; return how it went.
 
-    Where `command` has strace in it, the process that strace started is the program: it is told to
-    stop, and strace then tells its status as its own. What the server is asked runs beside it,
-    outside of any trace: on the machine as it is, or where `way` leads. ProcessError when a command
-    cannot be started.
+    Where `command` starts strace, the process that strace starts is the program: it gets the signal
+    to stop, and strace then ends with its status. Requests to a server come from outside of any
+    trace: from the host as it is, or through `access`. ProcessError when a command cannot be
+    started.
     """
     deadline = time.monotonic() + run.timeout
-    if (way is None or run.network == "host") and (trouble := _taken(run)):
+    if (access is None or run.network == "host") and (failure := _find_other_server(run)):
         words = tuple(os.fsencode(word) for word in command)
-        return Performance(process.Result(words, 0, b"", b""), trouble)
+        return RunOutcome(Result(words, 0, b"", b""), failure)
     with process.start(
         command,
         environment={b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment},
@@ -65,194 +70,192 @@ def perform(run: Run, command: Sequence[bytes | str], way: Way | None = None) ->
         cwd=run.cwd,
         most=run.limits.processes,
     ) as running:
-        server = _Server(run, running, deadline, way)
-        trouble = server.serve() if run.ready else _finish(run, running, deadline)
-        if trouble:
+        server = _Server(run, running, deadline, access)
+        failure = server.serve() if run.ready else _wait_for_end(run, running, deadline)
+        if failure:
             running.end_all()
         result = running.result()
     if running.is_crowded:
-        trouble = (
-            f"it had more than {run.limits.processes} processes and threads at once; "
-            "let it start fewer, or raise TRACE_PROCESSES"
-        )
-        return Performance(result, trouble, exceeded=True)
-    return Performance(result, trouble or _judge(run, result, private=way is not None))
+        cause = f"it had more than {run.limits.processes} processes and threads at once"
+        hint = "let it start fewer, or raise TRACE_PROCESSES"
+        return RunOutcome(result, Failure(cause, hint, is_limit=True))
+    return RunOutcome(result, failure or _check_result(run, result, private=access is not None))
 
 
-def _finish(run: Run, running: Running, deadline: float) -> str:
+def _wait_for_end(run: Run, running: Running, deadline: float) -> Failure | None:
     """Wait for the end of a run that is no server."""
     if running.wait(deadline - time.monotonic()):
-        return ""
-    still = _names(running.end_all() or running.argv[:1])
-    return (
-        f"after {run.timeout:g} s it still ran ({still}); "
-        "give it a longer timeout, or a command that ends"
+        return None
+    names = _names(running.end_all() or running.argv[:1])
+    return Failure(
+        f"after {run.timeout:g} s it still ran ({names})",
+        "give it a longer timeout, or a command that ends",
     )
 
 
-def _judge(run: Run, result: process.Result, *, private: bool) -> str:
-    """Return what of `result` is not as `run` says; `private` tells whether its root is its own."""
+def _check_result(run: Run, result: Result, *, private: bool) -> Failure | None:
+    """Return how `result` differs from what `run` expects; `private`: in a root of its own."""
     if result.status != run.status:
-        hint = _STAGE if private else _INSTALL
-        return f"{result.end}, not with status {run.status}, and {said(result)}; {hint}"
+        cause = f"{result.end}, not with status {run.status}, and {result.quote}"
+        return Failure(cause, _STAGE if private else _INSTALL)
     if run.pattern and not run.pattern.fullmatch(result.stdout):
-        return (
-            f"it printed {last_words(result.stdout)!r}, which does not match {run.stdout!r}; "
-            "correct the run, or let it expect that"
-        )
-    return ""
+        printed = last_words(result.stdout)
+        return Failure(f"it printed {printed!r}, which does not match {run.stdout!r}", _CORRECT)
+    return None
 
 
 # Servers.
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How to get to a server that has namespaces of its own."""
+class ServerAccess:
+    """How to reach a server that has namespaces of its own."""
 
-    beside: Callable[..., list[bytes]]
-    """Gives the words that start a command of the machine in the namespaces of a process, with a
+    join_words: Callable[..., list[bytes]]
+    """Returns the words that start a command of the host in the namespaces of a process, with a
     file as standard input."""
     root: bytes
     """Where, there, the server's root lies."""
-    inside: Sequence[bytes] = ()
-    """Further words, which start one among the server's own files; none for the machine's."""
+    enter_words: Sequence[bytes] = ()
+    """Further words, which start a command among the server's own files; none for the host's."""
 
 
-def _taken(run: Run) -> str:
-    """Return what to say where somebody else would be taken for the server."""
+def _find_other_server(run: Run) -> Failure | None:
+    """Return why another server would pass for this one, if it would."""
     place = run.readiness
-    if isinstance(place, Tcp | Unix) and not _ask(place, run.cwd, 1.0):
-        return f"something else answers at {run.ready} already; end that, or use another place"
-    return ""
+    if isinstance(place, Tcp | Unix) and not _send(place, run.cwd, 1.0):
+        cause = f"something else answers at {run.ready} already"
+        return Failure(cause, "end that, or use another place")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """A server that was started; each method returns what went wrong, and what mends that."""
+    """A server that runs; each method returns how it fails, if it does."""
 
     run: Run
     running: Running
     deadline: float
-    way: Way | None
+    access: ServerAccess | None
 
-    def serve(self) -> str:
+    def serve(self) -> Failure | None:
         return self._await() or self._probe() or self._stop()
 
-    def _await(self) -> str:
+    def _await(self) -> Failure | None:
         """Wait until it is ready."""
         place = self.run.readiness
-        while not self.running.ended:
-            if place is None or not self._ask(place):
-                return ""
+        while not self.running.has_ended:
+            if place is None or not self._send(place):
+                return None
             if time.monotonic() > self.deadline:
                 self.running.end_all()
-                return (
+                return Failure(
                     f"after {self.run.timeout:g} s it was not ready ({self.run.ready}), and "
-                    f"{said(self.running.result())}; give it a longer timeout, or correct ready"
+                    f"{self.running.result().quote}",
+                    "give it a longer timeout, or correct ready",
                 )
             time.sleep(_POLL)
-        return self._early("ready")
+        return self._early_end("ready")
 
-    def _early(self, what: str) -> str:
+    def _early_end(self, stage: str) -> Failure:
         self.running.wait(_GRACE)
         result = self.running.result()
-        return f"{result.end} before it was {what}, and {said(result)}; correct the run"
+        return Failure(f"{result.end} before it was {stage}, and {result.quote}", "correct the run")
 
-    def _probe(self) -> str:
-        """Ask all there is to ask."""
-        for asked, question in zip(self.run.probes, self.run.questions, strict=True):
-            if failure := self._ask(question):
+    def _probe(self) -> Failure | None:
+        """Send all requests."""
+        for text, request in zip(self.run.probes, self.run.requests, strict=True):
+            if cause := self._send(request):
                 self.running.end_all()
-                return (
-                    f"probe {asked!r} failed: {failure}, and the server "
-                    f"{said(self.running.result())}; correct the probe, or the run"
+                return Failure(
+                    f"probe {text!r} failed: {cause}, and the server {self.running.result().quote}",
+                    "correct the probe, or the run",
                 )
-        return ""
+        return None
 
-    def _ask(self, question: Question) -> str:
+    def _send(self, request: Request) -> str:
         seconds = self.deadline - time.monotonic()
-        if self.way is None:
-            return _ask(question, self.run.cwd, seconds)
-        # Who made the namespaces waits for the first process in them.
-        first = [each.pid for each in self.running.living() if each.parent == self.running.pid]
-        return _ask_there(question, self.way, first[0], seconds) if first else "it has not begun"
+        if self.access is None:
+            return _send(request, self.run.cwd, seconds)
+        # The process that made the namespaces waits for the first process in them.
+        living = self.running.living_processes()
+        first = [each.pid for each in living if each.parent == self.running.pid]
+        return _send_there(request, self.access, first[0], seconds) if first else "it has not begun"
 
-    def _stop(self) -> str:
-        """Tell it to stop, and wait until it has."""
+    def _stop(self) -> Failure | None:
+        """Send the signal to stop, and wait until it has stopped."""
         run, running = self.run, self.running
         name = process.signal_name(run.stop)
-        told = _programs(running.living())
-        if running.ended or not told:
-            return self._early("stopped")
-        for program in told:
+        programs = _select_programs(running.living_processes())
+        if running.has_ended or not programs:
+            return self._early_end("stopped")
+        for program in programs:
             program.signal(run.stop)
-        pids = {program.pid for program in told}
-        while still := [found for found in running.living() if found.pid in pids]:
+        pids = {program.pid for program in programs}
+        while left := [each for each in running.living_processes() if each.pid in pids]:
             if time.monotonic() > self.deadline:
-                commands = _names(found.command for found in still)
-                return (
-                    f"{name} did not stop it ({commands}) within {run.timeout:g} s; "
-                    "give it a longer timeout, or the signal that ends it as stop"
+                commands = _names(each.command for each in left)
+                return Failure(
+                    f"{name} did not stop it ({commands}) within {run.timeout:g} s",
+                    "give it a longer timeout, or the signal that ends it as stop",
                 )
             time.sleep(_POLL)
         if running.wait(_GRACE):
-            return ""
-        left = _names(running.end_all())
-        return f"{name} ended it, but left processes behind ({left}); let it end what it starts"
+            return None
+        cause = f"{name} ended it, but left processes behind ({_names(running.end_all())})"
+        return Failure(cause, "let it end what it starts")
 
 
-def _programs(living: Sequence[process.Process]) -> list[process.Process]:
-    """Return who is to be told to stop: what a tracer started; if that has gone, all it traces.
+def _select_programs(living: Sequence[Process]) -> list[Process]:
+    """Return which processes get the signal to stop.
 
-    Where nothing is traced, that is the process that was started.
+    That is the process that a tracer started; if it has gone, all that the tracer traces; without
+    a tracer, the first process.
     """
-    traced = [found for found in living if found.tracer]
-    return [found for found in traced if found.parent == found.tracer] or traced or list(living[:1])
+    traced = [each for each in living if each.tracer]
+    return [each for each in traced if each.parent == each.tracer] or traced or list(living[:1])
 
 
 def _names(commands: Iterable[bytes]) -> str:
     return ", ".join(show(command) for command in commands)
 
 
-# What a server is asked.
-
-Question = Tcp | Unix | Page | Command
+# Requests to a server.
 
 
-def _ask(question: Question, cwd: bytes, seconds: float) -> str:
-    """Return how `question` failed, as a clause; nothing when it was answered in `seconds`."""
+def _send(request: Request, cwd: bytes, seconds: float) -> str:
+    """Return how `request` failed, as a clause; nothing for an answer within `seconds`."""
     seconds = max(seconds, _POLL)
-    if isinstance(question, Command):
-        return _failure(process.run(question.argv, timeout=seconds, stdin=question.stdin, cwd=cwd))
-    if isinstance(question, Page):
+    if isinstance(request, Command):
+        return _failure(process.run(request.argv, timeout=seconds, stdin=request.stdin, cwd=cwd))
+    if isinstance(request, Page):
         # It may come byte by byte: only a program ends in time.
-        return _asked([], question, seconds, b"/")
-    kind, *words = _words(question)
+        return _run_probe([], request, seconds, b"/")
+    kind, *words = _probe_words(request)
     return probe.KINDS[kind](*words, seconds)
 
 
-def _ask_there(question: Question, way: Way, pid: int, seconds: float) -> str:
-    """As `_ask`, from the namespaces of the process `pid`."""
+def _send_there(request: Request, access: ServerAccess, pid: int, seconds: float) -> str:
+    """As `_send`, from the namespaces of the process `pid`."""
     seconds = max(seconds, _POLL)
-    if isinstance(question, Command):
-        words = [*way.beside(pid, question.stdin), *way.inside, *question.argv]
-        return _failure(process.run(words, timeout=seconds))
-    return _asked(way.beside(pid), question, seconds, way.root)
+    if isinstance(request, Command):
+        before = [*access.join_words(pid, request.stdin), *access.enter_words]
+        return _failure(process.run([*before, *request.argv], timeout=seconds))
+    return _run_probe(access.join_words(pid), request, seconds, access.root)
 
 
-def _asked(
-    before: Sequence[bytes], question: Tcp | Unix | Page, seconds: float, root: bytes
+def _run_probe(
+    before: Sequence[bytes], request: Tcp | Unix | Page, seconds: float, root: bytes
 ) -> str:
-    """As `_ask`, by a program that the words `before` start."""
-    asking = [sys.executable, "-I", "-S", probe.__file__, *_words(question)]
-    result = process.run([*before, *asking, str(seconds), root], timeout=seconds + _GRACE)
+    """As `_send`, by the program `probe`, which the words `before` start."""
+    command = [sys.executable, "-I", "-S", probe.__file__, *_probe_words(request)]
+    result = process.run([*before, *command, str(seconds), root], timeout=seconds + _GRACE)
     return result.stdout.decode() or _failure(result)
 
 
-def _words(question: Tcp | Unix | Page) -> tuple[str, ...]:
-    """Return `question` as `probe` takes it."""
-    match question:
+def _probe_words(request: Tcp | Unix | Page) -> tuple[str, ...]:
+    """Return `request` as the arguments of `probe`."""
+    match request:
         case Tcp(port):
             return "tcp", str(port)
         case Unix(path):
@@ -261,19 +264,5 @@ def _words(question: Tcp | Unix | Page) -> tuple[str, ...]:
             return "page", str(port), target
 
 
-def _failure(result: process.Result) -> str:
-    failed = result.overdue or result.status
-    return f"{result.end} and {said(result)}" if failed else ""
-
-
-def said(result: process.Result) -> str:
-    """Return a clause with the last words of both outputs: many programs complain on the first."""
-    if not result.stdout.strip():
-        return f"said {last_words(result.stderr)!r}"
-    return f"said {last_words(result.stderr)!r} after it printed {last_words(result.stdout)!r}"
-
-
-def last_words(printed: bytes) -> str:
-    """Return the end of what was `printed`, in one line."""
-    text = " | ".join(printed.decode("utf-8", "backslashreplace").split("\n")).strip(" |")
-    return text if len(text) <= _SAID else "..." + text[-_SAID:]
+def _failure(result: Result) -> str:
+    return f"{result.end} and {result.quote}" if result.is_failure else ""

@@ -133,19 +133,20 @@ class TraceStep(Step):
         """Trace with the one source, if there is one, as standard input."""
         from ..trace import tracer
 
-        refusal = "" if self.view == "plain" else _refusal()
-        if refusal and root.files.base != b"/":
-            raise SandboxError(f"{refusal}, or set RUNS=[] and list the files of the sysroot")
-        if refusal and self.view == "private":
-            raise SandboxError(f"{refusal}, or set TRACE_ROOT=plain")
-        private = not refusal and self.view != "plain"
+        obstacle = None if self.view == "plain" else _find_obstacle()
+        if obstacle and root.files.base != b"/":
+            raise _with_choice(obstacle, "set RUNS=[] and list the files of the sysroot")
+        if obstacle and self.view == "private":
+            raise _with_choice(obstacle, "set TRACE_ROOT=plain")
+        private = not obstacle and self.view != "plain"
         command = replace(self.command, stdin=sources[0] if sources else None)
         try:
             trace = tracer.trace(command, self.program, root, self.strace, private=private)
         except TraceError as error:
-            if not refusal:
+            if not obstacle:
                 raise
-            raise TraceError("\n".join((str(error), _plain(refusal)))) from error
+            hint = f"{error.hint}\n{_plain_warning(obstacle)}"
+            raise TraceError(error.action, error.cause, hint) from error
         text, record, stdout = targets
         write(text, [trace.text])
         write(record, [tracer.write_record(trace.record)])
@@ -154,21 +155,27 @@ class TraceStep(Step):
         name = os.path.basename(command.argv[0]) if command.argv else b""
         if name not in (b"", os.path.basename(self.program)):
             told.append(f"trace: {show(name)} is only what {show(self.program)} was called")
-        if refusal:
-            told.append(_plain(refusal))
+        if obstacle:
+            told.append(_plain_warning(obstacle))
         return "\n".join(told)
 
 
 @functools.cache
-def _refusal() -> str:
-    """Return why there are no private roots, which is asked once; nothing where there are."""
+def _find_obstacle() -> SandboxError | None:
+    """Return why there are no private roots, found out once; None where there are."""
     from ..sandbox import namespaces
 
-    return namespaces.refusal()
+    return namespaces.find_obstacle()
 
 
-def _plain(refusal: str) -> str:
-    return f"trace: runs see and change the machine's own files: {refusal}, or set TRACE_ROOT=plain"
+def _with_choice(error: SandboxError, choice: str) -> SandboxError:
+    hint = f"{error.hint}, or {choice}"
+    return SandboxError(action=error.action, cause=error.cause, hint=hint)
+
+
+def _plain_warning(obstacle: SandboxError) -> str:
+    choice = _with_choice(obstacle, "set TRACE_ROOT=plain")
+    return f"trace: runs see and change the machine's own files: {choice}"
 
 
 @dataclass(frozen=True)
@@ -818,20 +825,20 @@ class TestStep(Step):
         left_out = tuple(rule for found in lists for rule in _left_out(found))
         trials = [replace(trial, left_out=left_out, root=root) for trial in trials]
         image = _content(next(rest)).decode().strip() if self.address else ""
-        refusal = _refusal()
-        if refusal and not image:
-            raise SandboxError(f"{refusal}, or start a Docker engine")
+        obstacle = _find_obstacle()
+        if obstacle and not image:
+            raise _with_choice(obstacle, "start a Docker engine")
         lines, contained = [], []
         for trial in trials:
-            record = None if refusal else replay.in_root(trial, layers, self.strace)
+            record = None if obstacle else replay.in_root(trial, layers, self.strace)
             if image and replay.in_container(trial, self.address, image):
                 contained.append(trial.run.name)
-            elif refusal:
-                raise SandboxError(refusal)
+            elif obstacle:
+                raise SandboxError(*obstacle.args)
             lines.append(f"{replay.line(trial, record)}\n".encode())
         write(targets[0], lines)
         names = _few([trial.run.name for trial in trials])
-        own = [] if refusal else [f"{names} in a root of its own"]
+        own = [] if obstacle else [f"{names} in a root of its own"]
         same = own and len(contained) == len(trials)
         there = f"{'' if same else _few(contained) + ' '}in a container"
         return " and ".join([*own, *([there] if contained else [])])
@@ -869,8 +876,8 @@ class SeccompStep(Step):
         from ..image import stack
         from ..inspect import seccomp
 
-        if _refusal():
-            raise SandboxError(_refusal())
+        if obstacle := _find_obstacle():
+            raise SandboxError(*obstacle.args)
         layers = [layer for path in sources[: self.layers] for layer in stack.files(path)]
         rest = iter(sources[self.layers :])
         trials = []

@@ -194,7 +194,7 @@ class Packages(Origin):
         ran = process.run(
             [
                 # Killed, it would leave the machine what it has mounted, and what it has started.
-                *namespaces.apart(),
+                *namespaces.containment_words(),
                 *(tool, "--variant=custom"),
                 *foreign,
                 *(f"--include={','.join(packages)}" for packages in included),

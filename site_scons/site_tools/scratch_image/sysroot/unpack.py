@@ -21,15 +21,8 @@ from ..image.compression import decompress, suffix_of
 from ..image.tar_header import DIR, END, FILE, HARD, LINK, SPARSE, Header
 from ..image.tar_reader import StreamedTar, TarReader
 from ..sandbox import process
-from ..sandbox.namespaces import (
-    DEVICE_LINKS,
-    DEVICES,
-    TERMINALS,
-    Emulator,
-    Sandbox,
-    runtime,
-    written_over,
-)
+from ..sandbox.mounts import DEVICE_LINKS, DEVICES, TERMINALS, kernel_mounts, memory_overlay
+from ..sandbox.namespaces import Emulator, Sandbox
 from ..sandbox.run import Run
 
 _DIRECTORIES = {
@@ -236,7 +229,7 @@ def unpacked(
             _finish(unpacking, run.cwd)
         top, memory = unpacking.directory, join(directory, b"memory")
         os.mkdir(memory)
-        plan = (*written_over(top, memory, run.limits.space), *runtime(top))
+        plan = (*memory_overlay(top, memory, run.limits.space), *kernel_mounts(top))
         yield Sandbox(top, plan, directory, run.network, emulator)
     finally:
         remove(directory)

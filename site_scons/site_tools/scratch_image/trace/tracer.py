@@ -23,9 +23,11 @@ from ..fs.root import Aspect, Root
 from ..fs.status import FileKind, Status
 from ..fs.walk import Walk
 from ..sandbox import process
-from ..sandbox.namespaces import HIDDEN, Emulator, Sandbox, overlaid
+from ..sandbox.namespaces import Emulator, Sandbox
+from ..sandbox.output import last_words
+from ..sandbox.private_view import HIDDEN, private_view
 from ..sandbox.run import Run
-from ..sandbox.runner import Performance, Way, last_words, perform
+from ..sandbox.runner import Failure, RunOutcome, ServerAccess, execute
 from .strace import Access, Log, Use, is_whole, line_of, parse
 from .strace import join as join_logs
 
@@ -114,8 +116,8 @@ def trace(
         directory = os.path.realpath(os.fsencode(name))
         started_ns = _clock(directory)
         if private:
-            sandbox = overlaid(root, directory, run, target.emulator)
-            performance, text = perform_in(sandbox, run, target.path, tool, has_commands=True)
+            sandbox = private_view(root.files, directory, run, target.emulator)
+            outcome, text = trace_in_sandbox(sandbox, run, target.path, tool, has_commands=True)
         else:
             if not os.path.isdir(run.cwd):
                 cause = f"it cannot start in {show(run.cwd)}: there is no such directory"
@@ -123,16 +125,16 @@ def trace(
             # The machine has staged files elsewhere: the program is told where.
             words = [target.path, *(root.files.staged.get(word, word) for word in run.argv[1:])]
             command = tool.command(words, directory, filters=tool.filters(target))
-            performance = perform(run, command)
+            outcome = execute(run, command)
             text = join_logs(_logs(run, directory))
         log = _with_start(parse(text, run.cwd), run.cwd)
         stripped = private or tool.strips_privileges(target)
         hint = tool.keeping_privileges(target, root, private=private)
-        if stripped and performance.trouble:
+        if stripped and outcome.failure:
             # The privileges that it lost may be all that a failed run lacked.
             named = {access.path for access in log.accesses if access.kind is Use.EXEC}
             _check_privileges(run, {root.walk(path).real for path in named}, root, hint)
-        _check_end(run, performance, log, target)
+        _check_end(run, outcome, log, target)
         _check_log(run, log)
         # Before our directory goes: who listed the one above it would have seen that change.
         settling = _Settling(log, root, started_ns, private=private)
@@ -141,61 +143,52 @@ def trace(
             executed = {use.path for use in settling.record.uses if use.kind is Use.EXEC}
             _check_privileges(run, executed, root, hint)
     record = _without(settling.record, root.files.image_path(run.stdin) if run.stdin else b"")
-    return Trace(text, record, performance.result.stdout)
+    return Trace(text, record, outcome.result.stdout)
 
 
 _ENTERED = re.compile(rb'^chroot\("[^\n]*\) += 0\n', re.MULTILINE)
 """Where a log passes from the way in to the program."""
 
 
-def perform_in(
-    sandbox: Sandbox,
-    run: Run,
-    program: bytes,
-    tool: Tool,
-    *,
-    has_commands: bool = False,
-) -> tuple[Performance, bytes]:
+def trace_in_sandbox(
+    sandbox: Sandbox, run: Run, program: bytes, tool: Tool, *, has_commands: bool = False
+) -> tuple[RunOutcome, bytes]:
     """Carry out `run` in `sandbox` under strace.
 
-    With `has_commands` the root has the commands that a server is asked by; else they are the
-    machine's, in the sandbox's namespaces. Return how it went, and strace's text by the names that
-    paths have in the sandbox, without the way in.
+    With `has_commands` the root has the commands that test a server; else they are the host's, in
+    the sandbox's namespaces. Return how it went, and strace's text by the names that paths have in
+    the sandbox, from the start of the program on.
     """
-    inside = sandbox.inside(_environment(run), run.cwd)
-    words = [*inside, program, *run.argv[1:]]
-    command = [*sandbox.outside(run.stdin), *tool.command(words, sandbox.directory)]
-    way = Way(sandbox.beside, sandbox.root, inside if has_commands else ())
-    performance = perform(_seen_from_outside(run), command, way)
+    enter_words = sandbox.enter_words(_environment(run), run.cwd)
+    words = [*enter_words, program, *run.argv[1:]]
+    command = [*sandbox.unshare_words(run.stdin), *tool.command(words, sandbox.directory)]
+    access = ServerAccess(sandbox.join_words, sandbox.root, enter_words if has_commands else ())
+    outcome = execute(_seen_from_outside(run), command, access)
     logs = _logs(run, sandbox.directory)
     if logs:
         logs[min(logs)] = _ENTERED.split(logs[min(logs)], 1)[-1]
     # strace is outside of the root, and sees some paths from there.
     prefix = re.compile(re.escape(sandbox.root) + rb"(?=[/>\"])/?")
     text = prefix.sub(b"/", join_logs(logs))
-    performance = _with_space(performance, run, text)
-    return performance, text.replace(sandbox.stdin, b"/dev/stdin")
+    return _with_space(outcome, run, text), text.replace(sandbox.stdin, b"/dev/stdin")
 
 
 _FULL = re.compile(rb"no space left on device|= -1 ENOSPC ", re.IGNORECASE)
 """How programs call ENOSPC, and strace."""
 
 
-def _with_space(performance: Performance, run: Run, text: bytes) -> Performance:
-    """Return `performance`, whose trouble tells if nothing more could be written in its root.
+def _with_space(outcome: RunOutcome, run: Run, text: bytes) -> RunOutcome:
+    """Return `outcome`, whose failure says so if the run had no space left in its root.
 
-    strace does not tell of what is written, since a stop at each call would take too long: its
-    `text` has the files that could not be made. So the program's own words count as well.
+    strace does not report writes, since a stop at each would take too long: its `text` has only the
+    files that could not be made. So the program's own words count as well.
     """
-    cause, _, _ = performance.trouble.rpartition("; ")
-    said = (performance.result.stdout, performance.result.stderr, text)
-    if performance.exceeded or not cause or not any(map(_FULL.search, said)):
-        return performance
-    trouble = (
-        f"{cause}, when nothing was left of the {run.limits.space} MB that it may write; "
-        "let it write less, or raise TRACE_SPACE"
-    )
-    return replace(performance, trouble=trouble, exceeded=True)
+    failure, outputs = outcome.failure, (outcome.result.stdout, outcome.result.stderr, text)
+    if not failure or failure.is_limit or not any(map(_FULL.search, outputs)):
+        return outcome
+    cause = f"{failure.cause}, when nothing was left of the {run.limits.space} MB that it may write"
+    hint = "let it write less, or raise TRACE_SPACE"
+    return replace(outcome, failure=Failure(cause, hint, is_limit=True))
 
 
 def _environment(run: Run) -> dict[bytes, bytes]:
@@ -203,13 +196,9 @@ def _environment(run: Run) -> dict[bytes, bytes]:
 
 
 def _seen_from_outside(run: Run) -> Run:
-    """Return `run` as it looks to who starts it; what it reads and where it is, is in the plan."""
-    return replace(run, environment={}, cwd=b"/", stdin=None, status=passed_on(run.status))
-
-
-def passed_on(status: int) -> int:
-    """Return `status` as the first process of a process namespace, or an engine, passes it on."""
-    return status if status >= 0 else 128 - status
+    """Return `run` as it looks from outside; its input and its directory are in the plan."""
+    status = process.shell_status(run.status)
+    return replace(run, environment={}, cwd=b"/", stdin=None, status=status)
 
 
 def _with_start(log: Log, cwd: bytes) -> Log:
@@ -402,7 +391,7 @@ _START = "let it start in a directory that is there"
 
 _FORBIDDEN = re.compile(rb"strace: .*(?:ptrace|PTRACE_).*Operation not permitted")
 _NOT_EXECUTED = re.compile(rb"strace: exec: (.+)")
-_NOT_ENTERED = re.compile(rb"enter: (.*): (.+)")
+_NOT_ENTERED = re.compile(rb"init: (.*): (.+)")
 
 
 def emulator(run: Run, program: bytes, root: Root, *, private: bool = True) -> Emulator | None:
@@ -438,44 +427,38 @@ def _head(program: bytes, root: Root) -> bytes:
     return head if head and reader.interpreter_of_script(head) is None else b""
 
 
-def _check_end(run: Run, performance: Performance, log: Log, target: _Target) -> None:
-    trouble = performance.trouble
-    if performance.exceeded:
-        raise TraceError(f"cannot trace run {run.name}: {trouble}")
-    if trouble and not any(access.kind is Use.EXEC for access in log.accesses):
-        trouble = _unstarted(run, performance, target) or trouble
-    if trouble:
-        raise TraceError(f"cannot trace run {run.name}: {trouble}")
+def _check_end(run: Run, outcome: RunOutcome, log: Log, target: _Target) -> None:
+    failure = outcome.failure
+    if not failure:
+        return
+    if not failure.is_limit and not any(access.kind is Use.EXEC for access in log.accesses):
+        failure = _explain_no_start(run, outcome, target) or failure
+    raise TraceError(f"trace run {run.name}", failure.cause, failure.hint)
 
 
-def _unstarted(run: Run, performance: Performance, target: _Target) -> str:
-    """Return why strace did not start `target`, and what to do; nothing if that is unknown."""
-    said = performance.result.stderr
+def _explain_no_start(run: Run, outcome: RunOutcome, target: _Target) -> Failure | None:
+    """Return why strace did not start `target`; None if that is unknown."""
+    said = outcome.result.stderr
     if _FORBIDDEN.search(said):
-        return (
-            "the kernel forbids ptrace; in Docker give --cap-add SYS_PTRACE (and, before Docker "
-            "19.03, --security-opt seccomp=unconfined), on a host set kernel.yama.ptrace_scope=0"
+        return Failure(
+            "the kernel forbids ptrace",
+            "in Docker give --cap-add SYS_PTRACE (and, before Docker 19.03, --security-opt "
+            "seccomp=unconfined), on a host set kernel.yama.ptrace_scope=0",
         )
     failed, unentered = _NOT_EXECUTED.search(said), _NOT_ENTERED.search(said)
     if unentered and unentered[1] != target.path:
-        return (
-            f"its root cannot be entered at {show(unentered[1])}: {_clause(unentered[2])}; "
-            f"{_START if unentered[1] == run.cwd else 'set TRACE_ROOT=plain'}"
-        )
-    if failed or unentered:
-        cause = failed[1] if failed else unentered[2] if unentered else b""
-        mend = "build it for this machine, or install its interpreter"
+        cause = f"its root cannot be entered at {show(unentered[1])}: {last_words(unentered[2])}"
+        return Failure(cause, _START if unentered[1] == run.cwd else "set TRACE_ROOT=plain")
+    if reason := failed[1] if failed else unentered and unentered[2]:
+        hint = "build it for this machine, or install its interpreter"
         if target.emulator:
             path = show(target.emulator.path)
-            mend = f"use Linux 6.7 or newer, or have {path} registered, as by binfmt-support"
-        return f"{target.shown} cannot be executed: {_clause(cause)}; {mend}"
-    if performance.result.status > 0:
-        return f"strace failed and said {last_words(said)!r}; install another release of strace"
-    return ""
-
-
-def _clause(said: bytes) -> str:
-    return said.decode("utf-8", "backslashreplace")
+            hint = f"use Linux 6.7 or newer, or have {path} registered, as by binfmt-support"
+        return Failure(f"{target.shown} cannot be executed: {last_words(reason)}", hint)
+    if outcome.result.status > 0:
+        cause = f"strace failed and said {last_words(said)!r}"
+        return Failure(cause, "install another release of strace")
+    return None
 
 
 def _check_log(run: Run, log: Log) -> None:

@@ -1,0 +1,205 @@
+"""A private view of a root for a run: its writes go to memory, and homes are hidden.
+
+It is made of overlays, whose upper layers are in memory:
+https://docs.kernel.org/filesystems/overlayfs.html.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from ..fs.file_system import FileSystem
+from ..fs.paths import is_under, join, parents, unescape
+from ..fs.status import FileKind
+from .mounts import (
+    Step,
+    attributes,
+    bind_step,
+    directory_step,
+    kernel_trees,
+    link_step,
+    memory_step,
+    mount_point_step,
+    overlay_step,
+)
+from .namespaces import Emulator, Sandbox, needs_users
+from .run import Run
+
+HIDDEN = {b"/home": 0o755, b"/root": 0o700, b"/tmp": 0o1777}
+"""Directories that a view has without their files, with their modes: homes, where secrets lie, and
+what changes while a run runs."""
+
+_OWN = {b"/dev": 0o755, b"/dev/shm": 0o1777, b"/proc": 0o555, b"/sys": 0o555, **HIDDEN}
+"""These, and the kernel's."""
+
+_TEMPORARY = b"/var/tmp"
+"""Where every user may write, below a directory of root."""
+
+
+def private_view(
+    files: FileSystem, directory: bytes, run: Run, emulator: Emulator | None = None
+) -> Sandbox:
+    """Return a private view of `files` for `run`.
+
+    `files` hides the directories `HIDDEN`. Mounts of the host are there like its directories.
+    `directory` is a private one, without links in its path.
+    """
+    # These mounts are seen in the new namespaces only.
+    place = join(directory, b"mount")
+    os.mkdir(place)
+    mounts = _host_mounts() if files.base == b"/" else ()
+    has_users = needs_users(emulator)
+    view = _View(place, files, mounts, run.limits.space, writes=run.cwd, has_users=has_users)
+    return Sandbox(join(place, b"root"), tuple(view.steps()), directory, run.network, emulator)
+
+
+def _is_own(path: bytes) -> bool:
+    return any(is_under(path, own) for own in _OWN)
+
+
+def _host_mounts() -> list[bytes]:
+    """Return where file systems are mounted on this host: proc_pid_mountinfo(5)."""
+    with open("/proc/self/mountinfo", "rb") as stream:
+        return sorted({unescape(line.split(b" ")[4]) for line in stream})
+
+
+class _View:
+    """Plans overlays that together are a base, and the other mounts of a root."""
+
+    def __init__(
+        self,
+        place: bytes,
+        files: FileSystem,
+        mounts: Sequence[bytes],
+        space: int,
+        *,
+        writes: bytes,
+        has_users: bool,
+    ) -> None:
+        """Plan at `place`, for a run that writes below `writes`.
+
+        `has_users` means that it gets a user namespace. There no overlay may cover a directory with
+        other mounts below it. Nor does an overlay copy a directory of another user for a write
+        below it: so those on the way to places of writes lie in the uppermost lower layer, where
+        they are the user's own.
+        """
+        self._place = place
+        self._top = join(place, b"root")
+        self._files = files
+        self._placed = {**self._files.staged, **self._files.shown}
+        self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
+        self._space = space
+        self._overlays = 0
+        self._avoids_mounts = has_users
+        self._copied = [each for each in (_TEMPORARY, writes) if has_users and self._has(each)]
+
+    def _has(self, directory: bytes) -> bool:
+        """Return whether the base shows `directory`, by a path without links."""
+        found = [self._files.status(path) for path in (*parents(directory), directory)]
+        plain = all(status is not None and status.kind is FileKind.DIR for status in found)
+        return plain and directory != b"/" and not self._files.hides(directory)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps that make the view."""
+        top = self._top
+        yield memory_step(self._place, self._space)
+        yield from self._stage()
+        yield directory_step(top)
+        yield from self._entries(b"/")
+        if not self._avoids_mounts:
+            for path in self._mounts:
+                yield from self._mount(path)
+        for path, mode in _OWN.items():
+            yield directory_step(top + path, mode)
+        for number, path in enumerate(sorted({*self._files.hidden} - {*_OWN})):
+            # No memory of its own: all writes share one limit.
+            hiding = self._place + b"/hiding%d" % number
+            yield directory_step(hiding)
+            yield "mount", os.fsdecode(hiding), os.fsdecode(top + path), "", "bind", ""
+        yield from kernel_trees(top)
+        for path, source in sorted(self._placed.items()):
+            # In an overlay it is there already; its directory may be closed to the user.
+            yield mount_point_step(source, top + path)
+            if not os.path.islink(source):
+                yield bind_step(source, top + path)
+
+    def _stage(self) -> Iterator[Step]:
+        """Yield steps that make a tree of empty files, the uppermost lower layer of all overlays.
+
+        Links are whole there.
+        """
+        above = {above for path in (*self._placed, *self._copied) for above in parents(path)}
+        above.update(self._copied)
+        for path in sorted(above):
+            status = self._files.status(path)
+            owned = (status.mode, status.uid, status.gid) if status else ()
+            yield directory_step(self._place + b"/staged" + path, *owned)
+        for path, source in sorted(self._placed.items()):
+            yield mount_point_step(source, self._place + b"/staged" + path)
+
+    def _entries(self, directory: bytes) -> Iterator[Step]:
+        for name in sorted(os.listdir(self._host_path(directory))):
+            path = join(directory, name)
+            if not _is_own(path):
+                # Entries beside a mount point may come and go.
+                with suppress(FileNotFoundError):
+                    steps = self._entry(path, self._host_path(path))
+                    yield from steps if directory == b"/" else _attempts(steps)
+
+    def _entry(self, path: bytes, source: bytes) -> Iterator[Step]:
+        target = self._top + path
+        status = os.lstat(source)
+        if stat.S_ISLNK(status.st_mode):
+            yield link_step(target, os.readlink(source))
+        elif stat.S_ISDIR(status.st_mode):
+            yield from self._directory(path, status)
+        elif stat.S_ISREG(status.st_mode):
+            yield mount_point_step(source, target)
+            yield bind_step(source, target)
+
+    def _directory(self, path: bytes, status: os.stat_result) -> Iterator[Step]:
+        yield directory_step(self._top + path, *attributes(status))
+        if not os.access(self._host_path(path), os.R_OK | os.X_OK):
+            return
+        has_mounts = any(is_under(mount, path) and mount != path for mount in self._mounts)
+        if self._avoids_mounts and has_mounts:
+            yield from self._entries(path)
+        else:
+            yield from self._overlay(path, status)
+
+    def _mount(self, path: bytes) -> Iterator[Step]:
+        """Yield steps that put the host's mount at `path` in its place, if that is possible."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return
+        if stat.S_ISDIR(status.st_mode):
+            yield from self._overlay(path, status)
+        elif stat.S_ISREG(status.st_mode):
+            # No socket: the process that listens there is the host's, an engine perhaps.
+            yield from _attempts([bind_step(path, self._top + path)])
+
+    def _overlay(self, path: bytes, status: os.stat_result) -> Iterator[Step]:
+        self._overlays += 1
+        number = b"%d" % self._overlays
+        upper, work = (self._place + name + number for name in (b"/upper", b"/work"))
+        # The directory itself has the attributes of the upper one.
+        yield directory_step(upper, *attributes(status))
+        yield directory_step(work)
+        lower = [self._host_path(path)]
+        if any(is_under(staged, path) for staged in (*self._placed, *self._copied)):
+            lower.insert(0, self._place + b"/staged" + path)
+        _, *arguments = overlay_step(self._top + path, upper, work, *lower)
+        yield "overlay_or_bind", *arguments, os.fsdecode(lower[-1])
+
+    def _host_path(self, path: bytes) -> bytes:
+        return path if self._files.base == b"/" else self._files.base + path
+
+
+def _attempts(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield `steps`; a file that cannot be mounted is left out."""
+    for step in steps:
+        yield ("attempt", *step) if step[0] == "bind_read_only" else step
