@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes docs/reference.md to standard output, from what the package says of itself.
 
-Which variables a builder reads is taken from its code: all that it looks up in `env`, and what the
-functions look up that it calls.
+The variables that a builder reads come from its code: all that its plan looks up in `env`, itself
+or by the functions that it calls.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
 
 from scratch_image import HealthCheck, Run  # noqa: E402
-from scratch_image.scons import builders, chain, plans, tree  # noqa: E402
+from scratch_image.scons import builders, chain, tree  # noqa: E402
+from scratch_image.scons.steps import sysroot, table  # noqa: E402
 from scratch_image.scons.variables import VARIABLES  # noqa: E402
 
 METHODS = {
     "env.ScratchImage": chain.scratch_image,
     "env.ImageTree": tree.image_tree,
-    "env.Sysroot": builders.make_sysroot,
+    "env.Sysroot": sysroot.sysroot_call,
     "Run": Run,
     "HealthCheck": HealthCheck,
 }
-"""What SConscripts call that is no Builder."""
+"""Functions and methods that SConscripts call, besides builders."""
 
 HEAD = """\
 # Reference
@@ -43,23 +43,23 @@ All builders read {common}.
 """  # noqa: E501
 
 
-def reads() -> dict[str, set[str]]:
-    """Return the variables that functions of plans and emitter look up, themselves or by others."""
-    code = [*_body(builders), *_body(plans)]
-    functions = {node.name: node for node in code if isinstance(node, ast.FunctionDef)}
-    names = {key: {n.id for n in _nodes(each, ast.Name)} for key, each in functions.items()}
-    found = {key: set(_looked_up(each)) for key, each in functions.items()}
-    grown = True
-    while grown:
-        before = {key: len(each) for key, each in found.items()}
-        for key in found:
-            found[key] = found[key].union(*(found[name] for name in names[key] & found.keys()))
-        grown = before != {key: len(each) for key, each in found.items()}
+def reads(function: Callable[..., object]) -> set[str]:
+    """Return the variables that `function` looks up, itself or by functions of the package."""
+    found, seen, pending = set(), set(), [function]
+    while pending:
+        each: Any = pending.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        tree = ast.parse(inspect.getsource(each))
+        found |= set(_looked_up(tree))
+        used = (each.__globals__.get(node.id) for node in _nodes(tree, ast.Name))
+        pending += (other for other in used if _is_ours(other))
     return found
 
 
-def _body(module: ModuleType) -> list[ast.stmt]:
-    return ast.parse(inspect.getsource(module)).body
+def _is_ours(value: Any) -> bool:
+    return inspect.isfunction(value) and value.__module__.startswith("scratch_image.scons")
 
 
 def _nodes(tree: ast.AST, kind: type[Any]) -> Iterator[Any]:
@@ -83,19 +83,19 @@ def _method(name: str, method: Callable[..., object]) -> str:
     given = list(inspect.signature(method).parameters.values())
     if name.startswith("env."):
         del given[0]
-    shown = [str(each.replace(annotation=each.empty)) for each in given]
-    call = f"{name}({', '.join(shown)})"
+    texts = [str(each.replace(annotation=each.empty)) for each in given]
+    call = f"{name}({', '.join(texts)})"
     if len(call) > 80:
-        call = "\n    ".join([f"{name}(", *(f"{each}," for each in shown)]) + "\n)"
+        call = "\n    ".join([f"{name}(", *(f"{each}," for each in texts)]) + "\n)"
     call = re.sub(r"<Signals\.(\w+): \d+>", r"signal.\1", call)
     return f"### {name}\n\n```text\n{call}\n```\n\n{_prose(method)}\n"
 
 
-def _builder(name: str, builder: Any, read: dict[str, set[str]]) -> str:
-    plan, comstr = builder.emitter.args
-    own = sorted(read[plan.__name__] - read["_emit"])
-    told = f"Reads {_listed(own)}. " if own else ""
-    return f"### {name}\n\n{_prose(plan)}\n\n{told}`{comstr}` replaces its line.\n"
+def _builder(name: str, common: set[str]) -> str:
+    plan = table.find_kind(name).plan
+    own = sorted(reads(plan) - common)
+    line = f"Reads {_listed(own)}. " if own else ""
+    return f"### {name}\n\n{_prose(plan)}\n\n{line}`{table.comstr(name)}` replaces its line.\n"
 
 
 def _listed(names: list[str]) -> str:
@@ -104,18 +104,18 @@ def _listed(names: list[str]) -> str:
 
 def reference() -> str:
     """Return the page."""
-    read = reads()
-    rows = [f"| `{each.name}` | {each.told} | {each.meaning} |\n" for each in VARIABLES]
-    made = builders._builders().items()
+    common = reads(builders._emit)
+    rows = [f"| `{each.name}` | {each.default_text} | {each.meaning} |\n" for each in VARIABLES]
+    names = [name for name in table.BUILDERS if name != "Sysroot"]
     return "\n".join(
         [
-            HEAD.format(common=_listed(sorted(read["_emit"]))),
+            HEAD.format(common=_listed(sorted(common))),
             "## Methods\n",
             *(_method(name, method) for name, method in METHODS.items()),
             "`Sysroot` reads `DOCKER_HOST` and `SOURCE_DATE_EPOCH`; "
             "`SYSROOTCOMSTR` replaces its line.\n",
             "## Builders\n",
-            *(_builder(name, builder, read) for name, builder in made),
+            *(_builder(name, common) for name in names),
             "## Variables\n",
             "| variable | default | meaning |\n|---|---|---|\n" + "".join(rows),
         ]

@@ -15,7 +15,8 @@ from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import stack
 from scratch_image.scons import state
-from scratch_image.scons.steps import LayerStep, StackStep
+from scratch_image.scons.steps.layer_stack import StackStep
+from scratch_image.scons.steps.layer_tar import LayerStep
 
 EPOCH = 1_700_000_000
 NEWER = EPOCH + 28 * 86400

@@ -620,9 +620,10 @@ import sys
 from scratch_image.errors import ScratchImageError
 from scratch_image.fs.root import Root
 from scratch_image.sandbox.run import Run
-from scratch_image.scons.steps import Traced, TestStep
+from scratch_image.scons.steps.test import TestStep
+from scratch_image.scons.steps.trace import TracedRun
 layer, record, stdout, iid, target, address, program = sys.argv[1:]
-traced = Traced(program.encode(), Run("default", (b"x", b"prints"), stdout=b"inside.|outside."), False)
+traced = TracedRun(program.encode(), Run("default", (b"x", b"prints"), stdout=b"inside.|outside."), False)
 step = TestStep("demo", 1, (traced,), b"strace", (), address, b"/")
 sources = [layer, record, stdout, *([iid] if address else [])]
 try:

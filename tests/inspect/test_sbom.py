@@ -21,7 +21,8 @@ from scratch_image.image import archive
 from scratch_image.image.settings import Reference, Settings
 from scratch_image.inspect import sbom
 from scratch_image.inspect.sbom import Bill
-from scratch_image.scons import steps
+from scratch_image.scons.steps.image import ImageStep
+from scratch_image.scons.steps.layer_tar import LayerStep
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
@@ -59,8 +60,8 @@ def _bill(base: Path, *paths: bytes) -> Bill:
     entries = file_list.merge(view, wants)
     listed, tar, image = (project + name for name in (b"/x.files", b"/x.tar", b"/x.oci.tar"))
     write(listed, [file_list.write(entries)])
-    steps.LayerStep("x", "none", project).run(root, [tar], [listed])
-    step = steps.ImageStep("x", 1, Settings(), (Reference.parse("x"),), "unix:///nonexistent")
+    LayerStep("x", "none", project).run(root, [tar], [listed])
+    step = ImageStep("x", 1, Settings(), (Reference.parse("x"),), "unix:///nonexistent")
     step.run(root, [image], [tar])
     return sbom.bill(view, entries, archive.read(image))
 

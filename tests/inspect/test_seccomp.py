@@ -205,7 +205,7 @@ STEP = """
 import sys
 from scratch_image.errors import SandboxError
 from scratch_image.fs.root import Root
-from scratch_image.scons.steps import SeccompStep
+from scratch_image.scons.steps.seccomp import SeccompStep
 try:
     SeccompStep("x", 0, (), b"strace").run(Root(), [sys.argv[1].encode()], [])
 except SandboxError as error:

@@ -10,10 +10,9 @@ import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
 
 SCONSTRUCT = f"""\
-import os
+import importlib, os
 DefaultEnvironment(tools=[])
 env = Environment(tools=["scratch_image"], toolpath=["{PACKAGE.parent}"], DOCKER_HOST="{NO_ENGINE}")
-from scratch_image.scons import steps
 
 env.ScratchImage(
     "image",
@@ -22,8 +21,9 @@ env.ScratchImage(
     EXTRA_FILES="image.extra",
     IMAGE_LAYERS=ARGUMENTS.get("layers", "single"),
 )
-step = getattr(steps, ARGUMENTS.get("step", ""), None)
-if step:
+if "step" in ARGUMENTS:
+    module, name = ARGUMENTS["step"].split(".")
+    step = getattr(importlib.import_module(f"scratch_image.scons.steps.{{module}}"), name)
     run = step.run
 
     def edited(self, *arguments):
@@ -63,14 +63,14 @@ def _build(project: Path, scons: Scons, *arguments: str) -> str:
 
 
 ROWS = [
-    pytest.param("TraceStep", "world/data", "", "TRACE", (), id="TRACE"),
-    pytest.param("LddStep", "reader", "", "LDD", (), id="LDD"),
-    pytest.param("ListStep", "a", "755", "LIST", (), id="LIST"),
-    pytest.param("LayerStep", "a", "", "TAR", (), id="TAR"),
-    pytest.param("LayerStep", "world/data", "", "TAR", (), id="TAR of a traced file"),
-    pytest.param("StackStep", "b", "", "TAR", ("layers=packages",), id="LAYERS"),
-    pytest.param("SbomStep", "a", "", "SBOM", ("image.spdx.json",), id="SBOM"),
-    pytest.param("ReportStep", "a", "755", "PAGE", ("image.report.html",), id="REPORT"),
+    pytest.param("trace.TraceStep", "world/data", "", "TRACE", (), id="TRACE"),
+    pytest.param("ldd.LddStep", "reader", "", "LDD", (), id="LDD"),
+    pytest.param("file_list.ListStep", "a", "755", "LIST", (), id="LIST"),
+    pytest.param("layer_tar.LayerStep", "a", "", "TAR", (), id="TAR"),
+    pytest.param("layer_tar.LayerStep", "world/data", "", "TAR", (), id="TAR of a traced file"),
+    pytest.param("layer_stack.StackStep", "b", "", "TAR", ("layers=packages",), id="LAYERS"),
+    pytest.param("sbom.SbomStep", "a", "", "SBOM", ("image.spdx.json",), id="SBOM"),
+    pytest.param("report.ReportStep", "a", "755", "PAGE", ("image.report.html",), id="REPORT"),
 ]
 
 
@@ -84,7 +84,7 @@ def test_step_runs_again(
     disturbed = _build(project, newest, f"step={step}", f"edit={edit}", f"mode={mode}", *arguments)
     explained = _build(project, newest, "--debug=explain", *arguments)
 
-    path = f"{project}/{edit}" if step != "LddStep" else "/usr/bin/reader"
+    path = f"{project}/{edit}" if step != "ldd.LddStep" else "/usr/bin/reader"
     assert f"\n{path} changed while this step ran: the next build runs it again\n" in disturbed
     assert f"\n{label:5}  image" in f"\n{explained}"
     assert f": {path}: changed while the step ran\n" in explained
@@ -92,7 +92,7 @@ def test_step_runs_again(
 
 
 def test_source_that_changes_is_used_by_the_next_build(project: Path, scons: Scons) -> None:
-    _build(project, scons, "step=ListStep", "edit=image.extra")
+    _build(project, scons, "step=file_list.ListStep", "edit=image.extra")
 
     assert "\nLIST   image" in f"\n{_build(project, scons)}"
     assert "LIST   image" not in _build(project, scons)
@@ -134,7 +134,7 @@ def test_tag_that_is_moved_while_an_image_is_loaded_is_loaded_again(
     )
     (project / "SConstruct").write_text(text)
 
-    _build(project, newest, "step=LoadStep", "edit=unread")
+    _build(project, newest, "step=load.LoadStep", "edit=unread")
 
     assert "LOAD   image" in _build(project, newest)
     assert "LOAD   image" not in _build(project, newest)

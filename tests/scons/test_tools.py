@@ -9,7 +9,8 @@ import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
 from scratch_image.elf import processor
 from scratch_image.scons import tools
-from scratch_image.scons.steps import Step
+from scratch_image.scons.steps import table
+from scratch_image.scons.steps.step import Step
 
 UNUSED = {
     "SysrootStep": "a lock and a digest say what its tree is; an upgrade is no reason for another",
@@ -23,6 +24,8 @@ UNUSED = {
 
 
 def test_each_step_names_its_tools_or_has_none() -> None:
+    for builder in table.BUILDERS:
+        table.find_kind(builder)  # imports its module
     steps = {step.__name__: step for step in Step.__subclasses__()}
 
     assert {name for name, step in steps.items() if step.tools is Step.tools} == {*UNUSED}

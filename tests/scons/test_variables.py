@@ -36,7 +36,7 @@ def test_variables_are_told_in_one_line_of_a_table() -> None:
     names = [each.name for each in VARIABLES]
 
     assert len(names) == len(set(names))
-    assert not [each for each in VARIABLES if "|" in each.meaning + each.told]
+    assert not [each for each in VARIABLES if "|" in each.meaning + each.default_text]
     assert not [each for each in VARIABLES if "\n" in each.meaning or not each.meaning]
 
 

@@ -31,7 +31,7 @@ def exists(env: Any) -> bool:  # noqa: ARG001
 def __getattr__(name: str) -> Any:
     # They are defined below the SCons line; the modules above it are importable without SCons.
     if name in ("HealthCheck", "Run"):
-        from .scons import plans
+        from .scons import constructors
 
-        return getattr(plans, name)
+        return getattr(constructors, name)
     raise AttributeError(name)

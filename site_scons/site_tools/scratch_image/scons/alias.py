@@ -26,7 +26,7 @@ from ..fs.digest import Digest
 from . import seal
 from .builders import signature
 from .footprint import Footprint, derived, is_derived, trust_time
-from .plans import machine_path, repositories_of, top_of
+from .nodes import host_path, repositories_of, top_of
 from .seal import Places, Seal
 
 
@@ -136,7 +136,7 @@ class _Steps:
         files = [node for node in self._inputs if isinstance(node, SCons.Node.FS.File)]
         # Where a variant directory has copies, it is the sources that users change.
         made += [node.srcnode().get_abspath() for node in files]
-        return frozenset([*map(os.fsencode, made), *map(machine_path, files)])
+        return frozenset([*map(os.fsencode, made), *map(host_path, files)])
 
     @functools.cached_property
     def signature(self) -> str:

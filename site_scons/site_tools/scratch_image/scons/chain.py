@@ -13,20 +13,21 @@ import SCons.Script
 
 from ..errors import InputError
 from ..fs.paths import is_plain, is_under
-from ..inspect import sbom
 from ..sandbox import run
-from . import commands
+from . import command_line, commands
 from .builders import require_known
-from .checks import File, WrongPartError, checked, cut
-from .plans import image_path, kind_of, platforms_of, references_of, step_of
-from .project import WORDS, Image, Project, asked_words
+from .checks import OneFile, WrongPartError, checked, cut
+from .nodes import image_path, kind_of, stem
+from .project import DeclaredImage, Project
 from .sconscript import refuse
-from .steps import ImageStep, IndexStep
+from .steps.step import ImageParts
+from .steps.table import ON_REQUEST, find_kind
 from .substitution import literal, substituted
+from .tags import tags_of
 from .variables import read
 
-FILE = File("one file", '"hello.conf"')
-PROGRAM = File("one program, or a dictionary of files", '{"/usr/bin/hello": hello}')
+FILE = OneFile("one file", '"hello.conf"')
+PROGRAM = OneFile("one program, or a dictionary of files", '{"/usr/bin/hello": hello}')
 
 
 @checked("ScratchImage")
@@ -45,19 +46,17 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     With `IMAGE_PLATFORMS`, a dictionary from platforms to what is their `ROOT`, there is an image
     for each and an index of them; a project's file may be a dictionary by platform.
     """
-    explain(env)
+    add_help(env)
     own = env.Override(variables)
     require_known(env, variables)
     target = _stem(own, target)
-    image = _declared(env, target)
+    image = _declare(env, target)
     bases = read(own, "IMAGE_PLATFORMS")
     if bases:
-        image.nodes = _multi_platform(env, image, target, program, bases, variables)
+        archive = _declare_platforms(env, image, target, program, bases, variables)
     else:
-        image.nodes = _one_platform(env, image, target, program, variables)
-    # Of several platforms the index, which is declared last, takes the images along.
-    archives = [node for node in image.nodes if isinstance(step_of(node), (ImageStep, IndexStep))]
-    _on_request(own, image, "push", "RegistryPush", target, archives[-1])
+        archive = _declare_steps(env, image, target, program, variables)
+    _declare_requests(own, image, ImageParts(target, archive), is_per_platform=False)
     commands.offer(env, image.stem, [image], builds=False)
     return image.nodes
 
@@ -71,24 +70,29 @@ def _stem(env: Any, target: Any) -> str:
     return str(literal(substituted(env, target, "stem")))
 
 
-def _declared(env: Any, target: str) -> Image:
+def _declare(env: Any, target: str) -> DeclaredImage:
     """Note that the project has one more image, and return it."""
     project = Project.of(env)
     directory, name = os.path.split(target)
     place = env.Dir(directory or ".").get_internal_path()
     stem = os.path.normpath(os.path.join(place, name.replace("$$", "$"))).lstrip("/")
-    words = asked_words(re.escape(stem)) if project.words is None else project.words
-    image = Image(stem, words)
+    words = command_line.requests(re.escape(stem)) if project.words is None else project.words
+    image = DeclaredImage(stem, words)
     project.images.append(image)
     return image
 
 
-def _on_request(env: Any, image: Image, word: str, builder: str, target: str, source: Any) -> None:
-    """Have `target` made by `builder` when it is asked for, and not by a plain `scons`."""
-    if word in image.words:
-        nodes = list(getattr(env, builder)(target, source))
-        _set_apart(env, nodes)
-        image.requested.setdefault(word, []).extend(nodes)
+def _declare_requests(
+    env: Any, image: DeclaredImage, parts: ImageParts, *, is_per_platform: bool
+) -> None:
+    """Declare the targets of requests for the image that has `parts`, if they may be needed."""
+    for builder, word in ON_REQUEST.items():
+        if word not in image.words or find_kind(builder).is_per_platform != is_per_platform:
+            continue
+        for target, source in find_kind(builder).request(parts):
+            nodes = list(getattr(env, builder)(target, source))
+            _set_apart(env, nodes)
+            image.requested.setdefault(word, []).extend(nodes)
 
 
 def _set_apart(env: Any, nodes: list[Any]) -> None:
@@ -97,45 +101,47 @@ def _set_apart(env: Any, nodes: list[Any]) -> None:
         env.Ignore(node.dir, node)
 
 
-def explain(env: Any, directory: str = "", names: Sequence[str] = ()) -> None:
+def add_help(env: Any, directory: str = "", names: Sequence[str] = ()) -> None:
     """Add the images `names` in `directory`, and what `env` has set, to ``scons --help``."""
     if not SCons.Script.GetOption("help"):
         return
     from . import help_text
 
-    targets = help_text.targets(directory, names) if directory else help_text.STEMS
+    targets = help_text.targets(directory, names) if directory else help_text.stem_targets()
     for text in (f"\n{targets}", f"\n{help_text.variables(env.get)}"):
         heading = text.strip().partition("\n")[0]
         if heading not in (SCons.Script.help_text or ""):
             env.Help(text.replace("$", "$$"), append=True)
 
 
-def _multi_platform(
+def _declare_platforms(
     env: Any,
-    image: Image,
+    image: DeclaredImage,
     target: str,
     program: Any,
     bases: Mapping[str, Any],
     variables: Mapping[str, Any],
 ) -> list[Any]:
+    """Declare the steps for each platform, and the index; return the index."""
+    from .steps.index import platforms_of
+
     try:
         platforms = platforms_of(bases)
-        tags = references_of(target, env.Override(variables))
+        tags = tags_of(stem(target, ()), env.Override(variables))
         programs = {name: _of_platform(program, name) for name in platforms}
     except InputError as error:
         refuse(str(error))
-    nodes, archives = [], []
+    archives = []
     for name, architecture in platforms.items():
         own = {
             **variables,
             "ROOT": bases[name],
             "IMAGE_TAG": [f"{tag.familiar}-{architecture}" for tag in tags],
         }
-        made = _one_platform(env, image, f"{target}.{architecture}", programs[name], own)
-        archives += [node for node in made if isinstance(step_of(node), ImageStep)]
-        nodes += made
-    index = env.ImageIndex(target, archives, **{**variables, "IMAGE_PLATFORMS": bases})
-    return [*nodes, *index]
+        archives += _declare_steps(env, image, f"{target}.{architecture}", programs[name], own)
+    index = list(env.ImageIndex(target, archives, **{**variables, "IMAGE_PLATFORMS": bases}))
+    image.nodes += index
+    return index
 
 
 def _of_platform(program: Any, name: str) -> Any:
@@ -152,9 +158,10 @@ def _of_platform(program: Any, name: str) -> Any:
     return found
 
 
-def _one_platform(
-    env: Any, image: Image, target: str, program: Any, variables: Mapping[str, Any]
+def _declare_steps(
+    env: Any, image: DeclaredImage, target: str, program: Any, variables: Mapping[str, Any]
 ) -> list[Any]:
+    """Declare the steps from `program` to an engine, for one platform; return the archive."""
     try:
         if "RUN" in variables:
             raise InputError("use RUN", "an image may have several", "write RUNS=[...]")
@@ -162,7 +169,7 @@ def _one_platform(
         given = {**variables, "IMAGE_STAGED": staged}
         if not any(name in env or name in given for name in ("IMAGE_CMD", "IMAGE_ENTRYPOINT")):
             given["IMAGE_ENTRYPOINT"] = literal([os.fsdecode(image_path(programs[0], given))])
-        # One for all steps of the image: making one takes time.
+        # One environment for all steps of the image, because making one takes time.
         own = env.Override(given)
         runs, pack = _runs(own), _packer(own)
     except InputError as error:
@@ -175,25 +182,23 @@ def _one_platform(
     ldd = own.Ldd(target, programs)
     extra = literal(read(own, "EXTRA_FILES"))
     files = own.FileList(target, [*traces, ldd, *extra])
-    tar = pack(target, files)
-    archive = own.OciImage(target, [tar, ldd, *traces])
+    layers = pack(target, files)
+    archive = own.OciImage(target, [layers, ldd, *traces])
     load = _load(own, image, target, archive)
-    nodes = env.Flatten([traces, ldd, files, tar, archive, load])
-    _on_request(own, image, "report", "ImageReport", target, [files, tar])
-    for suffix in sbom.FORMS:
-        _on_request(own, image, "sbom", "Sbom", f"{target}{suffix}", [files, archive])
-    if traces:
-        _on_request(own, image, "test", "ImageTest", target, [tar, traces, extra, load])
-        _on_request(own, image, "seccomp", "SeccompProfile", target, [tar, traces, ldd])
-    return list(nodes)
+    image.nodes += env.Flatten([traces, ldd, files, layers, archive, load])
+    parts = ImageParts(
+        target, archive, env.Flatten(traces), ldd, env.Flatten(extra), files, layers, load
+    )
+    _declare_requests(own, image, parts, is_per_platform=True)
+    return list(archive)
 
 
-def _load(env: Any, image: Image, target: str, archive: Any) -> list[Any]:
+def _load(env: Any, image: DeclaredImage, target: str, archive: Any) -> list[Any]:
     """Have the image given to an engine; return the targets of that, if an engine answers."""
     if Project.of(env).answers(read(env, "DOCKER_HOST")):
         return list(env.DockerLoad(target, archive))
     image.unloaded += archive
-    if image.words.issuperset(WORDS):
+    if image.words.issuperset(command_line.REQUESTS):
         # A plain `scons` builds all that can be built without an engine; asking for the .iid by
         # its name still says what is wrong.
         loaded = env.DockerLoad(target, archive)

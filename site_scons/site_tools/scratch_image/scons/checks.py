@@ -280,7 +280,7 @@ class Files(Check):
 
 
 @dataclass(frozen=True, slots=True)
-class File(Check):
+class OneFile(Check):
     """A file: a node or a name, also in a list, as builders return one."""
 
     def _take(self, given: Any) -> Any:

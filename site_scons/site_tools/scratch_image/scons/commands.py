@@ -1,4 +1,4 @@
-"""The aliases that ask more of images than to be built: ``test/IMAGE``, ``why/IMAGE``, ..."""
+"""The aliases ``WORD/IMAGE``: requests, as ``test/IMAGE``, and the answers ``why`` and ``help``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import SCons.Script
 
 from ..errors import ScratchImageError
 from ..fs.paths import show
-from .plans import machine_path, step_of
-from .project import Image, Project, requested
-from .steps import ImageStep, ListStep
+from .nodes import host_path, step_of
+from .project import DeclaredImage, Project, requested
 
 
-def offer(env: Any, name: str, images: Sequence[Image], *, builds: bool = True) -> None:
+def offer(env: Any, name: str, images: Sequence[DeclaredImage], *, builds: bool = True) -> None:
     """Offer the aliases of `images`, each ``WORD/name``; `builds`: `name` is an alias, too.
 
     Where it is none, but a path, the project's files count: ``test/hello`` is no alias where there
@@ -27,7 +26,7 @@ def offer(env: Any, name: str, images: Sequence[Image], *, builds: bool = True) 
     Project.of(env).offer(env, name, functools.partial(_alias, env, name, images, builds))
 
 
-def _alias(env: Any, name: str, images: Sequence[Image], builds: bool, word: str) -> Any:
+def _alias(env: Any, name: str, images: Sequence[DeclaredImage], builds: bool, word: str) -> Any:
     alias = f"{word}/{name}"
     beside = os.path.dirname(os.path.join(env.fs.Top.get_abspath(), alias))
     if not builds and os.path.isdir(beside):
@@ -35,22 +34,23 @@ def _alias(env: Any, name: str, images: Sequence[Image], builds: bool, word: str
     if word == "why":
         return _why_alias(env, images, alias)
     if word == "help":
-        return tells(env, functools.partial(_help, name, images, builds), alias)
+        return print_alias(env, functools.partial(_help, name, images, builds), alias)
     return env.Alias(alias, requested(images, word))[0]
 
 
-def tells(env: Any, text: Callable[[], str], alias: str) -> Any:
-    """Declare the `alias` that writes `text`; return its node."""
+def print_alias(env: Any, text: Callable[[], str], alias: str) -> Any:
+    """Declare the `alias` that prints `text`; return its node."""
 
-    def tell(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
+    def write(target: list[Any], source: list[Any], env: Any) -> None:  # noqa: ARG001
         sys.stdout.write(text())
 
-    return env.AlwaysBuild(env.Alias(alias, [], SCons.Action.Action(tell, None)))[0]
+    return env.AlwaysBuild(env.Alias(alias, [], SCons.Action.Action(write, None)))[0]
 
 
-def _help(name: str, images: Sequence[Image], builds: bool) -> str:
-    """Return what there is to know of the `images` that have this `name`."""
+def _help(name: str, images: Sequence[DeclaredImage], builds: bool) -> str:
+    """Return the help about the `images` that have this `name`."""
     from . import help_text
+    from .steps.image import ImageStep
 
     texts = [
         help_text.variables(node.get_build_env().get, f"Variables of {node}, as they are set:\n")
@@ -61,12 +61,14 @@ def _help(name: str, images: Sequence[Image], builds: bool) -> str:
     return "\n".join([help_text.targets_of(name, builds=builds), *texts])
 
 
-def _why_alias(env: Any, images: Sequence[Image], alias: str) -> Any:
+def _why_alias(env: Any, images: Sequence[DeclaredImage], alias: str) -> Any:
+    from .steps.file_list import ListStep
+
     nodes = [node for image in images for node in image.nodes]
     lists = [node for node in nodes if isinstance(step_of(node), ListStep)]
     # Without a path there is nothing to build first.
-    made = env.Alias(alias, lists if _is_path(_path()) else [], SCons.Action.Action(_why, None))
-    return env.AlwaysBuild(made)[0]
+    why = env.Alias(alias, lists if _is_path(_path()) else [], SCons.Action.Action(_why, None))
+    return env.AlwaysBuild(why)[0]
 
 
 def _path() -> bytes:
@@ -78,7 +80,7 @@ def _is_path(path: bytes) -> bool:
 
 
 def _why(target: list[Any], source: list[Any], env: Any) -> str | None:  # noqa: ARG001
-    """Tell why a path is in the images whose file lists are `source`."""
+    """Print why a path is in the images whose file lists are `source`."""
     path = _path()
     if not path:
         return f"cannot tell why a path is there: none is named; say scons {target[0]} WHY=/PATH"
@@ -94,7 +96,8 @@ def _why(target: list[Any], source: list[Any], env: Any) -> str | None:  # noqa:
 
 
 def _reasons(node: Any, path: bytes) -> Iterator[str]:
-    """Yield lines that tell why `path` is in the file list `node`, or is not."""
+    """Return lines that say why `path` is in the file list `node`, or is not."""
     root = node.attributes.footprint.root()
-    sources = [machine_path(each) for each in node.sources]
-    return iter(step_of(node).why(root, machine_path(node), sources, path))
+    sources = [host_path(each) for each in node.sources]
+    lines: Iterator[str] = step_of(node).why(root, host_path(node), sources, path)
+    return lines

@@ -1,4 +1,4 @@
-"""What ``scons --help`` and ``scons help/...`` tell: targets, and variables with their values."""
+"""The text of ``scons --help`` and ``scons help/...``: targets, and variables with values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import checks
+from .steps.table import ON_REQUEST, find_kind
 from .variables import VARIABLES
 
 HEADING = "Variables of images, as they are set here; an image may have its own:\n"
@@ -30,13 +31,9 @@ def targets_of(image: str, *, builds: bool = True) -> str:
 
 
 def _further(place: str, image: str) -> dict[str, str]:
-    """Return what else there is at `place`, and of an `image` alone."""
+    """Return the other targets at `place`, and those of an `image` alone."""
     return {
-        f"test/{place}": "runs it with nothing but what it holds",
-        f"push/{place}": "gives it to the registries that its tags name",
-        f"report/{place}": "a page that shows what is in it, and why",
-        f"sbom/{place}": "bills of materials, in SPDX and CycloneDX",
-        f"seccomp/{place}": "a profile that forbids what it does not do",
+        **{f"{word}/{place}": find_kind(builder).help for builder, word in ON_REQUEST.items()},
         f"why/{image} WHY=/PATH": "why a path is in it, or is not",
         f"help/{place}": "targets, and variables with the values that they have there",
     }
@@ -52,8 +49,8 @@ def variables(value: Callable[[str], Any], heading: str = HEADING) -> str:
     lines = [heading]
     for variable in VARIABLES:
         found = value(variable.name)
-        told = f"; not set: {variable.told}" if found is None else ""
-        lines.append(_filled(f"{variable.name:19}", f"{variable.meaning}{told}".replace("`", "")))
+        unset = f"; not set: {variable.default_text}" if found is None else ""
+        lines.append(_filled(f"{variable.name:19}", f"{variable.meaning}{unset}".replace("`", "")))
         if found is not None:
             text = found if isinstance(found, str) else checks.shown(found)
             shown = textwrap.shorten(f"= {text}", _LONGEST, placeholder=" ...")
@@ -76,5 +73,8 @@ def _filled(start: str, text: str) -> str:
     )
 
 
-STEMS = f"Targets of each image, by the path STEM of its files:\n{_rows(_further('STEM', 'STEM'))}"
-"""Targets of images that are in no directory of images."""
+def stem_targets() -> str:
+    """Return what to ask SCons for where images are in no directory of images."""
+    return (
+        f"Targets of each image, by the path STEM of its files:\n{_rows(_further('STEM', 'STEM'))}"
+    )

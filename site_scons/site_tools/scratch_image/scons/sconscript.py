@@ -10,16 +10,16 @@ from typing import NoReturn
 import SCons
 
 
-def where() -> str:
+def user_place() -> str:
     """Return ``FILE:LINE`` of the SConscript that is calling us."""
     frame = sys._getframe()
-    while frame.f_back and not _is_users(frame.f_code.co_filename):
+    while frame.f_back and not _is_user_file(frame.f_code.co_filename):
         frame = frame.f_back
     return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 @functools.cache
-def _is_users(file: str) -> bool:
+def _is_user_file(file: str) -> bool:
     """Tell whether a user wrote `file`: it is neither ours nor SCons's."""
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     places = (ours, os.path.dirname(os.path.abspath(SCons.__file__)))
@@ -31,5 +31,5 @@ def refuse(text: str) -> NoReturn:
 
     A UserError would add a second line, which names a line of this file.
     """
-    sys.stderr.write(f"scons: *** {where()}: {text}\n")
+    sys.stderr.write(f"scons: *** {user_place()}: {text}\n")
     sys.exit(2)

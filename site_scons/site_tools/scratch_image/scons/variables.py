@@ -58,7 +58,7 @@ class Variable:
     """Whether a variable of the same name in the process's environment is the default."""
 
     @property
-    def told(self) -> str:
+    def default_text(self) -> str:
         """The default, for help and reference."""
         words = self.unset or f"`{self.default}`"
         return f"the environment's, or {words}" if self.inherited else words

@@ -1,0 +1,91 @@
+"""Nodes of SCons: the place of a file, its stem and suffix, and the step that makes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import SCons.Node.FS
+
+from ..errors import InputError
+from .variables import read
+
+
+def host_path(node: Any) -> bytes:
+    """Return the path of the File `node`; of a source that may be in its source directory."""
+    return os.fsencode(os.path.join(node.fs.Top.get_abspath(), str(node.rfile())))
+
+
+def staged_host_path(node: Any) -> bytes:
+    """Return the path of the File `node` that is to be staged.
+
+    Where variant and source directory are on two file systems, or the project wants it so, SCons
+    links to sources by symbolic links. An image gets the source, never such a link.
+    """
+    path, source = host_path(node), node.srcnode()
+    made_by_scons = source is not node and not node.is_derived() and os.path.islink(path)
+    return host_path(source) if made_by_scons else path
+
+
+def kind_of(node: Any) -> str:
+    """Return in words the kind of a `node` that is no file; nothing for a file."""
+    if isinstance(node.disambiguate(), SCons.Node.FS.File):
+        return ""
+    kinds = {"Dir": "a directory", "Alias": "an alias", "ImageAlias": "an alias"}
+    return kinds.get(type(node).__name__, "a value")
+
+
+def find_node(make: Callable[[str], Any], name: str, what: str, wanted: str) -> Any:
+    """Return the node that `make` gives for `name`; InputError where it is of another kind."""
+    try:
+        return make(name)
+    except TypeError as error:
+        raise InputError(f"use {what} {name}", "it is of another kind", f"name {wanted}") from error
+
+
+def step_of(node: Any) -> Any:
+    """Return the step that makes `node`; None when none of ours does."""
+    return getattr(node.attributes, "step", None)
+
+
+def top_of(node: Any) -> bytes:
+    """Return the project's directory."""
+    return os.fsencode(node.fs.Top.get_abspath())
+
+
+def repositories_of(node: Any) -> tuple[bytes, ...]:
+    """Return the other directories in which SCons looks for the project's files."""
+    return tuple(os.fsencode(each.get_abspath()) for each in node.fs.Top.get_all_rdirs()[1:])
+
+
+def image_path(node: Any, env: Any) -> bytes:
+    """Return the path in the image of the program `node`: that of its staging, or its own."""
+    for path, staged in read(env, "IMAGE_STAGED").items():
+        if staged is node:
+            return bytes(path)
+    return host_path(node)
+
+
+def sibling(node: Any, suffix: str) -> Any:
+    """Return the file beside `node`, whose name has one suffix, that has `suffix` instead."""
+    return node.dir.File(os.path.splitext(node.name)[0] + suffix)
+
+
+def suffix(node: Any) -> str:
+    """Return the last suffix of the file `node`."""
+    return str(node.get_suffix())
+
+
+def stem(node: Any, suffixes: Sequence[str]) -> str:
+    """Return the name of the file `node` without the first of `suffixes` that it has."""
+    name = os.path.basename(str(node))
+    return next(
+        (name.removesuffix(each) for each in suffixes if each and name.endswith(each)), name
+    )
+
+
+def epoch_of(env: Any) -> int:
+    """Return SOURCE_DATE_EPOCH, in seconds since 1970."""
+    epoch: int = read(env, "SOURCE_DATE_EPOCH")
+    return epoch

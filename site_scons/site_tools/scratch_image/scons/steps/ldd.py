@@ -1,0 +1,71 @@
+"""`Ldd`: the libraries of programs, found without running them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...fs.root import Root
+from ...fs.target import write
+from .. import tools
+from ..image_env import Variables, search_env
+from ..nodes import image_path
+from ..variables import read
+from .step import Plan, Step, StepKind, content, require_sources
+
+
+@dataclass(frozen=True)
+class LddStep(Step):
+    """Find the libraries of ELF files and scripts without running them; target: ldd's text."""
+
+    programs: tuple[bytes, ...]
+    """Image paths of programs: the image's own first."""
+    others: tuple[bytes, ...]
+    """Image paths of staged files: those that are ELF files need libraries, too."""
+    environment: Variables = ()
+    """The image's variables that decide what is found."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return the reader of ELF files, and the processor: it decides which libraries load."""
+        return tools.elf_reader(), tools.processor()
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Write the closures; there are no sources.
+
+        A missing library is no error yet: a run may load it from elsewhere. The file list decides.
+        """
+        from ...elf import closure, ldd_text
+
+        # The content of a file that is not ELF does not matter here.
+        needing = (path for path in self.others if root.magic(root.walk(path).real) == "elf")
+        chosen = [*self.programs, *needing]
+        variables = dict(self.environment)
+        closures = [each for path in chosen for each in closure.closures(root, path, variables)]
+        write(targets[0], [ldd_text.write(closures)])
+        libraries = {library.path for found in closures for library in found.libraries}
+        return f"{len(libraries)} libraries of {len(chosen)} files"
+
+
+def elf_machine(texts: Sequence[bytes]) -> int:
+    """Return the EM_ number in the first of the ldd texts `texts`, or this machine's."""
+    from ...elf import ldd_text, machines
+
+    found = [ldd_text.machine_number(content(path)) for path in texts[:1]]
+    return next((machine for machine in found if machine is not None), machines.native_machine())
+
+
+def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Find the libraries of ELF files and scripts without running them: ``STEM.ldd``.
+
+    The sources are programs, that of the image first. The target is text in ldd's form.
+    """
+    require_sources("find libraries for", target, source, "programs", sys.maxsize)
+    programs = [image_path(node, env) for node in source]
+    others = [path for path in read(env, "IMAGE_STAGED") if path not in programs]
+    step = LddStep(name, tuple(programs), tuple(sorted(others)), search_env(env))
+    return Plan(step, target, [], source)
+
+
+KIND = StepKind("LDD", plan, (".ldd",))

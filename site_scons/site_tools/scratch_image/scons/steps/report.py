@@ -1,0 +1,88 @@
+"""`ImageReport`: a page of what is in an image, and why."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import InputError
+from ...fs.root import Root
+from ...fs.target import write
+from ...sandbox import process
+from ..nodes import step_of
+from .file_list import ListStep, find_mentions, is_extra_list
+from .step import Plan, Step, StepKind, content
+from .trace import is_traced
+
+
+@dataclass(frozen=True)
+class ReportStep(Step):
+    """Describe the content of an image; target: a page."""
+
+    listing: ListStep
+    """The step that made the list."""
+    commands: tuple[tuple[str, str], ...]
+    """Names and command lines of runs."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return what the findings of lint depend on."""
+        return self.listing.tools()
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Write the page of a list and its layer, `sources[:2]`; the list's own sources follow."""
+        from ...files import packages
+        from ...files.request import read_list
+        from ...image import stack
+        from ...inspect import report
+
+        entries, view = read_list(root, self.listing.top, sources[0])
+        request = self.listing.read(view, sources[2:])
+        commands = dict(self.commands)
+        runs = [report.Run(name, commands.get(name, ""), record) for name, record in request.runs()]
+        findings = self.listing.findings(view, request, entries)
+        found = ((entry.path, packages.owner(view, entry)) for entry in entries)
+        owners = {path: owned.package.name for path, owned in found if owned}
+        contents = report.contents(stack.files(sources[1]))
+        page = report.Report(self.name, entries, contents, runs, findings, owners)
+        # The page shows what changed since the last report. No other step depends on the page.
+        earlier = content(targets[0]) if os.path.exists(targets[0]) else b""
+        write(targets[0], [report.page(page, earlier)])
+        return f"{len(entries)} paths, {len(findings)} findings"
+
+
+def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
+    """Describe what is in the image, and why: ``STEM.report.html``.
+
+    The sources are the targets of `FileList` and `LayerTar`. The target is one page, which needs
+    no network.
+    """
+    listing = step_of(source[0]) if len(source) == 2 else None
+    if not isinstance(listing, ListStep):
+        raise InputError(
+            f"report on {target[0]}",
+            "it is made of a file list and its layer",
+            "name what FileList and LayerTar made",
+        )
+    lists = source[0].sources
+    commands = {
+        step_of(node).command.name: process.command_line(step_of(node).command.argv)
+        for node in lists
+        if is_traced(node)
+    }
+    step = ReportStep(name, listing, tuple(sorted(commands.items())))
+    extra_lists = [node for node in lists if is_extra_list(node)]
+    return Plan(
+        step, target, [*source, *lists], mentions=functools.partial(find_mentions, extra_lists)
+    )
+
+
+KIND = StepKind(
+    "PAGE",
+    plan,
+    (".report.html",),
+    help="a page that shows what is in it, and why",
+    request=lambda parts: [(parts.stem, [*parts.files, *parts.layers])],
+)

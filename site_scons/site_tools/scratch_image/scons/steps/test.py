@@ -1,0 +1,131 @@
+"""`ImageTest`: runs, repeated with nothing but what their image holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ...errors import SandboxError
+from ...fs.root import Root
+from ...fs.target import write
+from .. import tools
+from ..nodes import sibling, step_of, top_of
+from .file_list import source_form
+from .load import LoadStep
+from .step import ImageParts, Plan, Step, StepKind, content, shorten
+from .trace import (
+    TracedRun,
+    add_choice,
+    find_obstacle,
+    is_traced,
+    layers_and_records,
+    strace_program,
+    traced_run,
+)
+
+if TYPE_CHECKING:
+    from ...inspect.replay import Trial
+
+
+@dataclass(frozen=True)
+class TestStep(Step):
+    """Repeat runs with nothing but what their image holds; target: a line for each."""
+
+    layers: int
+    """Number of the sources that are layers or stacks: they come first."""
+    runs: tuple[TracedRun, ...]
+    """Their records, outputs and inputs are the next sources, run by run."""
+    strace: bytes
+    """The strace program."""
+    lists: tuple[str, ...]
+    """Names of the extra lists, which come next: the paths that they leave out may be missing."""
+    address: str
+    """Of the engine that has the image with the ID in the last source; empty when none has it."""
+    top: bytes = field(repr=False)
+    """The project's directory, absolute."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return the tracer, and what decides which libraries are loaded."""
+        return tools.program(self.strace), tools.processor()
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Repeat each run in a root of its own, where this machine gives one, and in a container.
+
+        ImageError when a run does not do what it did when it was traced.
+        """
+        from ...files.request import exclusions, read_extras
+        from ...fs.overlay import Overlay
+        from ...image import stack
+        from ...inspect import replay
+
+        layers = [layer for path in sources[: self.layers] for layer in stack.files(path)]
+        rest = iter(sources[self.layers :])
+        trials = [self._trial(each, rest) for each in self.runs]
+        view = Overlay(root, self.top)
+        lists = [read_extras(view, name, content(next(rest))) for name in self.lists]
+        left_out = tuple(rule for found in lists for rule in exclusions(found))
+        trials = [replace(trial, left_out=left_out, root=root) for trial in trials]
+        image = content(next(rest)).decode().strip() if self.address else ""
+        obstacle = find_obstacle()
+        if obstacle and not image:
+            raise add_choice(obstacle, "start a Docker engine")
+        lines, contained = [], []
+        for trial in trials:
+            record = None if obstacle else replay.in_root(trial, layers, self.strace)
+            if image and replay.in_container(trial, self.address, image):
+                contained.append(trial.run.name)
+            elif obstacle:
+                raise SandboxError(*obstacle.args)
+            lines.append(f"{replay.line(trial, record)}\n".encode())
+        write(targets[0], lines)
+        names = shorten([trial.run.name for trial in trials])
+        own = [] if obstacle else [f"{names} in a root of its own"]
+        same = own and len(contained) == len(trials)
+        there = f"{'' if same else shorten(contained) + ' '}in a container"
+        return " and ".join([*own, *([there] if contained else [])])
+
+    def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> Trial:
+        from ...inspect.replay import Trial
+        from ...trace.tracer import read_record
+
+        record, stdout = read_record(content(next(sources))), content(next(sources))
+        run = replace(traced.command, stdin=next(sources) if traced.stdin else None)
+        return Trial(self.name, run, traced.program, record, stdout)
+
+
+def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Repeat the runs with nothing but what the image holds: ``STEM.tested``.
+
+    The sources are the layers, the targets of `Strace`, the extra lists, and the ``.iid`` if the
+    test is to use the engine as well. The target has a line for each run.
+    """
+    loads = [node for node in source if isinstance(step_of(node), LoadStep)]
+    layers, records = layers_and_records("test", target, source)
+    others = [node for node in source if not is_traced(node)]
+    lists = [node for node in others if node not in (*layers, *loads)]
+    step = TestStep(
+        name,
+        len(layers),
+        tuple(traced_run(node) for node in records),
+        strace_program(env),
+        tuple(source_form(node).name for node in lists),
+        step_of(loads[0]).address if loads else "",
+        top=top_of(target[0]),
+    )
+    runs = [[node, sibling(node, ".stdout"), *node.sources] for node in records]
+    return Plan(step, target, [*layers, *env.Flatten(runs), *lists, *loads[:1]])
+
+
+def _request(parts: ImageParts) -> list[tuple[str, Sequence[Any]]]:
+    sources = [*parts.layers, *parts.traces, *parts.extra_lists, *parts.load]
+    return [(parts.stem, sources)] if parts.traces else []
+
+
+KIND = StepKind(
+    "TEST",
+    plan,
+    (".tested",),
+    help="runs it with nothing but what it holds",
+    request=_request,
+)

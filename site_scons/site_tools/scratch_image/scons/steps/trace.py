@@ -1,0 +1,160 @@
+"""`Strace`: one run of a program, traced."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...errors import InputError, SandboxError, TraceError
+from ...fs.paths import show
+from ...fs.root import Root
+from ...fs.target import write
+from ...image import compression
+from ...sandbox.run import Limits, Run
+from .. import tools
+from ..image_env import image_env, refuse_secrets
+from ..nodes import image_path, sibling, step_of, suffix
+from ..substitution import literal
+from ..variables import read
+from .step import Plan, Step, StepKind
+
+
+@dataclass(frozen=True)
+class TraceStep(Step):
+    """Run a program under strace; targets: strace's text, what it means, what the run printed."""
+
+    program: bytes
+    """Image path."""
+    command: Run
+    strace: bytes
+    """The strace program."""
+    view: str
+    """``private``: the run sees its root alone; ``plain``: it sees the machine's file system;
+    ``auto``: private where the machine allows it."""
+
+    def tools(self) -> tuple[str, ...]:
+        """Return the tracer, and what decides which libraries are loaded."""
+        return tools.program(self.strace), tools.processor()
+
+    def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
+        """Trace with the one source, if there is one, as standard input."""
+        from ...trace import tracer
+
+        obstacle = None if self.view == "plain" else find_obstacle()
+        if obstacle and root.files.base != b"/":
+            raise add_choice(obstacle, "set RUNS=[] and list the files of the sysroot")
+        if obstacle and self.view == "private":
+            raise add_choice(obstacle, "set TRACE_ROOT=plain")
+        private = not obstacle and self.view != "plain"
+        command = replace(self.command, stdin=sources[0] if sources else None)
+        try:
+            trace = tracer.trace(command, self.program, root, self.strace, private=private)
+        except TraceError as error:
+            if not obstacle:
+                raise
+            hint = f"{error.hint}\n{_plain_warning(obstacle)}"
+            raise TraceError(error.action, error.cause, hint) from error
+        text, record, stdout = targets
+        write(text, [trace.text])
+        write(record, [tracer.write_record(trace.record)])
+        write(stdout, [trace.stdout])
+        lines = [f"{trace.files} files, {trace.absent} absent"]
+        name = os.path.basename(command.argv[0]) if command.argv else b""
+        if name not in (b"", os.path.basename(self.program)):
+            lines.append(f"trace: {show(name)} is only what {show(self.program)} was called")
+        if obstacle:
+            lines.append(_plain_warning(obstacle))
+        return "\n".join(lines)
+
+
+@functools.cache
+def find_obstacle() -> SandboxError | None:
+    """Return the reason why this machine gives no private roots; None where it does."""
+    from ...sandbox import namespaces
+
+    return namespaces.find_obstacle()
+
+
+def add_choice(error: SandboxError, choice: str) -> SandboxError:
+    """Return `error` with one more hint."""
+    return SandboxError(error.action, error.cause, f"{error.hint}, or {choice}")
+
+
+def _plain_warning(obstacle: SandboxError) -> str:
+    error = add_choice(obstacle, "set TRACE_ROOT=plain")
+    return f"trace: runs see and change the machine's own files: {error}"
+
+
+def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
+    """Trace one run of a program: strace's own text, the record of what it means, the output.
+
+    The targets are ``STEM.strace``, ``STEM.trace`` and ``STEM.stdout``; the source is the program.
+    """
+    if len(source) != 1:
+        raise InputError(f"trace {target[0]}", "it has not one program", "name just one")
+    command = read(env, "RUN")
+    variables = {os.fsencode(key): os.fsencode(text) for key, text in image_env(env).items()}
+    full = replace(
+        command,
+        name=command.name or "default",
+        environment=dict(sorted({**variables, **command.environment}.items())),
+        stdin=None,  # A node instead: the source.
+        cwd=command.cwd or os.fsencode(read(env, "IMAGE_WORKDIR") or "/"),
+        limits=Limits(read(env, "TRACE_PROCESSES"), read(env, "TRACE_SPACE")),
+    )
+    environment = {os.fsdecode(key): os.fsdecode(text) for key, text in full.environment.items()}
+    words = [*map(os.fsdecode, full.argv), *" ".join(full.probes).split()]
+    refuse_secrets(env, environment, {"RUNS": words})
+    name = f"{name} ({full.name})"
+    program, strace, view = image_path(source[0], env), strace_program(env), read(env, "TRACE_ROOT")
+    step = TraceStep(name, program, full, strace, view)
+    record, stdout = (sibling(target[0], suffix) for suffix in (".trace", ".stdout"))
+    stdin = [] if command.stdin is None else [env.File(literal(os.fsdecode(command.stdin)))]
+    return Plan(step, [target[0], record, stdout], stdin, source)
+
+
+def strace_program(env: Any) -> bytes:
+    """Return the strace program that `env` names."""
+    return os.fsencode(read(env, "STRACE"))
+
+
+def is_traced(node: Any) -> bool:
+    """Tell whether `Strace` makes `node`."""
+    return isinstance(step_of(node), TraceStep)
+
+
+@dataclass(frozen=True)
+class TracedRun:
+    """A run that was traced."""
+
+    program: bytes
+    """Image path."""
+    command: Run
+    stdin: bool
+    """Whether it has a standard input: a file that is a source."""
+
+
+def traced_run(record: Any) -> TracedRun:
+    """Return the run whose record is the node `record`."""
+    return TracedRun(step_of(record).program, step_of(record).command, bool(record.sources))
+
+
+def layers_and_records(
+    verb: str, target: list[Any], source: list[Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return the layers and the records of runs in `source`; InputError when it lacks one kind."""
+    layers = [node for node in source if str(node).endswith((".layers", *compression.MEDIA_TYPES))]
+    records = [node for node in source if is_traced(node) and suffix(node) == ".trace"]
+    if not records or not layers:
+        raise InputError(
+            f"{verb} {target[0]}",
+            "it has no layer or no trace",
+            "name what LayerTar and Strace made",
+        )
+    return layers, records
+
+
+KIND = StepKind("TRACE", plan, (".strace",))

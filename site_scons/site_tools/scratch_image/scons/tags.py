@@ -1,0 +1,38 @@
+"""The tags of an image, which no two images of a project share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import InputError
+from ..image.settings import Reference
+from .nodes import step_of
+from .project import Project
+from .sconscript import user_place
+from .variables import read
+
+
+def tags_of(name: str, env: Any) -> tuple[Reference, ...]:
+    """Return the tags of the image whose files have the stem `name`; InputError for a bad tag."""
+    return tuple(map(Reference.parse, read(env, "IMAGE_TAG") or [name]))
+
+
+def archive_tags(archive: Any, name: str, env: Any) -> tuple[Reference, ...]:
+    """Return the tags of the image whose `archive` is a node: those in it, if we make it."""
+    step = step_of(archive)
+    return step.references if step else tags_of(name, env)
+
+
+def claim_tags(name: str, env: Any, target: Any) -> tuple[Reference, ...]:
+    """Return the tags of the image `target`; InputError when another image has one of them."""
+    tags = tags_of(name, env)
+    for tag in tags:
+        claim = target.get_internal_path(), user_place()
+        owner, place = Project.of(env).tags.setdefault(tag.canonical, claim)
+        if owner != target.get_internal_path():
+            raise InputError(
+                f"tag image {tag.familiar}",
+                f"{owner} ({place}) has that tag",
+                "give each image its own",
+            )
+    return tags
