@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from scratch_image.files import dpkg, secret
-from scratch_image.files.denied import denied
+from scratch_image.files.secret_paths import secret_rule
 from scratch_image.fs.root import Root
 
 LOWER, UPPER, DIGITS = string.ascii_lowercase, string.ascii_uppercase, string.digits
@@ -328,7 +328,7 @@ KINDS: tuple[tuple[str, str, Callable[[], bytes]], ...] = (
 
 def _judged(path: str, content: bytes) -> str:
     found = secret.find(os.path.basename(path).encode(), content)
-    return denied(path.encode()) or (found.kind if found else "")
+    return secret_rule(path.encode()) or (found.kind if found else "")
 
 
 def test_there_are_enough_kinds() -> None:
@@ -423,7 +423,7 @@ def test_secret_anywhere_in_a_large_file_is_found(tmp_path: Path) -> None:
     at = (8 << 20) - 30
     (tmp_path / "large").write_bytes(b"\n" * at + planted + b"\n" * at)
 
-    found = secret.of_file(Root().files, os.fsencode(tmp_path / "large"))
+    found = secret.in_file(Root().files, os.fsencode(tmp_path / "large"))
 
     assert found is not None
     assert (found.kind, found.at) == ("GitHub token", at + planted.index(b"p_") + 1)
@@ -515,10 +515,10 @@ def test_shipped_file_is_trusted_until_it_changes(tmp_path: Path) -> None:
     root = Root(os.fsencode(base))
     assert dpkg.owner(root, b"/usr/share/x/test.pem") is not None
 
-    shipped = secret.of_file(root.files, b"/usr/share/x/test.pem")
+    shipped = secret.in_file(root.files, b"/usr/share/x/test.pem")
     with key.open("ab") as stream:
         stream.write(b"\n")
-    changed = secret.of_file(root.files, b"/usr/share/x/test.pem")
+    changed = secret.in_file(root.files, b"/usr/share/x/test.pem")
 
     assert shipped is None
     assert changed is not None
@@ -533,7 +533,7 @@ def _shipped(place: str) -> Iterator[bytes]:
     for directory, _, names in os.walk(os.fsencode(place)):
         for path in (os.path.join(directory, name) for name in names):
             is_file = os.path.isfile(path) and not os.path.islink(path) and os.access(path, os.R_OK)
-            if is_file and not denied(path) and dpkg.lookup(Root().files, path):
+            if is_file and not secret_rule(path) and dpkg.lookup(Root().files, path):
                 yield path
 
 

@@ -15,7 +15,7 @@ ORDER = {
     "sandbox": "output process run probe runner init mounts namespaces private_view",
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
     "trace": "strace tracer",
-    "files": "dpkg extra_list denied secret file_list bytecode dependencies presets packages lint why request",
+    "files": "dpkg extra_list secret_paths secret_kinds key_files secret file_list bytecode dependencies presets packages lint why request",
     "image": "settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
     "publish": "credentials proxy engine registry push",
     "sysroot": "unpack sysroot",

@@ -52,9 +52,9 @@ from ..fs.root import Aspect, Root
 from ..fs.status import FileKind, Status
 from ..trace.tracer import Record
 from . import secret
-from .denied import denied
 from .extra_list import Extra
 from .extra_list import Kind as Asked
+from .secret_paths import secret_rule
 
 HEADER = b"# scratch_image file list 1\n"
 
@@ -341,7 +341,7 @@ def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[by
             continue
         place = view.source(entry.source) if entry.source else entry.path
         view.below.look(place, Aspect.SECRET)
-        found = secret.of_file(view.below.files, place)
+        found = secret.in_file(view.below.files, place)
         if found:
             who = ", ".join(entry.reasons)
             secrets.append(f"{show(entry.path)}: it holds a secret ({found}), wanted by {who}")
@@ -356,7 +356,7 @@ def _secret(view: Overlay, path: bytes) -> str:
     own = view.files.is_own(path)
     # In whose home a sysroot was unpacked does not matter.
     source = view.files.host_path(path).removeprefix(view.files.base.rstrip(b"/"))
-    return denied(path, own=own) or denied(source, own=own)
+    return secret_rule(path, own=own) or secret_rule(source, own=own)
 
 
 def _lookup(root: Root, want: Want) -> Iterator[tuple[bytes, str]]:

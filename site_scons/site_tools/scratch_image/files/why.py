@@ -17,8 +17,8 @@ from ..fs.paths import is_under, join, show, unescape
 from ..fs.walk import MAX_LINKS
 from ..trace.strace import Use
 from ..trace.tracer import Record
-from .denied import denied
 from .file_list import Entry, is_host_noise, is_made_by_runtime
+from .secret_paths import secret_rule
 
 _BECAUSE_OF = {
     "needed-by": "needs",
@@ -214,7 +214,7 @@ def _mend(absent: Absent) -> str:
         return "each container has its own, and no image"
     if absent.path == CACHE:
         return "it comes only where a listed library is found by nothing else"
-    secret = denied(absent.path)
+    secret = secret_rule(absent.path)
     if secret:
         return f"it is a secret ({secret}); IMAGE_ALLOW and a line {path} in an extra list bring it"
     if any(rule.fullmatch(absent.path) for rule in absent.left_out):

@@ -297,7 +297,7 @@ def _digest(files: FileSystem, path: bytes) -> bytes:
 def _secret(files: FileSystem, path: bytes) -> bytes:
     from ..files import secret
 
-    found = secret.of_file(files, path)
+    found = secret.in_file(files, path)
     return escape(found.kind.encode()) if found else b"none"
 
 

@@ -1,7 +1,7 @@
-"""The deny list: what no image gets, by its path, unless the user allows that very path.
+"""Paths of secrets: no image gets these files unless the user allows the path.
 
-A trace shows what a program read, and programs read their user's secrets; a glob or a directory
-brings what happens to lie there. Public certificates are none of it. `secret` judges by content.
+Programs read their user's secrets, so traces have them; a glob or a directory brings any file that
+lies there. Public certificates are no secrets. `secret` judges files by content.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ PLACES = {
 """By rule: a whole path."""
 
 HOMES = {"home directory": rb"/root/.+|/home/[^/]+/.+"}
-"""By rule: the trees of people. System users have theirs elsewhere."""
+"""By rule: home directories of people. Those of system users lie elsewhere."""
 
 
-def _compiled(
+def _compile(
     rules: dict[str, bytes], before: bytes, after: bytes = b""
 ) -> list[tuple[str, re.Pattern[bytes]]]:
     return [
@@ -78,15 +78,15 @@ def _compiled(
 _BACKUP = rb"(?:~|[.-](?:bak|backup|old|orig|saved?|sw[op]|dpkg-\w+|\d+))*"
 """Ends of the names of copies."""
 
-_NAMES = _compiled(NAMES, b"(?:.*/)?", _BACKUP)
-_PLACES = _compiled(PLACES, b"")
-_HOMES = _compiled(HOMES, b"")
+_NAMES = _compile(NAMES, b"(?:.*/)?", _BACKUP)
+_PLACES = _compile(PLACES, b"")
+_HOMES = _compile(HOMES, b"")
 
 
-def denied(path: bytes, *, own: bool = False) -> str:
-    """Return the name of the rule that keeps the file `path` out of images; nothing without one.
+def secret_rule(path: bytes, *, own: bool = False) -> str:
+    """Return the name of the rule that keeps the file `path` out of images; empty without one.
 
-    A file of the project itself (`own`) may lie in a home directory; its name counts all the same.
+    A file of the project itself (`own`) may lie in a home directory; its name still counts.
     """
     rules = _NAMES + _PLACES + ([] if own else _HOMES)
     return next((name for name, rule in rules if rule.fullmatch(path)), "")

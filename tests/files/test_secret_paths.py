@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from scratch_image.files.denied import denied
+from scratch_image.files.secret_paths import secret_rule
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ from scratch_image.files.denied import denied
     ids=lambda value: value.decode() if isinstance(value, bytes) else None,
 )
 def test_rule(path: bytes, rule: str) -> None:
-    assert denied(path) == rule
+    assert secret_rule(path) == rule
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_rule(path: bytes, rule: str) -> None:
     ],
 )
 def test_files_of_the_project_may_lie_in_homes(path: bytes, rule: str) -> None:
-    assert denied(path, own=True) == rule
+    assert secret_rule(path, own=True) == rule
