@@ -363,4 +363,4 @@ def _call_sysroot(env: Any, *arguments: Any, **keywords: Any) -> list[Any]:
     from .steps.sysroot import sysroot_call
 
     target, source, given = sysroot_call(env, *arguments, **keywords)
-    return list(_builder("Sysroot")(env, target, source, SYSROOT=given))
+    return list(_builder("Sysroot")(env, target, source, _SCRATCH_IMAGE_SYSROOT=given))

@@ -118,7 +118,7 @@ def sysroot_call(
 
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     """Make a base that is not the machine's root: ``STEM.sysroot``, a text about its tree."""
-    given: SysrootArguments = env["SYSROOT"]
+    given: SysrootArguments = env["_SCRATCH_IMAGE_SYSROOT"]
     if given.directory:
         hint = "a directory, or the tar of one as source"
         node = find_node(env.Dir, given.directory, "sysroot", hint)

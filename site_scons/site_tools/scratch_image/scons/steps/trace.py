@@ -80,7 +80,8 @@ def find_obstacle() -> SandboxError | None:
 
 def add_choice(error: SandboxError, choice: str) -> SandboxError:
     """Return `error` with one more hint."""
-    return SandboxError(error.action, error.cause, f"{error.hint}, or {choice}")
+    hint = f"{error.hint}, or {choice}"
+    return SandboxError(action=error.action, cause=error.cause, hint=hint)
 
 
 def _plain_warning(obstacle: SandboxError) -> str:
