@@ -27,7 +27,7 @@ from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.image import archive, stack  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.settings import Reference, Settings  # noqa: E402
-from scratch_image.publish import engine  # noqa: E402
+from scratch_image.publish import engine, load  # noqa: E402
 
 PACKAGES = 15
 BYTES = 20_000_000
@@ -68,9 +68,9 @@ def main() -> None:
         first, second = build(directory, "first"), build(directory, "second")
         rounds = []
         for _ in range(ROUNDS):
-            whole = seconds(lambda: engine.load(address, first))
-            changed = seconds(lambda: engine.load(address, second))
-            nothing = seconds(lambda: engine.load(address, second))
+            whole = seconds(lambda: load.load(address, first))
+            changed = seconds(lambda: load.load(address, second))
+            nothing = seconds(lambda: load.load(address, second))
             asked = seconds(lambda: engine.image_id(address, "bench"))
             rounds.append((whole, changed, nothing, asked))
             remove = ["docker", "-H", address, "image", "prune", "-af"]

@@ -32,8 +32,8 @@ from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.image import archive, layer  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.settings import Reference, Settings  # noqa: E402
-from scratch_image.publish import engine  # noqa: E402
-from scratch_image.publish.engine import Loaded  # noqa: E402
+from scratch_image.publish import engine, engine_api, load  # noqa: E402
+from scratch_image.publish.engine import LoadedImage  # noqa: E402
 
 ROUNDS = 5
 COUNTS = (10, 50)
@@ -131,11 +131,11 @@ def cases(directory: Path, count: int) -> Iterator[Case]:
         yield Case(name, tuple(before), tuple(paths), together)
 
 
-def one_by_one(address: str, case: Case, known: list[Loaded], jobs: int) -> None:
+def one_by_one(address: str, case: Case, known: list[LoadedImage], jobs: int) -> None:
     """Load as many steps of a build do, of which `jobs` run at once."""
 
     def step(path: bytes) -> None:
-        known.append(engine.load(address, path, tuple(known)))
+        known.append(load.load(address, path, tuple(known)))
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(step, case.paths))
@@ -148,22 +148,22 @@ def in_one_go(address: str, case: Case) -> None:
         engine.image_id(address, tag)
     with (
         case.together.open("rb") as file,
-        engine._call(
+        engine_api.call(
             address, 600.0, "POST", "/images/load", iter(lambda: file.read(1 << 20), b"")
         ) as answer,
     ):
-        refusal = engine._refusal(address, answer)
+        refusal = load.refusal(address, answer)
     assert not refusal, refusal
     assert all(engine.image_id(address, tag) for tag in tags)
 
 
-def seconds(address: str, case: Case, way: Callable[[list[Loaded]], None]) -> float:
+def seconds(address: str, case: Case, way: Callable[[list[LoadedImage]], None]) -> float:
     """Return how long one `way` takes, on an engine that has only what was there before."""
     docker = ["docker", "-H", address, "image"]
     subprocess.run([*docker, "prune", "-af"], check=True, capture_output=True)
-    known: list[Loaded] = []
+    known: list[LoadedImage] = []
     for path in case.before:
-        known.append(engine.load(address, path, tuple(known)))
+        known.append(load.load(address, path, tuple(known)))
     begun = time.perf_counter()
     way(known)
     return time.perf_counter() - begun
@@ -171,7 +171,7 @@ def seconds(address: str, case: Case, way: Callable[[list[Loaded]], None]) -> fl
 
 def compare(address: str, case: Case, rounds: int) -> None:
     """Measure the ways in turn, and print them."""
-    ways: dict[str, Callable[[list[Loaded]], None]] = {
+    ways: dict[str, Callable[[list[LoadedImage]], None]] = {
         "one by one": lambda known: one_by_one(address, case, known, 1),
         "two at once": lambda known: one_by_one(address, case, known, 2),
         "in one go": lambda _: in_one_go(address, case),

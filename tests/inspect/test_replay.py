@@ -29,8 +29,8 @@ from scratch_image.image.config import Image
 from scratch_image.image.settings import Reference, Settings
 from scratch_image.inspect import replay, seccomp
 from scratch_image.inspect.replay import Trial
-from scratch_image.publish.engine import load as load_image
-from scratch_image.publish.engine import run_container
+from scratch_image.publish.container import run_container
+from scratch_image.publish.load import load as load_image
 from scratch_image.sandbox.run import Limits, Run
 from scratch_image.trace import tracer
 

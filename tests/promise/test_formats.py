@@ -34,7 +34,7 @@ from scratch_image.image.stack import Blob
 from scratch_image.inspect import report
 from scratch_image.inspect.report import Report
 from scratch_image.publish import push
-from scratch_image.publish.engine import Loaded
+from scratch_image.publish.engine import LoadedImage
 from scratch_image.scons import seal, state
 from scratch_image.scons.seal import Places, Seal
 from scratch_image.scons.state import Footprint
@@ -182,9 +182,9 @@ def blobs(draw: st.DrawFn) -> Blob:
 
 
 @st.composite
-def loaded(draw: st.DrawFn) -> Loaded:
+def loaded(draw: st.DrawFn) -> LoadedImage:
     pairs = draw(st.lists(st.tuples(digests, digests), max_size=3))
-    return Loaded(str(draw(digests)), tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+    return LoadedImage(str(draw(digests)), tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
 
 
 def read_file(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -271,7 +271,7 @@ FORMATS = {
         lambda text: tuple(blob for _, blob in stack._parsed(STACK, text)),
         tuple,
     ),
-    "loaded": Format(loaded(), Loaded.text, Loaded.read),
+    "loaded": Format(loaded(), LoadedImage.text, LoadedImage.read),
     "lock": Format(st.just(LOCKED), lambda locked: locked_by(locked), read_file(lock_of)),
     "pushed": Format(tags, pushed, read_file(recalled)),
     "report": Format(st.lists(entries(), max_size=3), page, pages_paths, shown_paths),

@@ -11,9 +11,9 @@ import pytest
 from archives import TAR, build
 from registries import BASIC, PASSWORD, USER, Forward, docker_registry, forward
 from scratch_image.errors import InputError, RegistryError
-from scratch_image.publish import proxy, push, registry
+from scratch_image.publish import proxy, push, registry, registry_client
 from scratch_image.publish.credentials import Credentials
-from scratch_image.publish.registry import Tag
+from scratch_image.publish.registry_tag import Tag
 
 QUOTED = PASSWORD.replace(":", "%3A")
 P, Q = "http://p.test:3128", "http://q.test:3128"
@@ -124,7 +124,7 @@ def test_name_and_password_are_for_the_proxy_alone(monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def way(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forward]:
     """Give a proxy that wants to know who we are, and that the environment names with that."""
-    monkeypatch.setattr(registry, "_WAITS", (0.01, 0.02))
+    monkeypatch.setattr(registry_client, "_WAITS", (0.01, 0.02))
     with forward({}) as made:
         made.user = BASIC
         for name in ("HTTPS_PROXY", "HTTP_PROXY"):
@@ -148,7 +148,7 @@ def test_push_goes_through_the_proxy(
         way.places["registry.test:5000"] = host
         digest = push.push(os.fsencode(tmp_path / "x.oci.tar"), [tag]).digest
 
-        assert registry.tagged(tag) == digest
+        assert registry.digest_of(tag) == digest
     connects = [line for line in way.log if line == "CONNECT registry.test:5000"]
     assert len(connects) == (len(way.log) if scheme == "https" else 0)
     assert way.log
@@ -173,7 +173,7 @@ def test_proxy_that_refuses_is_a_line(scheme: str, user: str, message: str, way:
     way.user = user
 
     with pytest.raises(RegistryError) as raised:
-        registry.tagged(Tag.parse(f"{scheme}://registry.test:5000/x:1"))
+        registry.digest_of(Tag.parse(f"{scheme}://registry.test:5000/x:1"))
 
     assert str(raised.value) == message.format(proxy=f"http://127.0.0.1:{way.port}")
     assert len(way.log) == (1 if user else 3)
@@ -184,7 +184,7 @@ def test_proxy_that_is_not_there_is_a_line(scheme: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("ALL_PROXY", f"http://{USER}:{QUOTED}@127.0.0.1:9")
 
     with pytest.raises(RegistryError) as raised:
-        registry.tagged(Tag.parse(f"{scheme}://registry.test:5000/x:1"))
+        registry.digest_of(Tag.parse(f"{scheme}://registry.test:5000/x:1"))
 
     assert str(raised.value) == (
         "cannot reach registry registry.test:5000: Connection refused (proxy http://127.0.0.1:9); "

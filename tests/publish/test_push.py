@@ -15,8 +15,8 @@ from scratch_image import progress
 from scratch_image.errors import InputError, RegistryError
 from scratch_image.fs.digest import Digest
 from scratch_image.image import archive, tar_header
-from scratch_image.publish import push, registry
-from scratch_image.publish.registry import Tag
+from scratch_image.publish import push, registry, registry_client
+from scratch_image.publish.registry_tag import Tag
 from tars import member
 
 OTHER = member("other") * 10 + tar_header.END
@@ -25,7 +25,7 @@ OTHER = member("other") * 10 + tar_header.END
 @pytest.fixture
 def before(hub: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """Give a gate before that registry."""
-    monkeypatch.setattr(registry, "_WAITS", (0.01, 0.02))
+    monkeypatch.setattr(registry_client, "_WAITS", (0.01, 0.02))
     with gate(hub) as made:
         yield made
 
@@ -53,7 +53,7 @@ def test_registry_has_the_digest_that_the_build_wrote_down(
     pushed = push.push(small, tags(before, f"{repository}:1", f"{repository}:2")).digest
 
     assert pushed == archive.read(small).manifest
-    assert registry.tagged(tags(before, f"{repository}:2")[0]) == pushed
+    assert registry.digest_of(tags(before, f"{repository}:2")[0]) == pushed
     subprocess.run(
         [
             *("skopeo", "copy", "-q", "--preserve-digests", "--src-tls-verify=false"),
@@ -146,7 +146,7 @@ def test_index_takes_the_images_of_all_platforms_along(
 
     assert push.push(os.fsencode(path), tags(before, f"{repository}:1")).digest == digest
 
-    assert registry.tagged(tags(before, f"{repository}:1")[0]) == digest
+    assert registry.digest_of(tags(before, f"{repository}:1")[0]) == digest
     for image in images:
         place = registry.Repository(f"http://{before.host}", repository)
         assert place.digest_of(str(image.manifest)) == image.manifest
@@ -174,7 +174,7 @@ def test_what_passes_is_tried_again(
     pushed = push.push(small, tags(before, f"{repository}:1"))
 
     assert fault.times == 0
-    assert registry.tagged(tags(before, f"{repository}:1")[0]) == pushed.digest
+    assert registry.digest_of(tags(before, f"{repository}:1")[0]) == pushed.digest
 
 
 WRONG = f"sha256:{'0' * 64}"
@@ -211,7 +211,7 @@ WRONG = f"sha256:{'0' * 64}"
         ),
         pytest.param(
             Fault("PUT", "/manifests/", headers={"Docker-Content-Digest": "x\ny"}, forward=True),
-            "cannot trust {place}: it tells digest 'x', which is none; "
+            "cannot trust {place}: it reports 'x', which is not a digest; "
             "look into the registry's log",
             id="no digest",
         ),
@@ -228,7 +228,7 @@ WRONG = f"sha256:{'0' * 64}"
         ),
         pytest.param(
             Fault("POST", "/uploads/", 202, {"Location": "http://other.example/x"}, times=9),
-            "cannot push {digest} to {place}: it wants the blob in the clear; "
+            "cannot push {digest} to {place}: it wants the blob by plain HTTP; "
             "look into the registry's log",
             id="upload elsewhere",
         ),
@@ -291,7 +291,7 @@ def test_blob_that_is_not_what_its_name_says_is_refused(
     with pytest.raises(RegistryError, match="it answers 400 DIGEST_INVALID"):
         push.push(small, tags(before, f"{repository}:1"))
 
-    assert registry.tagged(tags(before, f"{repository}:1")[0]) is None
+    assert registry.digest_of(tags(before, f"{repository}:1")[0]) is None
 
 
 def test_broken_archive_is_refused(before: Gate, small: bytes, repository: str) -> None:
@@ -315,7 +315,7 @@ def test_password_opens_a_registry_and_is_never_told(
             push.push(small, [tag])
         log_in(tmp_path / "docker", host, PASSWORD)
         pushed = push.push(small, [tag])
-        assert registry.tagged(tag) == pushed.digest
+        assert registry.digest_of(tag) == pushed.digest
 
     assert str(refused.value).endswith(
         f"in {host}/fox/hello: it answers 401; run docker login {host}"
@@ -341,10 +341,10 @@ def test_certificate_is_verified(
             push.push(small, [tag])
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "registry/ca.pem"))
         pushed = push.push(small, [tag])
-        assert registry.tagged(tag) == pushed.digest
+        assert registry.digest_of(tag) == pushed.digest
 
     assert str(raised.value).startswith(f"cannot reach registry {host}: [SSL: CERTIFICATE_VERIFY")
-    assert str(raised.value).endswith("; let SSL_CERT_FILE name who vouches for it")
+    assert str(raised.value).endswith("; let SSL_CERT_FILE name the certificate of its authority")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lab import NO_ENGINE, PACKAGE, Scons
 from registries import BASIC, PASSWORD, Gate, docker_registry, gate
 from scratch_image.image.archive import layout, read
 from scratch_image.publish import registry
-from scratch_image.publish.registry import Tag
+from scratch_image.publish.registry_tag import Tag
 
 SCONSTRUCT = """\
 DefaultEnvironment(tools=[])
@@ -235,7 +235,7 @@ def test_image_is_pushed_where_that_is_asked_for(tree: Path, scons: Scons, befor
     [line] = [line for line in ran.stdout.splitlines() if line.startswith("PUSH")]
     assert line.startswith(f"PUSH   {'one':18}  {tag} {digest.short}, sent ")
     assert (tree / "build/images/one/one.pushed").read_text() == f"{tag}@{digest}\n"
-    assert registry.tagged(Tag.parse(f"http://{tag}")) == digest
+    assert registry.digest_of(Tag.parse(f"http://{tag}")) == digest
     # The other one has no tag that could be pushed.
     assert "`push/images' is up to date." in all_of_them.stdout
 
@@ -279,7 +279,7 @@ def test_null_build_asks_for_each_tag_once(tree: Path, scons: Scons, before: Gat
 def _delete(tree: Path, before: Gate, tag: str) -> None:
     found = Tag.parse(f"http://{tag}")
     connection = http.client.HTTPConnection(before.registry)
-    connection.request("DELETE", f"/v2/{found.path}/manifests/{registry.tagged(found)}")
+    connection.request("DELETE", f"/v2/{found.path}/manifests/{registry.digest_of(found)}")
     assert connection.getresponse().status == 202
     connection.close()
 
@@ -329,7 +329,7 @@ def test_what_is_pushed_again(
     assert [step for step in _steps(ran.stdout) if step != "no"] == steps, ran.stdout
     assert "is up to date." in again.stdout
     digest = read(os.fsencode(tree / "build/images/one/one.oci.tar")).manifest
-    assert registry.tagged(Tag.parse(f"http://{tag}")) == digest
+    assert registry.digest_of(Tag.parse(f"http://{tag}")) == digest
 
 
 @pytest.mark.parametrize(
@@ -379,8 +379,8 @@ def test_index_is_pushed_with_its_images(tree: Path, newest: Scons, before: Gate
 
     assert _steps(ran.stdout).count("PUSH") == 1, ran.stdout
     digest = layout(os.fsencode(tree / "build/images/one/one.index.oci.tar")).documents[-1].digest
-    assert registry.tagged(Tag.parse(f"http://{tag}")) == digest
-    assert registry.tagged(Tag.parse(f"http://{tag}-amd64")) is None
+    assert registry.digest_of(Tag.parse(f"http://{tag}")) == digest
+    assert registry.digest_of(Tag.parse(f"http://{tag}-amd64")) is None
 
 
 @pytest.mark.parametrize("tokens", [False, True], ids=["password", "token"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -16,6 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from archives import TAR, build
+from scratch_image.fs.digest import Digest
+from scratch_image.publish import push
+from scratch_image.publish.registry_tag import Tag
 
 USER, PASSWORD = "fox", "correct-horse:battery"
 BASIC = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
@@ -340,3 +346,10 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         while data := source.recv(1 << 16):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
+
+
+def pushed(gate: Gate, tmp_path: Path, *names: str) -> Digest:
+    """Push a small image to the repositories `names`."""
+    build(tmp_path / "x.oci.tar", [TAR])
+    tags = [Tag.parse(f"http://{gate.host}/{name}:1") for name in names]
+    return push.push(os.fsencode(tmp_path / "x.oci.tar"), tags).digest

@@ -67,3 +67,10 @@ def one_line(text: object) -> str:
     """Return `text` from outside as a part of one line."""
     printable = "".join(char if char.isprintable() else " " for char in str(text or "")[:2000])
     return " ".join(printable.split())[:300].rstrip(" ;")
+
+
+def innermost_cause(error: BaseException) -> str:
+    """Return in one line what libraries wrap other errors around: it says more than these."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return getattr(error, "strerror", None) or one_line(error) or type(error).__name__

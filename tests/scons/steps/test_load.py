@@ -10,7 +10,7 @@ from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import archive
 from scratch_image.image.settings import Reference, Settings
-from scratch_image.publish.engine import Loaded
+from scratch_image.publish.engine import LoadedImage
 from scratch_image.scons.steps.image import ImageStep
 from scratch_image.scons.steps.load import LoadStep
 from step_files import make_layer, path_in
@@ -33,8 +33,8 @@ def test_load_writes_the_id_and_looks_at_each_tag(tmp_path: Path, engine: str) -
     assert watched.percent == 100
     image_id = (tmp_path / "x.iid").read_text().strip()
     assert line == f"steps:1, steps:2 {Digest(image_id).short}"
-    loaded = Loaded.read((tmp_path / "x.loaded").read_bytes())
-    assert loaded == Loaded(image_id, archive.read(image).layers, archive.read(image).diff_ids)
+    loaded = LoadedImage.read((tmp_path / "x.loaded").read_bytes())
+    assert loaded == LoadedImage(image_id, archive.read(image).layers, archive.read(image).diff_ids)
     assert root.looked == {
         (f"{engine} steps:1".encode(), Aspect.IMAGE),
         (f"{engine} steps:2".encode(), Aspect.IMAGE),

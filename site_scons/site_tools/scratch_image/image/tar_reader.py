@@ -106,7 +106,7 @@ class SeekableTar:
     def read(self, size: int) -> bytes:
         """Return `size` bytes of a header; fewer only at the end."""
         if size > _MAX_HEADER:
-            raise ValueError("it is not a whole tar (header without end)")
+            raise OverflowError("header without end")
         return self._file.read(size)
 
     take = read

@@ -18,7 +18,7 @@ from ..fs.capabilities import permitted
 from ..fs.paths import parents, show
 from ..fs.root import Root
 from ..fs.status import FileKind
-from ..publish import engine
+from ..publish import container
 from ..sandbox.namespaces import Sandbox
 from ..sandbox.output import last_words
 from ..sandbox.process import Result, shell_status
@@ -83,7 +83,7 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
     if trial.run.ready or tracer.emulator(trial.run, trial.program, trial.root):
         return False
     capable = permitted(trial.root.capabilities(trial.root.walk(trial.program).real))
-    if not capable <= engine.CAPABILITIES:
+    if not capable <= container.CAPABILITIES:
         return False
     content = None
     if trial.run.stdin is not None:
@@ -91,7 +91,7 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
             content = stream.read()
 
     def repeated(run: Run) -> Result:
-        return engine.run_container(address, image, run, trial.program, content, capable)
+        return container.run_container(address, image, run, trial.program, content, capable)
 
     result = repeated(trial.run)
     if found := _fault_in_container(trial, result):

@@ -1,8 +1,8 @@
-"""A push: what is missing of an image goes from its archive to a registry, without an engine.
+"""A push: blobs and manifests go from an archive to a registry, without an engine.
 
-Blobs first, several at once, then what names them, then the tags: a tag never means an image of
-which something is missing. A blob that another repository of the registry has, as far as we have
-seen or brought it there, is mounted and not sent.
+Only missing ones are sent: blobs first, several at once, then manifests, then the tags. So a tag
+never means an image of which a part is missing. A blob that another repository of the registry
+has, as far as we have seen or sent it there, is mounted and not sent.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from ..errors import InputError
 from ..fs.digest import Digest
 from ..image import archive
 from ..image.archive import Document, Layout
-from .registry import CONNECTIONS, Repository, Tag, patiently
+from .registry import Repository
+from .registry_client import CONNECTIONS, retry
+from .registry_tag import Tag
 
 _places: dict[tuple[str, Digest], str] = {}
 """A repository that is likely to have a blob, by the registry's host."""
 
 _locks: dict[tuple[str, Digest], threading.Lock] = {}
-"""Held while a blob is brought to a registry: who comes second can mount it."""
+"""Held while a blob is sent to a registry: another thread can mount it afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push came to."""
+    """The result of a push."""
 
     digest: Digest
     """Of the image or index, as registries have it."""
@@ -41,7 +43,7 @@ class Pushed:
 def recall(path: bytes) -> None:
     """Learn from `path`, the target of an earlier push, where its blobs are likely to be.
 
-    The archive beside it tells which these are. Both may be gone, or no longer true: a registry
+    The archive beside it names the blobs. Both files may be gone, or no longer true: a registry
     that cannot mount a blob takes an upload instead.
     """
     stem = path.removesuffix(b".pushed")
@@ -61,8 +63,8 @@ def tags_in(path: bytes) -> list[Tag]:
 def push(path: bytes, tags: Sequence[Tag]) -> Pushed:
     """Give registries the image or index in the archive `path` under `tags`.
 
-    InputError when the archive is broken; RegistryError when a registry cannot be reached, does
-    not take it, or answers what cannot be trusted. What may pass is tried again for a while.
+    InputError when the archive is broken; RegistryError when a registry cannot be reached, refuses,
+    or its answer cannot be trusted. Requests that may succeed later are retried for a while.
     """
     layout, sent = archive.layout(path), 0
     for tag, own in itertools.groupby(sorted(tags), key=lambda tag: replace(tag, name="")):
@@ -71,7 +73,7 @@ def push(path: bytes, tags: Sequence[Tag]) -> Pushed:
 
 
 class _Push:
-    """What goes to one repository."""
+    """The push of an image to one repository."""
 
     def __init__(self, layout: Layout, place: Tag) -> None:
         self._layout = layout
@@ -81,23 +83,23 @@ class _Push:
         self._repository = Repository(place.origin, place.path)
 
     def run(self, names: Sequence[str]) -> int:
-        """Bring all that is missing, then name it by the tags `names`; return the bytes sent."""
+        """Send all that is missing, then set the tags `names`; return the bytes sent."""
         self._progress.expect(sum(blob.size for blob in self._layout.blobs.values()))
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            for _ in pool.map(self._bring_blob, self._layout.blobs):
+            for _ in pool.map(self._send_blob, self._layout.blobs):
                 pass
         for document in self._layout.documents:
-            self._bring(str(document.digest), document)
+            self._send(str(document.digest), document)
         for name in names:
-            self._bring(name, self._layout.documents[-1])
+            self._send(name, self._layout.documents[-1])
         return sum(self._sent.values())
 
-    def _bring_blob(self, digest: Digest) -> None:
+    def _send_blob(self, digest: Digest) -> None:
         key = self._place.host, digest
         with _locks.setdefault(key, threading.Lock()):
-            patiently(lambda: self._put_blob(digest))
+            retry(lambda: self._put_blob(digest))
             _places[key] = self._place.path
-        # What is there already is not sent, and is done all the same.
+        # A blob that was there already counts as done, too.
         self._progress.add(self._layout.blobs[digest].size - self._sent[digest])
 
     def _put_blob(self, digest: Digest) -> None:
@@ -114,10 +116,10 @@ class _Push:
             self._sent[digest] += len(chunk)
             self._progress.add(len(chunk))
 
-    def _bring(self, name: str, document: Document) -> None:
-        patiently(lambda: self._put(name, document))
+    def _send(self, name: str, document: Document) -> None:
+        retry(lambda: self._put(name, document))
 
     def _put(self, name: str, document: Document) -> None:
-        # A registry may refuse to be given a tag a second time, even for the same image.
+        # A registry may refuse a tag a second time, even for the same image.
         if self._repository.digest_of(name) != document.digest:
             self._repository.put_manifest(name, document.media_type, document.data)

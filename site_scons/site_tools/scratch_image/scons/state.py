@@ -22,6 +22,7 @@ from ..fs.root import Aspect, Root
 from ..fs.sights import Sights, is_fresh
 from ..fs.status import FileKind, Status
 from ..publish import engine, registry
+from ..publish.registry_tag import Tag
 
 _HEADER = b"# scratch_image footprint 1\n"
 
@@ -228,9 +229,10 @@ def remote(path: bytes, aspect: Aspect) -> bytes:
     """Return the state of what an engine (IMAGE) or a registry (TAG) has; never raises."""
     try:
         if aspect is Aspect.TAG:
-            return str(registry.tagged(registry.Tag.parse(path.decode())) or "absent").encode()
-        address, _, tag = path.decode().partition(" ")
-        return (engine.image_id(address, tag) or "absent").encode()
+            tag = Tag.parse(path.decode())
+            return str(registry.digest_of(tag) or "absent").encode()
+        address, _, name = path.decode().partition(" ")
+        return (engine.image_id(address, name) or "absent").encode()
     except (ScratchImageError, UnicodeDecodeError) as error:
         return _unknown(error)
 

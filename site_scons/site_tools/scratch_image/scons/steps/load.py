@@ -17,7 +17,7 @@ from ..variables import read
 from .step import Plan, Step, StepKind, content, neighbours, require_sources, shorten
 
 if TYPE_CHECKING:
-    from ...publish.engine import Loaded
+    from ...publish.engine import LoadedImage
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class LoadStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Load the archive `sources[0]`."""
-        from ...publish import engine
+        from ...publish import load
 
         # The engine has the layers that it got with this image before, and with other images.
         others = [targets[1], *neighbours(targets[1], b".loaded")]
-        loaded = engine.load(self.address, sources[0], [*filter(None, map(_read_loaded, others))])
+        loaded = load.load(self.address, sources[0], [*filter(None, map(_read_loaded, others))])
         for reference in self.references:
             tag = f"{self.address} {reference.familiar}".encode()
             root.know(tag, Aspect.IMAGE, loaded.id.encode())
@@ -43,12 +43,12 @@ class LoadStep(Step):
         return f"{names} {Digest(loaded.id).short}"
 
 
-def _read_loaded(path: bytes) -> Loaded | None:
+def _read_loaded(path: bytes) -> LoadedImage | None:
     """Return the loaded image that the text `path` describes; None where there is no text."""
-    from ...publish.engine import Loaded
+    from ...publish.engine import LoadedImage
 
     with suppress(OSError):
-        return Loaded.read(content(path))
+        return LoadedImage.read(content(path))
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import InputError
 from ...fs.root import Aspect, Root
 from ...fs.target import write
-from ...publish.registry import Tag
+from ...publish.registry_tag import Tag
 from ..tags import archive_tags
 from ..variables import read
 from .step import Plan, Step, StepKind, neighbours, require_sources, shorten
