@@ -113,5 +113,5 @@ def test_a_header_without_end_is_not_read() -> None:
     member = tarfile.TarInfo("x")
     member.type, member.size = tarfile.XHDTYPE, 1 << 23
     data = io.BytesIO(PLAIN + member.tobuf())
-    with pytest.raises(ValueError, match=r"^it is not a whole tar \(header without end\)$"):
+    with pytest.raises(ValueError, match=r"^it is not a whole tar \("):
         list(TarReader(SeekableTar(data)))

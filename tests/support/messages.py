@@ -63,8 +63,16 @@ def _raised(tree: ast.AST) -> Iterator[str]:
             case ast.Raise(exc=ast.Call(func=ast.Name(name), args=arguments)):
                 texts = filter(None, map(_text, arguments))
                 yield from (each for each in texts if name.endswith("Error") or _is_long(each))
-            case ast.Raise(exc=ast.Call(func=ast.Attribute(attr="_untrusted"), args=[cause])):
+            case ast.Call(func=ast.Attribute(attr="trust_error"), args=[cause]):
                 yield _text(cause)
+            case ast.Call(
+                func=ast.Attribute(attr="refusal_error" | "check_retryable"), args=[action, _]
+            ) if _text(action):
+                yield f"cannot {_text(action)}: …; …"
+            case ast.Call(func=ast.Name("engine_error" | "api_errors"), args=[action, _, *_]) if (
+                _text(action)
+            ):
+                yield f"cannot {_text(action)}: engine at …: …; …"
 
 
 def _is_long(text: str) -> bool:

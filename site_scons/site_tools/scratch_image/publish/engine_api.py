@@ -69,7 +69,8 @@ def ask_error(address: str, question: str, cause: str, hint: str = WRONG_HINT) -
 
 def engine_error(action: str, address: str, cause: str) -> EngineError:
     """Return the error of an engine that cannot do `action`, with a hint that fits `cause`."""
-    return EngineError(action, f"engine at {address}: {cause}", _hint(cause))
+    cause = f"engine at {address}: {cause}"
+    return EngineError(action, cause, _hint(cause))
 
 
 def _hint(cause: str, default: str = LOG_HINT) -> str:

@@ -47,6 +47,7 @@ class Repository:
     def __init__(self, origin: str, path: str) -> None:
         """Take `origin` and `path` of a `Tag`; this sends no request."""
         self._client = RegistryClient(origin, path)
+        self.name = self._client.name
         self._login = Login(self._client)
         self._prefix = f"{self._client.base}/v2/{path}/"
 
@@ -58,7 +59,7 @@ class Repository:
             if answer.status == 404:
                 return None
             if answer.status != 200:
-                raise self._refusal(f"ask for {name} in", answer)
+                raise self._client.refusal_error(f"ask for {name} in {self.name}", answer)
             if digest := self._digest_in(answer):
                 return digest
         return Digest.of(answer.body)
@@ -70,7 +71,7 @@ class Repository:
             return False
         # A registry that sends us elsewhere has seen that the blob is there.
         if answer.status // 100 not in (2, 3):
-            raise self._refusal(f"ask for {digest} in", answer)
+            raise self._client.refusal_error(f"ask for {digest} in {self.name}", answer)
         self._check(answer, digest)
         return True
 
@@ -85,11 +86,11 @@ class Repository:
             return
         place = answer.headers.get("location")
         if answer.status != 202 or not place:
-            raise self._refusal(f"push {digest} to", answer)
+            raise self._client.refusal_error(f"push {digest} to {self.name}", answer)
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
         answer = self._request("PUT", self._upload_url(place, digest), headers, data)
         if answer.status != 201:
-            raise self._refusal(f"push {digest} to", answer)
+            raise self._client.refusal_error(f"push {digest} to {self.name}", answer)
         self._check(answer, digest)
 
     def _start_upload(self, digest: Digest, source: str) -> RegistryAnswer:
@@ -108,7 +109,7 @@ class Repository:
         url = self._client.safe_url(place)
         if not url:
             raise RegistryError(
-                f"push {digest} to {self._client.name}", "it wants the blob by plain HTTP", LOG_HINT
+                f"push {digest} to {self.name}", "it wants the blob by plain HTTP", LOG_HINT
             )
         return f"{url}{'&' if '?' in url else '?'}{urlencode({'digest': str(digest)})}"
 
@@ -117,7 +118,7 @@ class Repository:
         headers = {"Content-Length": str(len(data)), "Content-Type": media_type}
         answer = self._request("PUT", f"{self._prefix}manifests/{name}", headers, lambda: [data])
         if answer.status != 201:
-            raise self._refusal(f"push {name} to", answer)
+            raise self._client.refusal_error(f"push {name} to {self.name}", answer)
         self._check(answer, Digest.of(data))
 
     def _request(
@@ -135,11 +136,8 @@ class Repository:
             self._login.renew(answer, authorization)
             authorization = self._login.authorization
             answer = self._client.send(method, url, headers or {}, data, authorization)
-        self._client.check_retryable(f"use {self._client.name}", answer)
+        self._client.check_retryable(f"use {self.name}", answer)
         return answer
-
-    def _refusal(self, verb: str, answer: RegistryAnswer) -> RegistryError:
-        return self._client.refusal_error(f"{verb} {self._client.name}", answer)
 
     def _digest_in(self, answer: RegistryAnswer) -> Digest | None:
         """Return the digest that the registry reports (hostile); None when it reports none."""

@@ -60,7 +60,6 @@ _START_HINT = "see that it runs, and that the tag names its host"
 _PROXY_HINT = "see that the proxy runs and lets you pass, or name {host} in NO_PROXY"
 _TUNNEL = re.compile("Tunnel connection failed: ([0-9]+)")
 
-_Error = TypeVar("_Error", bound=RegistryError)
 _Result = TypeVar("_Result")
 _Data = Callable[[], Iterable[bytes]]
 
@@ -70,6 +69,13 @@ class RetryableError(RegistryError):
 
     wait = 0.0
     """Seconds that the registry wants us to wait."""
+
+    @classmethod
+    def of(cls, failure: RegistryError, wait: float = 0.0) -> RetryableError:
+        """Return `failure` as one that may pass after `wait` seconds."""
+        made = cls(failure.action, failure.cause, failure.hint)
+        made.wait = wait
+        return made
 
 
 def retry(work: Callable[[], _Result]) -> _Result:
@@ -193,21 +199,17 @@ class RegistryClient:
     def check_retryable(self, action: str, answer: RegistryAnswer) -> None:
         """Raise RetryableError for an `answer` that may be another one a little later."""
         if answer.status in _RETRYABLE:
-            error = self._error(RetryableError, action, *self._refusal(answer))
-            error.wait = answer.wait
-            raise error
+            raise RetryableError.of(self.refusal_error(action, answer), answer.wait)
 
     def refusal_error(self, action: str, answer: RegistryAnswer) -> RegistryError:
-        """Return the error of a registry that refuses `action` on the repository by `answer`."""
-        return self._error(RegistryError, action, *self._refusal(answer))
+        """Return the error of a registry that refuses `action` by `answer`."""
+        cause = self._redact(f"it answers {answer.status} {answer.reason}".rstrip())
+        hint = _HINTS.get(answer.status, LOG_HINT).format(host=self.host)
+        return RegistryError(action, cause, hint)
 
     def trust_error(self, cause: str) -> RegistryError:
         """Return the error of a registry whose answer cannot be right."""
-        return self._error(RegistryError, f"trust {self.name}", cause, LOG_HINT)
-
-    def _refusal(self, answer: RegistryAnswer) -> tuple[str, str]:
-        cause = f"it answers {answer.status} {answer.reason}".rstrip()
-        return cause, _HINTS.get(answer.status, LOG_HINT)
+        return RegistryError(f"trust {self.name}", self._redact(cause), LOG_HINT)
 
     def _reach_error(self, error: BaseException, way: Proxy | None) -> RegistryError:
         from urllib3.exceptions import ProtocolError, ProxyError, ReadTimeoutError
@@ -223,13 +225,13 @@ class RegistryClient:
             cause = f"{cause} (proxy {way.url})"
             hint = _HINTS[407] if refused and refused[1] == "407" else _PROXY_HINT
         kind = RetryableError if retryable else RegistryError
-        return self._error(kind, f"reach registry {self.host}", cause, hint)
+        return kind(f"reach registry {self.host}", self._redact(cause), hint.format(host=self.host))
 
-    def _error(self, kind: type[_Error], action: str, cause: str, hint: str) -> _Error:
-        """Return an error without the secrets, should the registry report them."""
+    def _redact(self, text: str) -> str:
+        """Return `text` without the secrets, should the registry report them."""
         for secret in sorted(self._secrets, key=len, reverse=True):
-            cause = cause.replace(secret, "***")
-        return kind(action, cause, hint.format(host=self.host))
+            text = text.replace(secret, "***")
+        return text
 
 
 def _connections(way: Proxy | None) -> urllib3.PoolManager:

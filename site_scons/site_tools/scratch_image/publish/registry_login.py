@@ -87,10 +87,10 @@ class Login:
         return self._client.send("POST", realm, headers, lambda: [data])
 
     def _token_in(self, answer: RegistryAnswer) -> str:
-        action = f"log in at {self._client.name}"
-        self._client.check_retryable(action, answer)
+        name = self._client.name
+        self._client.check_retryable(f"log in at {name}", answer)
         if answer.status != 200:
-            raise self._client.refusal_error(action, answer)
+            raise self._client.refusal_error(f"log in at {name}", answer)
         found = answer.document
         token = found.get("token") or found.get("access_token")
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
