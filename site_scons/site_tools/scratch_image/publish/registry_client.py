@@ -224,8 +224,9 @@ class RegistryClient:
         if way and (by_proxy or refused):
             cause = f"{cause} (proxy {way.url})"
             hint = _HINTS[407] if refused and refused[1] == "407" else _PROXY_HINT
-        kind = RetryableError if retryable else RegistryError
-        return kind(f"reach registry {self.host}", self._redact(cause), hint.format(host=self.host))
+        hint = hint.format(host=self.host)
+        failure = RegistryError(f"reach registry {self.host}", self._redact(cause), hint)
+        return RetryableError.of(failure) if retryable else failure
 
     def _redact(self, text: str) -> str:
         """Return `text` without the secrets, should the registry report them."""
