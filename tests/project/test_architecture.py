@@ -21,7 +21,7 @@ ORDER = {
     "sysroot": "unpack sysroot",
     "inspect": "replay seccomp sbom report",
     "scons": "state seal sconscript tools terminal substitution checks variables constructors nodes image_env"
-    " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
+    " steps/step steps/table command_line project tags steps/trace steps/traced_run steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"
     " steps/report steps/sysroot help_text footprint builders commands chain alias tree",
 }

@@ -15,7 +15,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import SCons.Action
 import SCons.Builder
@@ -23,12 +23,9 @@ import SCons.Node.FS
 import SCons.Script
 
 from ..errors import InputError, ProcessError, ScratchImageError
-from ..fs import owners
 from ..fs.digest import Digest
 from ..fs.paths import is_under, show
-from ..fs.root import Root
 from ..fs.target import leftovers, lock_file, locked, temporary
-from ..sandbox import process
 from .checks import Files, WrongPartError
 from .footprint import Footprint
 from .nodes import (
@@ -45,13 +42,15 @@ from .project import Project
 from .sconscript import refuse
 from .steps.step import Plan, Step
 from .steps.table import BUILDERS, comstr, find_kind
-from .terminal import Terminal
 from .variables import defaults, read, require
+
+if TYPE_CHECKING:
+    from ..fs.root import Root
+    from .terminal import Terminal
 
 
 def add_to(env: Any) -> None:
     """Add the builders and the defaults of all variables to `env`."""
-    process.is_interrupted = _is_interrupted
     env["BUILDERS"].update({name: _builder(name) for name in BUILDERS if name != "Sysroot"})
     env.AddMethod(_call_sysroot, "Sysroot")
     env["_SCRATCH_IMAGE_STEP"] = signature
@@ -137,6 +136,9 @@ def _action() -> Any:
 
 def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     """Run the target's step; return None, or the line about its failure."""
+    from ..sandbox import process
+
+    process.is_interrupted = _is_interrupted
     step, footprint = target[0].attributes.step, target[0].attributes.footprint
     # In the project, even if a repository has built them.
     files = [os.fsencode(each.get_abspath()) for each in target]
@@ -182,7 +184,7 @@ def _note(moved: Sequence[bytes]) -> str:
 
 def _wait(terminal: Terminal, title: str, attempts: int) -> None:
     """Print once that another process makes the target; ProcessError when SCons has to end."""
-    if process.is_interrupted():
+    if _is_interrupted():
         raise ProcessError("wait for another scons", f"{title} was interrupted", "build again")
     if attempts == 1:
         terminal.say(f"{title} waits for another scons that makes it")
@@ -332,6 +334,9 @@ def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -
     record = _owners_file(base) if base else b""
 
     def root() -> Root:
+        from ..fs import owners
+        from ..fs.root import Root
+
         files = {path: staged_host_path(node) for path, node in staged.items()}
         kept = owners.read(record) if record else owners.Owners()
         return Root(tree, files, epoch, kept, top_of(owner), repositories_of(owner))

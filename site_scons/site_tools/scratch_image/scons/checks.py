@@ -7,7 +7,6 @@ value of a variable). Any other value is an InputError of one line.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -177,9 +176,10 @@ class Dictionary(Check):
         return {self.keys(key): self.values(value) for key, value in given.items()}
 
 
-@dataclass(frozen=True, slots=True)
 class Words(Check):
     """A command line, or a list of words, as a tuple of words. There is no shell."""
+
+    __slots__ = ()
 
     def _take(self, given: Any) -> tuple[str, ...]:
         if is_list(given):
@@ -212,13 +212,14 @@ class Names(Check):
         return names
 
 
-@dataclass(frozen=True, slots=True)
 class Health(Words):
     """A health check: words, or what ``HealthCheck(...)`` returns. None if there are no words.
 
     Words of lists are looked at as well: Dockerfiles and compose files have such lists, in which
     the first word may ask for a shell.
     """
+
+    __slots__ = ()
 
     def _take(self, given: Any) -> Any:
         check = given if isinstance(given, HealthCheck) else HealthCheck(given)
@@ -248,9 +249,10 @@ def _for_a_shell(given: Any, syntax: str) -> InputError:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class OneRun(Check):
     """A run: a command line, a list of words, or what ``Run(...)`` returns."""
+
+    __slots__ = ()
 
     def _take(self, given: Any) -> run.Run:
         if isinstance(given, run.Run):
@@ -262,9 +264,10 @@ class OneRun(Check):
         return run.Run("", tuple(os.fsencode(WORD(word)) for word in given), cwd=b"")
 
 
-@dataclass(frozen=True, slots=True)
 class Files(Check):
     """Files: nodes and names, one or lists of them, as one list."""
+
+    __slots__ = ()
 
     def _take(self, given: Any) -> list[Any]:
         found = []
@@ -279,9 +282,10 @@ class Files(Check):
         return found
 
 
-@dataclass(frozen=True, slots=True)
 class OneFile(Check):
     """A file: a node or a name, also in a list, as builders return one."""
+
+    __slots__ = ()
 
     def _take(self, given: Any) -> Any:
         found = Files(self.noun, "")(given)
@@ -290,9 +294,10 @@ class OneFile(Check):
         return found[0]
 
 
-@dataclass(frozen=True, slots=True)
 class Node(Check):
     """A node of SCons that stands for a file."""
+
+    __slots__ = ()
 
     def _take(self, given: Any) -> Any:
         if not isinstance(given, SCons.Node.FS.Base):
@@ -357,6 +362,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     Case and the prefix ``IMAGE_`` do not matter.
     """
+    import difflib
+
     bare = {each.upper().removeprefix("IMAGE_"): each for each in known}
     wanted = name.upper().removeprefix("IMAGE_")
     return "".join(bare[each] for each in difflib.get_close_matches(wanted, bare, 1, 0.75))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import SCons.Errors
 import SCons.Node
@@ -25,8 +25,10 @@ import SCons.Script
 
 from ..errors import ScratchImageError
 from ..fs import target
-from ..fs.root import Root
-from . import state
+
+if TYPE_CHECKING:
+    from ..fs.root import Root
+    from . import state
 
 _NONE = "none"
 """Signature where there is no whole footprint: it never equals one that a build has stored."""
@@ -66,6 +68,8 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
 
         Return the paths that changed while the step ran: the next build runs it again.
         """
+        from . import state
+
         taken = state.take(root)
         target.write(os.fsencode(self.file), [taken.text()])
         self._stored = taken
@@ -74,6 +78,8 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
     def stored(self) -> state.Footprint | None:
         """Return the footprint that the last build left; None when there is no whole one."""
         if not self._read:
+            from . import state
+
             self._read = True
             try:
                 with open(self.file, "rb") as stream:
@@ -166,6 +172,8 @@ class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no 
         """Print, once, each path that changed and how, for ``--debug=explain``."""
         if self._told or "explain" not in SCons.Script.GetOption("debug"):
             return
+        from . import state
+
         self._told = True
         stored, fresh = self.stored(), self.fresh()
         for phrase in state.explain(stored, fresh) if stored and fresh else ():

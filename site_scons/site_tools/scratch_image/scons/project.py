@@ -8,14 +8,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import SCons.Node
 import SCons.Script
 
-from ..publish import engine
 from .command_line import WORDS
-from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from .terminal import Terminal
 
 
 @dataclass
@@ -61,8 +62,7 @@ class Project:
         self._aliases: dict[str, Callable[[str], Any]] = {}
         """Functions that declare the aliases ``WORD/PLACE`` of a place for a word."""
         self._declared: set[str] = set()
-        self.answers = functools.cache(engine.answers)
-        """Tells whether an engine answers at an address: one look for all images."""
+        self._answers: dict[str, bool] = {}
 
     @classmethod
     def of(cls, env: Any) -> Project:
@@ -76,9 +76,19 @@ class Project:
         found: Project = attributes.scratch_image
         return found
 
+    def answers(self, address: str) -> bool:
+        """Tell whether an engine answers at `address`: one look for all images."""
+        from ..publish import engine
+
+        if address not in self._answers:
+            self._answers[address] = engine.answers(address)
+        return self._answers[address]
+
     @functools.cached_property
     def terminal(self) -> Terminal:
         """Where the lines of steps go."""
+        from .terminal import Terminal
+
         return Terminal(sys.stdout, os.environ)
 
     def offer(self, env: Any, place: str, declare: Callable[[str], Any]) -> None:

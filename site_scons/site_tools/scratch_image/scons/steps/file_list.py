@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...fs.paths import show
-from ...fs.root import Root
 from ...fs.status import FileKind
 from ...fs.target import write
 from .. import tools
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from ...files.request import Request
     from ...files.why import Absent, Reasons
     from ...fs.overlay import OverlaidFiles, Overlay
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

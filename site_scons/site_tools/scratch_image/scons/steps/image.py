@@ -6,10 +6,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import progress
-from ...fs.root import Root
 from ...fs.target import replacing
 from ...image.settings import Reference, Settings
 from .. import tools
@@ -20,6 +19,9 @@ from ..variables import read
 from .ldd import elf_machine
 from .step import Plan, Step, StepKind, content, require_sources
 from .trace import is_traced
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import progress
 from ...errors import InputError
 from ...fs.paths import show
-from ...fs.root import Root
 from ...fs.target import replacing
 from ...image import config
 from ...image.settings import Reference, annotated
@@ -19,6 +18,9 @@ from ..tags import claim_tags
 from ..variables import read
 from .image import sort_names
 from .step import Plan, Step, StepKind, require_sources
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import progress
-from ...fs.root import Aspect, Root
 from ...fs.target import write
 from ...image import compression, stack
 from ..nodes import top_of
 from ..variables import read
 from .step import Plan, Step, StepKind, neighbours, require_sources
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class StackStep(Step):
         """Write the blobs of the file list `sources[0]`, or link to those of other images."""
         from ...files import bytecode
         from ...files.request import read_list
+        from ...fs.root import Aspect
 
         entries, view = read_list(root, self.top, sources[0])
         bytecode.date_sources(view, entries)

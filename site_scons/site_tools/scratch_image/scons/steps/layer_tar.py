@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import progress
-from ...fs.root import Root
 from ...fs.target import replacing
-from ...image import compression, layer
+from ...image import compression
 from ..nodes import top_of
 from .step import Plan, Step, StepKind, require_sources
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class LayerStep(Step):
         """Write the layer of the file list `sources[0]`."""
         from ...files import bytecode
         from ...files.request import read_list
+        from ...image import layer
 
         entries, view = read_list(root, self.top, sources[0])
         bytecode.date_sources(view, entries)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...fs.root import Root
 from ...fs.target import write
 from .. import tools
 from ..image_env import Variables, search_env
 from ..nodes import image_path
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...fs.digest import Digest
-from ...fs.root import Aspect, Root
 from ...fs.target import write
 from ...image.settings import Reference
 from ..nodes import sibling
@@ -17,6 +16,7 @@ from ..variables import read
 from .step import Plan, Step, StepKind, content, neighbours, require_sources, shorten
 
 if TYPE_CHECKING:
+    from ...fs.root import Root
     from ...publish.engine import LoadedImage
 
 
@@ -29,6 +29,7 @@ class LoadStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Load the archive `sources[0]`."""
+        from ...fs.root import Aspect
         from ...publish import load
 
         # The engine has the layers that it got with this image before, and with other images.

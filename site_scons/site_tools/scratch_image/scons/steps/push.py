@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ...fs.root import Aspect, Root
 from ...fs.target import write
 from ...publish.registry_tag import Tag
 from ..tags import archive_tags
 from ..variables import read
 from .step import Plan, Step, StepKind, neighbours, require_sources, shorten
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class PushStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Push the archive `sources[0]`, of one image or an index."""
+        from ...fs.root import Aspect
         from ...publish import push
 
         # The registry can mount layers that other images of the tree have brought.

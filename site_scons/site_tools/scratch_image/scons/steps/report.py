@@ -6,16 +6,18 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ...fs.root import Root
 from ...fs.target import write
 from ...sandbox import process
 from ..nodes import step_of
 from .file_list import ListStep, find_mentions, is_extra_list
 from .step import Plan, Step, StepKind, content
 from .trace import is_traced
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

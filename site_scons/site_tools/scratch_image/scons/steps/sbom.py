@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ...fs.root import Root
 from ...fs.target import write
 from ...inspect import sbom
 from .. import tools
 from ..nodes import suffix, top_of
 from .step import ImageParts, Plan, Step, StepKind
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import SandboxError
-from ...fs.root import Root
 from ...fs.target import write
 from .. import tools
 from ..nodes import suffix
 from .ldd import elf_machine
 from .step import ImageParts, Plan, Step, StepKind
-from .trace import TracedRun, find_obstacle, layers_and_records, strace_program, traced_run
+from .trace import find_obstacle, strace_program
+from .traced_run import TracedRun, layers_and_records, traced_run
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ...fs.root import Root
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)

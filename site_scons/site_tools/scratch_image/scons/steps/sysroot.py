@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...fs.paths import show
-from ...fs.root import Aspect, Root
 from ...fs.target import write
 from ...image import compression
 from ...sysroot import sysroot
@@ -19,6 +18,9 @@ from ..nodes import epoch_of, find_node, top_of
 from ..substitution import substituted
 from ..variables import read
 from .step import Plan, Step, StepKind
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class SysrootStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Make the tree of `sources`, or check the directory."""
+        from ...fs.root import Aspect
+
         if self.origin is None:
             sysroot.check(self.tree, show(self.tree))
             line = self.directory

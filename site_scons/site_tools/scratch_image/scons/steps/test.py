@@ -7,24 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SandboxError
-from ...fs.root import Root
 from ...fs.target import write
 from .. import tools
 from ..nodes import sibling, step_of, top_of
 from .file_list import source_form
 from .load import LoadStep
 from .step import ImageParts, Plan, Step, StepKind, content, shorten
-from .trace import (
-    TracedRun,
-    add_choice,
-    find_obstacle,
-    is_traced,
-    layers_and_records,
-    strace_program,
-    traced_run,
-)
+from .trace import add_choice, find_obstacle, is_traced, strace_program
+from .traced_run import TracedRun, layers_and_records, traced_run
 
 if TYPE_CHECKING:
+    from ...fs.root import Root
     from ...inspect.replay import Trial
 
 

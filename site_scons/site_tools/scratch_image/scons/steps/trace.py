@@ -6,20 +6,21 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, SandboxError, TraceError
 from ...fs.paths import show
-from ...fs.root import Root
 from ...fs.target import write
-from ...image import compression
 from ...sandbox.run import Limits, Run
 from .. import tools
 from ..image_env import image_env, refuse_secrets
-from ..nodes import image_path, sibling, step_of, suffix
+from ..nodes import image_path, sibling, step_of
 from ..substitution import literal
 from ..variables import read
 from .step import Plan, Step, StepKind
+
+if TYPE_CHECKING:
+    from ...fs.root import Root
 
 
 @dataclass(frozen=True)
@@ -125,37 +126,6 @@ def strace_program(env: Any) -> bytes:
 def is_traced(node: Any) -> bool:
     """Tell whether `Strace` makes `node`."""
     return isinstance(step_of(node), TraceStep)
-
-
-@dataclass(frozen=True)
-class TracedRun:
-    """A run that was traced."""
-
-    program: bytes
-    """Image path."""
-    command: Run
-    stdin: bool
-    """Whether it has a standard input: a file that is a source."""
-
-
-def traced_run(record: Any) -> TracedRun:
-    """Return the run whose record is the node `record`."""
-    return TracedRun(step_of(record).program, step_of(record).command, bool(record.sources))
-
-
-def layers_and_records(
-    verb: str, target: list[Any], source: list[Any]
-) -> tuple[list[Any], list[Any]]:
-    """Return the layers and the records of runs in `source`; InputError when it lacks one kind."""
-    layers = [node for node in source if str(node).endswith((".layers", *compression.MEDIA_TYPES))]
-    records = [node for node in source if is_traced(node) and suffix(node) == ".trace"]
-    if not records or not layers:
-        raise InputError(
-            f"{verb} {target[0]}",
-            "it has no layer or no trace",
-            "name what LayerTar and Strace made",
-        )
-    return layers, records
 
 
 KIND = StepKind("TRACE", plan, (".strace",))
