@@ -116,20 +116,13 @@ UNTESTED = {
     ("files", "request"),
     *(
         ("scons", name)
-        for name in [
-            "sconscript",
-            "checks",
-            "commands",
-            "constructors",
-            "nodes",
-            "image_env",
-            "tags",
-        ]
+        for name in "sconscript checks commands constructors nodes image_env tags".split()
     ),
     *(
         ("scons", name)
-        for name in ["command_line", "steps/layer_stack", "steps/seccomp", "steps/test"]
+        for name in "command_line steps/layer_stack steps/seccomp steps/test".split()
     ),
+    ("scons", "steps/traced_run"),
 }
 """Modules that the tests of file systems, builders, file lists and inspections hold."""
 

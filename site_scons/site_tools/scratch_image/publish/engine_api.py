@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineError, InputError, innermost_cause, one_line
-from . import proxy
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -135,6 +134,8 @@ def client(address: str, version: str = "auto") -> Iterator[APIClient]:
     import docker
     import requests
     from docker.utils import kwargs_from_env
+
+    from . import proxy
 
     settings = {**os.environ, "DOCKER_HOST": address}
     try:
