@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
@@ -112,7 +113,7 @@ def test_console_blocks_print_what_pages_show(
 ) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    if page.name not in ("README.md", "tutorial.md"):  # which tell how to get it
+    if page.name not in ("README.md", "tutorial.md"):  # their commands copy it
         shutil.copytree(PACKAGE, project / "site_scons/site_tools/scratch_image")
 
     for act in pages.read(page):
@@ -133,6 +134,18 @@ def test_console_blocks_print_what_pages_show(
 )
 def test_numbers_on_pages_are_near_the_real_ones(shown: str, printed: str, alike: bool) -> None:
     assert pages.is_alike(shown, printed) is alike
+
+
+def test_recording_shows_the_commands_of_readme() -> None:
+    """docs/recording.py writes it again."""
+    drawn = re.findall("<text[^>]*>(.*)</text>", (DOCS / "recording.svg").read_text())
+    lines = [html.unescape(re.sub("<[^>]+>", "", line)) for line in drawn]
+    acts = [act for act in pages.read(TOP / "README.md") if isinstance(act, pages.Command)]
+    shown = [f"$ {act.line}\n{act.output}" for act in acts]
+    first = next(number for number, text in enumerate(shown) if text.startswith("$ scons"))
+
+    expected = "".join(shown[first:]).splitlines()[: len(lines)]
+    assert pages.is_alike("\n".join(expected), "\n".join(lines))
 
 
 @pytest.mark.parametrize("page", sorted((DOCS / "howto").iterdir()), ids=_name)
