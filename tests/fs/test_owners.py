@@ -26,12 +26,6 @@ def test_record_is_read_as_written(tmp_path: Path, record: Owners) -> None:
     assert owners.read(os.fsencode(tmp_path / "x")) == record
 
 
-def test_record_is_sorted_and_escaped() -> None:
-    text = Owners(roots=True, listed={b"/b c": (0o600, 1, 2), b"/a": (0, 0, 42)}).text()
-
-    assert text == (b"# scratch_image owners 1\nall 0:0\n/a 0000 0:42\n/b\\040c 0600 1:2\n")
-
-
 def test_where_there_is_no_record_the_file_system_has_kept_all(tmp_path: Path) -> None:
     record = owners.read(os.fsencode(tmp_path / "none"))
 
@@ -45,23 +39,31 @@ def test_listed_paths_have_what_is_listed_and_others_are_roots() -> None:
     assert record.true(b"/y", 0o700, 1000, 1000) == (0o700, 0, 0)
 
 
+WHOLE = (
+    b'{"format":"scratch_image owners 2","values":{"capabilities":{%b},"listed":{%b},"roots":%b}}'
+)
+OWNED = b'"/x":[493,0,0]'
+
+
 @pytest.mark.parametrize(
     "text",
     [
         pytest.param(b"", id="empty"),
-        pytest.param(b"all 0:0\n", id="no header"),
-        pytest.param(b"# scratch_image owners 2\n", id="other version"),
-        pytest.param(b"# scratch_image owners 1\n/x 0755 0:0", id="cut off"),
-        pytest.param(b"# scratch_image owners 1\nx 0755 0:0\n", id="relative"),
-        pytest.param(b"# scratch_image owners 1\n/x 9999 0:0\n", id="no mode"),
-        pytest.param(b"# scratch_image owners 1\n/x 0755 0:-1\n", id="no group"),
-        pytest.param(b"# scratch_image owners 1\n/x 0755 0:0 \n", id="more words"),
-        pytest.param(b"# scratch_image owners 1\n/x + cap_none=p\n", id="no capability"),
-        pytest.param(b"# scratch_image owners 1\n/x + \\377\n", id="no text"),
-        pytest.param(b"# scratch_image owners 1\n/x +\n", id="no capabilities"),
+        pytest.param(b"# scratch_image owners 1\n/x 0755 0:0\n", id="older version"),
+        pytest.param((WHOLE % (b"", OWNED, b"true"))[:-1], id="cut off"),
+        pytest.param(WHOLE % (b"", b'"x":[493,0,0]', b"true"), id="relative"),
+        pytest.param(WHOLE % (b"", b'"/x/../y":[493,0,0]', b"true"), id="not plain"),
+        pytest.param(WHOLE % (b"", b'"/x":[4096,0,0]', b"true"), id="no mode"),
+        pytest.param(WHOLE % (b"", b'"/x":[493.5,0,0]', b"true"), id="half a mode"),
+        pytest.param(WHOLE % (b"", b'"/x":[493,0,-1]', b"true"), id="no group"),
+        pytest.param(WHOLE % (b"", b'"/x":[493,0,0,0]', b"true"), id="more numbers"),
+        pytest.param(WHOLE % (b"", b'"/x":"755"', b"true"), id="no numbers"),
+        pytest.param(WHOLE % (b'"/x":"cap_none=p"', b"", b"true"), id="no capability"),
+        pytest.param(WHOLE % (b'"/x":7', b"", b"true"), id="no text"),
+        pytest.param(WHOLE % (b"", b"", b"1"), id="no truth value"),
     ],
 )
-def test_what_is_no_record_is_an_error(tmp_path: Path, text: bytes) -> None:
+def test_a_damaged_record_is_an_error(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "x.owners"
     path.write_bytes(text)
 
@@ -69,8 +71,7 @@ def test_what_is_no_record_is_an_error(tmp_path: Path, text: bytes) -> None:
         owners.read(os.fsencode(path))
 
     assert str(error.value) == (
-        f"cannot read owners {path}: it is not a whole record; delete it, and the sysroot is made "
-        "anew"
+        f"cannot read owners {path}: it is damaged; delete it and build again"
     )
 
 

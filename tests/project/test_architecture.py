@@ -11,7 +11,8 @@ from lab import PACKAGE
 
 ORDER = {
     "": "errors progress",
-    "fs": "digest paths capabilities owners status walk file_system sights root overlay globs target",
+    "fs": "digest paths private_file capabilities owners status walk file_system sights root overlay"
+    " globs target",
     "sandbox": "output process run probe runner init mounts namespaces private_view",
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
     "trace": "strace tracer",
@@ -116,11 +117,19 @@ UNTESTED = {
     ("files", "request"),
     *(
         ("scons", name)
-        for name in "sconscript checks commands constructors nodes image_env tags".split()
+        for name in [
+            "sconscript",
+            "checks",
+            "commands",
+            "constructors",
+            "nodes",
+            "image_env",
+            "tags",
+        ]
     ),
     *(
         ("scons", name)
-        for name in "command_line steps/layer_stack steps/seccomp steps/test".split()
+        for name in ["command_line", "steps/layer_stack", "steps/seccomp", "steps/test"]
     ),
     ("scons", "steps/traced_run"),
 }

@@ -144,11 +144,9 @@ def entries(draw: st.DrawFn) -> Entry:
     )
 
 
-states = st.sampled_from(
-    [b"absent", b"file 0644 0:0 sha256:1", b"link a\\012b", b"unknown x", b"", b" "]
-)
+states = st.sampled_from(["absent", "file 0644 0:0 sha256:1", "link a\\012b", "unknown x", "", " "])
 looked = st.dictionaries(st.tuples(paths | st.just(b""), st.sampled_from(list(Aspect))), states)
-footprints = st.builds(Footprint, st.just(b"ab12"), st.just(b"1 2 3"), looked)
+footprints = st.builds(Footprint, st.just("ab12"), st.just("1 2 3"), looked)
 
 owned = st.builds(
     Owners,
@@ -289,6 +287,7 @@ def test_what_was_written_is_read(name: str, data: st.DataObject) -> None:
 
 
 TOO_DEEP = b"[" * 100_000
+SEAL = Seal("a", "b", Places(remotes=frozenset([(b"x", Aspect.TAG, "y")]))).text()
 DATA = b'<script type="application/json" id="data">%s</script>'
 
 
@@ -298,8 +297,12 @@ DATA = b'<script type="application/json" id="data">%s</script>'
         pytest.param("report", DATA % TOO_DEEP, id="report-deep"),
         pytest.param("report", DATA % b"\xff", id="report-bytes"),
         pytest.param("pushed", b"ghcr.io/a:\xff@sha256:00\n", id="pushed-bytes"),
-        pytest.param("seal", Seal("a", "b", Places()).text() + b"content /x y\n", id="seal-aspect"),
-        pytest.param("loaded", b"sha256:\xff\n", id="loaded-bytes"),
+        pytest.param("seal", SEAL.replace(b'"tag"', b'"content"'), id="seal-aspect"),
+        *(
+            pytest.param(name, text, id=f"{name}-{word}")
+            for name in ("footprint", "seal", "loaded")
+            for word, text in [("deep", TOO_DEEP), ("bytes", b'"\xff"'), ("line", b"# v1\nx\n")]
+        ),
     ],
 )
 def test_a_text_that_is_none_of_ours(name: str, text: bytes) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from loads import ID, NAME
@@ -44,15 +43,25 @@ def test_the_question_of_a_null_build_imports_no_sdk(address: str) -> None:
     assert done.stdout == "[]\n"
 
 
+LOADED = LoadedImage(ID, (), ()).text()
+
+
 @pytest.mark.parametrize(
     "text",
-    [b"", b"x\n", b"%s\nsha256:1\n" % ID.encode(), b"%s\n%s\n" % (ID.encode(), ID.encode())],
+    [
+        b"",
+        b"%s\n" % ID.encode(),
+        LOADED.replace(b"loaded 1", b"loaded 0"),
+        LOADED.replace(ID.encode(), b"sha256:1"),
+        LOADED.replace(b"[]", f'[["{ID}"]]'.encode()),
+        LOADED.replace(b"[]", b"7"),
+    ],
 )
-def test_text_that_tells_of_no_image(text: bytes) -> None:
+def test_text_of_no_image(text: bytes) -> None:
     assert LoadedImage.read(text) is None
 
 
-def test_image_without_layers_is_told_of(tmp_path: Path) -> None:
+def test_image_without_layers_is_read_again() -> None:
     loaded = LoadedImage(ID, (), ())
 
     assert LoadedImage.read(loaded.text()) == loaded

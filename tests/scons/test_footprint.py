@@ -57,26 +57,28 @@ def test_spoilt_footprints_do_not_hang_a_parallel_build(
 
 
 DAMAGES = [
-    rb"content /a\000b file 0644 0:0",
-    rb"vieW /a shown",
-    b"listing /\xff\x00 dir 0755 0:0 -",
-    b"image \xff absent",
-    b"tag x absent",
-    b"content",
+    rb'"acl":{"/a\u0000b":"no"}',
+    rb'"acl":{"/\ud800":"no"}',
+    rb'"vieW":{"/a":"shown"}',
+    rb'"image":{"\udcff":"absent"}',
+    rb'"tag":{"x":"absent"}',
+    rb'"acl":7',
 ]
 
 
-def test_damaged_line_makes_no_target_an_error(directory: Path, scons: Scons) -> None:
-    text = "".join(
+def test_damaged_footprint_makes_no_target_an_error(directory: Path, scons: Scons) -> None:
+    calls = "".join(
         f"env.Strace('x{n}', '/bin/cat', RUN='cat {directory}/data')\n" for n in range(len(DAMAGES))
     )
-    _run(directory, scons, text, "-j8")
-    for number, line in enumerate(DAMAGES):
+    _run(directory, scons, calls, "-j8")
+    for number, damage in enumerate(DAMAGES):
         path = directory / f".x{number}.strace.footprint"
-        path.write_bytes(path.read_bytes() + line + b"\n")
+        text = path.read_bytes()
+        path.write_bytes(text.replace(b'"states":{', b'"states":{' + damage + b","))
+        assert path.read_bytes() != text
 
-    assert _run(directory, scons, text, "-j8").count("TRACE") == len(DAMAGES)
-    assert "TRACE" not in _run(directory, scons, text, "-j8")
+    assert _run(directory, scons, calls, "-j8").count("TRACE") == len(DAMAGES)
+    assert "TRACE" not in _run(directory, scons, calls, "-j8")
 
 
 def test_list_that_includes_an_impossible_name_is_one_line(directory: Path, scons: Scons) -> None:

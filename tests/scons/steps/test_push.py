@@ -28,7 +28,7 @@ def test_push_names_digests_and_mounts_layers_of_its_neighbours(tmp_path: Path, 
         assert line.startswith(f"{hub}/steps/{name}:1 {digest.short}, sent 0.0 MB")
         assert (tmp_path / name / "x.pushed").read_text() == f"{hub}/steps/{name}:1@{digest}\n"
         assert root.looked == {(str(tag).encode(), Aspect.TAG)}
-        assert state.take(root).states == {(str(tag).encode(), Aspect.TAG): str(digest).encode()}
+        assert state.take(root).states == {(str(tag).encode(), Aspect.TAG): str(digest)}
 
 
 def test_image_without_a_registry_is_not_pushed(tmp_path: Path) -> None:

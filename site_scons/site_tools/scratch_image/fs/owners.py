@@ -1,31 +1,31 @@
-"""What a file system does not keep of an unpacked tree: owners, some modes, capabilities.
+"""The owners, modes and capabilities that a file system did not keep of an unpacked tree.
 
-An ordinary user can give files to nobody, and has to be able to read what was unpacked. So the
-true owners and modes lie in a text file beside the tree, and a `Root` answers with them.
+An ordinary user can give files to no other user, and has to be able to read the tree. So the true
+owners and modes lie in a private file beside the tree, and a `FileSystem` shows them.
 """
 
 from __future__ import annotations
 
+import operator
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InputError
 from . import capabilities
-from .paths import escape, show, unescape
+from .paths import is_plain, show
+from .private_file import Format, to_bytes, to_text
 
-_HEADER = b"# scratch_image owners 1"
-_LINE = re.compile(rb"(/[!-~\x80-\xff]*) (?:([0-7]{4}) ([0-9]{1,10}):([0-9]{1,10})|\+ ([!-~]+))")
-_ALL = b"all 0:0"
+_FORMAT = Format("owners", 2)
 
 NONROOT = ("nonroot", 65532)
-"""The user who is nobody else: a name that brings its own account; the number is customary."""
+"""A user who owns nothing: the image gets an account for this name; the number is customary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Modes and owners of a tree, where they are not those that lstat(2) tells."""
+    """Modes and owners of a tree, where they differ from those of lstat(2)."""
 
     roots: bool = False
     """Whether all that is not listed belongs to root."""
@@ -35,47 +35,47 @@ class Owners:
     """File capabilities of a path in the tree, as `capabilities.text` writes them."""
 
     def true(self, path: bytes, mode: int, uid: int, gid: int) -> tuple[int, int, int]:
-        """Return mode, user and group of `path`, for which lstat(2) tells the others."""
+        """Return mode, user and group of `path`, for which lstat(2) reports the others."""
         return self.listed.get(path, (mode, 0, 0) if self.roots else (mode, uid, gid))
 
     def text(self) -> bytes:
-        """Return the record as sorted text, a line for each path."""
-        lines = [_HEADER, *([_ALL] if self.roots else ())]
-        for path, (mode, uid, gid) in sorted(self.listed.items()):
-            lines.append(b"%s %04o %d:%d" % (escape(path), mode, uid, gid))
-        for path, text in sorted(self.capabilities.items()):
-            lines.append(b"%s + %s" % (escape(path), escape(text.encode())))
-        return b"\n".join([*lines, b""])
+        """Return the record as its file has it."""
+        return _FORMAT.write(
+            {
+                "roots": self.roots,
+                "listed": {to_text(path): one for path, one in self.listed.items()},
+                "capabilities": {to_text(path): text for path, text in self.capabilities.items()},
+            }
+        )
 
 
 def read(path: bytes) -> Owners:
-    """Return what the file `path` (hostile) says, by default nothing; InputError for no record."""
+    """Return the record in the file `path`, an empty one where there is none; InputError else."""
     try:
         with open(path, "rb") as stream:
-            lines = stream.read().split(b"\n")
+            found = _FORMAT.read(stream.read(), _record)
     except FileNotFoundError:
         return Owners()
-    roots = lines[1:2] == [_ALL]
-    found = [_LINE.fullmatch(line) for line in lines[1 + roots : -1]]
-    try:
-        capable = {unescape(m[1]): _capabilities(m[5]) for m in found if m and m[5]}
-        is_whole = lines[0] == _HEADER and not lines[-1] and all(found)
-    except ValueError:
-        is_whole = False
-    if not is_whole:
-        raise InputError(
-            f"read owners {show(path)}",
-            "it is not a whole record",
-            "delete it, and the sysroot is made anew",
-        )
-    listed = {unescape(m[1]): (int(m[2], 8), int(m[3]), int(m[4])) for m in found if m and m[2]}
-    return Owners(roots, listed, capable)
+    if found is None:
+        raise InputError(f"read owners {show(path)}", "it is damaged", "delete it and build again")
+    return found
 
 
-def _capabilities(word: bytes) -> str:
-    """Return the capabilities that `word` tells; ValueError when these are none."""
-    text = unescape(word).decode()
-    return capabilities.text(capabilities.attribute(text))
+def _record(values: dict[str, Any]) -> Owners:
+    listed = {to_bytes(path): _owner(*one) for path, one in values["listed"].items()}
+    capable = {
+        to_bytes(path): capabilities.text(capabilities.attribute(text))
+        for path, text in values["capabilities"].items()
+    }
+    if not all(map(is_plain, (*listed, *capable))) or not isinstance(values["roots"], bool):
+        raise ValueError("no record of owners")
+    return Owners(values["roots"], listed, capable)
+
+
+def _owner(mode: int, uid: int, gid: int) -> tuple[int, int, int]:
+    if mode > 0o7777 or max(uid, gid) >= 2**32 or min(mode, uid, gid) < 0:
+        raise ValueError("no mode or owner")
+    return operator.index(mode), operator.index(uid), operator.index(gid)
 
 
 def differing(
@@ -85,7 +85,7 @@ def differing(
 ) -> Owners:
     """Return what the tree `directory` could not keep of the modes and owners `wanted`.
 
-    Of `capabilities` it keeps none.
+    It keeps none of `capabilities`.
     """
     roots = os.geteuid() != 0
     listed = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 
 from .file_system import LATEST, FileSystem
 from .owners import Owners
@@ -18,7 +18,7 @@ from .status import Status
 from .walk import Walk
 
 
-class Aspect(Enum):
+class Aspect(StrEnum):
     """What of a path was looked at; the value is the word in text records."""
 
     STAT = "stat"
@@ -74,7 +74,7 @@ class Root:
         self.files: FileSystem = self._watched
         """The file system itself: to look at without a record."""
         self.looked: set[tuple[bytes, Aspect]] = set()
-        self.known: dict[tuple[bytes, Aspect], bytes] = {}
+        self.known: dict[tuple[bytes, Aspect], str] = {}
         """What a step itself has made of what it put on record, as the state of that."""
 
     def watch(self) -> None:
@@ -89,7 +89,7 @@ class Root:
         """Put `path` on record without looking."""
         self.looked.add((path, aspect))
 
-    def know(self, path: bytes, aspect: Aspect, state: bytes) -> None:
+    def know(self, path: bytes, aspect: Aspect, state: str) -> None:
         """Put `path` on record in the `state` that the step has seen or made itself."""
         self.look(path, aspect)
         self.known[path, aspect] = state

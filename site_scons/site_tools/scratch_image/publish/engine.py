@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from ..errors import EngineError, InputError
 from ..fs.digest import Digest
+from ..fs.private_file import Format
 from .engine_api import ASK_SECONDS, PING_SECONDS, api_errors, ask_error, client, document, get
+
+_FORMAT = Format("loaded", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +26,20 @@ class LoadedImage:
     diff_ids: tuple[Digest, ...]
 
     def text(self) -> bytes:
-        """Return the text of which `read` makes the same again."""
-        pairs = zip(self.diff_ids, self.layers, strict=True)
-        lines = [self.id, *(f"{diff_id} {blob}" for diff_id, blob in pairs)]
-        return "".join(f"{line}\n" for line in lines).encode()
+        """Return the image as its private file has it."""
+        pairs = [(str(a), str(b)) for a, b in zip(self.diff_ids, self.layers, strict=True)]
+        return _FORMAT.write({"id": self.id, "layers": pairs})
 
     @classmethod
     def read(cls, text: bytes) -> LoadedImage | None:
-        """Return the image that `text` (hostile) describes; None when it is not whole."""
-        try:
-            digests = [Digest.parse(word) for word in text.decode("ascii", "replace").split()]
-        except InputError:
-            return None
-        if len(digests) % 2 == 0:
-            return None
-        return cls(str(digests[0]), tuple(digests[2::2]), tuple(digests[1::2]))
+        """Return the image in `text`, a private file; None for anything else."""
+        return _FORMAT.read(text, cls._of)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> LoadedImage:
+        pairs = [(Digest.parse(diff_id), Digest.parse(blob)) for diff_id, blob in values["layers"]]
+        layers = tuple(blob for _, blob in pairs)
+        return cls(str(Digest.parse(values["id"])), layers, tuple(diff_id for diff_id, _ in pairs))
 
 
 def answers(address: str) -> bool:

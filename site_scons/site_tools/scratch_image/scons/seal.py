@@ -12,15 +12,16 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ..elf import loader_cache
 from ..files import dpkg
 from ..fs.digest import Digest
-from ..fs.paths import escape, unescape
+from ..fs.private_file import Format, to_bytes, to_text
 from ..fs.root import Aspect, Root
 from .state import REMOTE, Footprint, remote
 
-_HEADER = b"# scratch_image seal 1"
+_FORMAT = Format("seal", 2)
 
 _SETTLED = 2 * 10**9
 """Nanoseconds for which a file has to have been left alone before it is sealed.
@@ -29,9 +30,9 @@ A file that changes twice between two ticks of its file system's clock may look 
 first time. Two seconds is the longest tick there is, that of FAT.
 """
 
-_REMOTE = {aspect.value.encode(): aspect for aspect in REMOTE}
+_REMOTE = {aspect.value: aspect for aspect in REMOTE}
 
-Remote = tuple[bytes, Aspect, bytes]
+Remote = tuple[bytes, Aspect, str]
 """What an engine or a registry was asked, and what it answered."""
 
 
@@ -54,7 +55,7 @@ class Places:
             lists = aspect is Aspect.LISTING and (path, Aspect.VIEW) not in footprint.states
             if aspect in REMOTE:
                 remotes.add((path, aspect, found))
-            elif found[:4] == b"dir " and not lists:
+            elif found[:4] == "dir " and not lists:
                 directories.add(root.files.host_path(path))
             elif aspect not in (Aspect.SONAME, Aspect.VIEW):
                 whole.add(root.files.host_path(path))
@@ -98,44 +99,32 @@ class Seal:
         )
 
     def text(self) -> bytes:
-        """Return the seal as a file has it."""
-        rows = [b"whole " + escape(path) for path in sorted(self.places.whole)]
-        rows += [b"directory " + escape(path) for path in sorted(self.places.directories)]
-        rows += [
-            b"%s %s %s" % (aspect.value.encode(), escape(path), found)
-            for path, aspect, found in sorted(self.places.remotes, key=repr)
-        ]
-        head = [_HEADER, f"signature {self.signature}".encode(), f"lstat {self.identity}".encode()]
-        return b"\n".join([*head, *rows, b""])
+        """Return the seal as its file has it."""
+        places = self.places
+        remotes = [(aspect, to_text(path), found) for path, aspect, found in places.remotes]
+        return _FORMAT.write(
+            {
+                "signature": self.signature,
+                "lstat": self.identity,
+                "whole": sorted(map(to_text, places.whole)),
+                "directories": sorted(map(to_text, places.directories)),
+                "remotes": sorted(remotes),
+            }
+        )
 
 
 def read(text: bytes) -> Seal | None:
     """Return the seal that `text` holds; None when it is not one of this version."""
-    lines = text.split(b"\n")
-    if lines[0] != _HEADER or len(lines) < 4 or lines[-1]:
-        return None
-    marks = dict(line.partition(b" ")[::2] for line in lines[1:3])
-    try:
-        signature, identity = marks[b"signature"].decode(), marks[b"lstat"].decode()
-        return Seal(signature, identity, _places(lines[3:-1]))
-    except (KeyError, IndexError, ValueError):
-        return None
+    return _FORMAT.read(text, _seal)
 
 
-def _places(lines: list[bytes]) -> Places:
-    whole, directories, remotes = set(), set(), set()
-    for line in lines:
-        word, name, *found = line.split(b" ", 2)
-        path = unescape(name)
-        if b"\0" in path:
-            raise ValueError
-        if word == b"whole":
-            whole.add(path)
-        elif word == b"directory":
-            directories.add(path)
-        else:
-            remotes.add((path, _REMOTE[word], found[0]))
-    return Places(frozenset(whole), frozenset(directories), frozenset(remotes))
+def _seal(values: dict[str, Any]) -> Seal:
+    whole, directories = (frozenset(map(to_bytes, values[key])) for key in ("whole", "directories"))
+    remotes = {
+        (to_bytes(path), _REMOTE[word], str(found)) for word, path, found in values["remotes"]
+    }
+    places = Places(whole, directories, frozenset(remotes))
+    return Seal(str(values["signature"]), str(values["lstat"]), places)
 
 
 def _databases(footprint: Footprint, root: Root) -> Iterator[bytes]:

@@ -11,28 +11,27 @@ import functools
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ..elf.loader_cache import CACHE, loader_cache
 from ..errors import ScratchImageError
 from ..files import dpkg
 from ..fs.digest import Digest
 from ..fs.file_system import FileSystem
-from ..fs.paths import escape, join, show, unescape
+from ..fs.paths import join, show
+from ..fs.private_file import Format, to_bytes, to_text
 from ..fs.root import Aspect, Root
 from ..fs.sights import Sights, is_fresh
 from ..fs.status import FileKind, Status
 from ..publish import engine, registry
 from ..publish.registry_tag import Tag
 
-_HEADER = b"# scratch_image footprint 1\n"
+_FORMAT = Format("footprint", 2)
 
-_WORDS = {aspect: aspect.value.encode() for aspect in Aspect}
-_ASPECTS = {word: aspect for aspect, word in _WORDS.items()}
-
-_MOVED = b"moved"
+_MOVED = "moved"
 """State of what changed while the step ran: it equals no state that is taken afresh."""
 
-_HIDDEN, _SHOWN = b"hidden", b"shown"
+_HIDDEN, _SHOWN = "hidden", "shown"
 """States of what a root hides of its base, and of what it shows all the same."""
 
 REMOTE = (Aspect.IMAGE, Aspect.TAG)
@@ -67,32 +66,33 @@ _BARE = (
 class Footprint:
     """What a step looked at, and what it found."""
 
-    nonce: bytes
+    nonce: str
     """Random word of the build that took it, so that no two builds leave the same footprint.
 
     Without it, a build killed before SCons noted it, and its cause taken back, would leave a
     target made from what is no longer there and a footprint that says otherwise.
     """
-    stamp: bytes
+    stamp: str
     """dpkg's database when it was taken: as long as that is the same, so are its answers.
 
     No part of the signature: the same answers may come from another database.
     """
-    states: dict[tuple[bytes, Aspect], bytes]
+    states: dict[tuple[bytes, Aspect], str]
     """Each path and aspect with its state, a few words of text."""
 
     def text(self) -> bytes:
-        """Return the footprint as sorted text, a line for each path and aspect."""
-        words = b"nonce %s\ndpkg %s\n" % (self.nonce, self.stamp)
-        return b"".join([_HEADER, words, *self._lines()])
+        """Return the footprint as its file has it."""
+        return _FORMAT.write({"dpkg": self.stamp, **self._signed()})
 
-    def _lines(self) -> Iterator[bytes]:
-        for (path, aspect), found in sorted(self.states.items(), key=_order):
-            yield b"%s %s %s\n" % (_WORDS[aspect], escape(path), found)
+    def _signed(self) -> dict[str, Any]:
+        states: dict[str, dict[str, str]] = {}
+        for (path, aspect), found in self.states.items():
+            states.setdefault(aspect, {})[to_text(path)] = found
+        return {"nonce": self.nonce, "states": states}
 
     def signature(self) -> str:
         """Return the digest of the text without the stamp."""
-        return str(Digest.of(b"".join([self.nonce, b"\n", *self._lines()])))
+        return str(Digest.of(_FORMAT.write(self._signed())))
 
     def moved(self) -> tuple[bytes, ...]:
         """Return the sorted paths that changed while the step ran."""
@@ -123,7 +123,7 @@ def take(root: Root) -> Footprint:
     # Only now: the states were read from files that might change under the reader's hands.
     if sights is not None:
         states |= dict.fromkeys(_moved(files, sights, looked), _MOVED)
-    return Footprint(secrets.token_hex(8).encode(), stamp, states)
+    return Footprint(secrets.token_hex(8), stamp, states)
 
 
 def _moved(
@@ -143,140 +143,131 @@ def _moved(
             yield path, aspect
 
 
-def _stamp(files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]) -> bytes:
+def _stamp(files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]) -> str:
     """Return the stamp of dpkg's database; a word for none where it was not asked."""
-    return dpkg.stamp(files) if any(aspect is Aspect.OWNER for _, aspect in keys) else b"-"
+    return dpkg.stamp(files).decode() if any(aspect is Aspect.OWNER for _, aspect in keys) else "-"
 
 
 def read(text: bytes) -> Footprint | None:
     """Return the footprint that `text` holds; None when it is not one of this version."""
-    lines = text.split(b"\n")
-    marks = [line.partition(b" ")[0] for line in lines[1:3]]
-    if lines[0] != _HEADER.rstrip() or marks != [b"nonce", b"dpkg"] or lines[-1]:
-        return None
-    states = {}
-    for line in lines[3:-1]:
-        aspect, _, rest = line.partition(b" ")
-        word, _, found = rest.partition(b" ")
-        path = unescape(word)
-        if aspect not in _ASPECTS or b"\0" in path:
-            return None
-        states[path, _ASPECTS[aspect]] = found
-    return Footprint(lines[1][6:], lines[2][5:], states)
+    return _FORMAT.read(text, _footprint)
+
+
+def _footprint(values: dict[str, Any]) -> Footprint:
+    states: dict[tuple[bytes, Aspect], str] = {}
+    for word, found in values["states"].items():
+        aspect = Aspect(word)
+        states |= {(to_bytes(path), aspect): state for path, state in found.items()}
+    if not all(isinstance(each, str) for each in states.values()):
+        raise ValueError("a state that is no text")
+    return Footprint(str(values["nonce"]), str(values["dpkg"]), states)
 
 
 def explain(old: Footprint, new: Footprint) -> list[str]:
     """Return what changed from `old` to `new`, a phrase for each path: ``PATH: content``."""
     phrases = []
-    for (path, aspect), was in sorted(old.states.items(), key=_order):
+    for (path, aspect), was in sorted(old.states.items()):
         now = new.states[path, aspect]
         if was != now:
             phrases.append(f"{show(path)}: {_change(aspect, was, now)}")
     return list(dict.fromkeys(phrases))
 
 
-def _change(aspect: Aspect, was: bytes, now: bytes) -> str:
+def _change(aspect: Aspect, was: str, now: str) -> str:
     if was == _MOVED:
         return "changed while the step ran"
-    old, new = was.split(b" "), now.split(b" ")
-    if b"absent" in (old[0], new[0]):
-        return "appeared" if old[0] == b"absent" else "vanished"
+    old, new = was.split(" "), now.split(" ")
+    if "absent" in (old[0], new[0]):
+        return "appeared" if old[0] == "absent" else "vanished"
     if aspect in _BARE:
         return f"{_CHANGES[aspect]} changed"
     if old[0] != new[0]:
-        return f"{old[0].decode()} became {new[0].decode()}"
-    if old[0] == b"link":
-        return f"link changed from {old[1].decode()} to {new[1].decode()}"
+        return f"{old[0]} became {new[0]}"
+    if old[0] == "link":
+        return f"link changed from {old[1]} to {new[1]}"
     if old[1:3] != new[1:3]:
-        return f"mode or owner changed from {b' '.join(old[1:3]).decode()} to " + (
-            b" ".join(new[1:3]).decode()
-        )
+        return f"mode or owner changed from {' '.join(old[1:3])} to {' '.join(new[1:3])}"
     return f"{_CHANGES.get(aspect, 'state')} changed"
-
-
-def _order(item: tuple[tuple[bytes, Aspect], bytes]) -> tuple[bytes, bytes]:
-    (path, aspect), _ = item
-    return path, _WORDS[aspect]
 
 
 def _states(
     files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]
-) -> dict[tuple[bytes, Aspect], bytes]:
+) -> dict[tuple[bytes, Aspect], str]:
     status = functools.cache(files.status)
     return {(path, aspect): _state(files, path, aspect, status) for path, aspect in keys}
 
 
 def _state(
     files: FileSystem, path: bytes, aspect: Aspect, status: Callable[[bytes], Status | None]
-) -> bytes:
+) -> str:
     """Return the state as words of text; never raises for what machine, engine or registry hold."""
     try:
         if aspect is Aspect.SONAME:
-            return str(Digest.of(loader_cache(files).answer(path))).encode()
+            return str(Digest.of(loader_cache(files).answer(path)))
         if aspect is Aspect.OWNER:
-            return str(Digest.of(dpkg.answer(files, path))).encode()
+            return str(Digest.of(dpkg.answer(files, path)))
         if aspect in REMOTE:
             return remote(path, aspect)
         if aspect is Aspect.VIEW:
             return _HIDDEN if path in files.hidden else _SHOWN
         found = status(path)
-        return b"absent" if found is None else _words(files, path, aspect, found)
+        return "absent" if found is None else _words(files, path, aspect, found)
     except ScratchImageError as error:
         return _unknown(error)
 
 
-def remote(path: bytes, aspect: Aspect) -> bytes:
+def remote(path: bytes, aspect: Aspect) -> str:
     """Return the state of what an engine (IMAGE) or a registry (TAG) has; never raises."""
     try:
         if aspect is Aspect.TAG:
             tag = Tag.parse(path.decode())
-            return str(registry.digest_of(tag) or "absent").encode()
+            return str(registry.digest_of(tag) or "absent")
         address, _, name = path.decode().partition(" ")
-        return (engine.image_id(address, name) or "absent").encode()
+        return engine.image_id(address, name) or "absent"
     except (ScratchImageError, UnicodeDecodeError) as error:
         return _unknown(error)
 
 
-def _unknown(error: Exception) -> bytes:
+def _unknown(error: Exception) -> str:
     """Return the state of a file that may not be read, or of an engine that is down.
 
     A state like any other: the step that runs because of it will say what is wrong.
     """
-    return b"unknown " + escape(str(error).encode())
+    return f"unknown {error}"
 
 
-def _words(files: FileSystem, path: bytes, aspect: Aspect, status: Status) -> bytes:
+def _words(files: FileSystem, path: bytes, aspect: Aspect, status: Status) -> str:
     if status.kind is FileKind.LINK:
-        return b"link " + escape(status.target)
+        return f"link {show(status.target)}"
     if aspect is Aspect.ACL:
-        return b"yes" if files.has_access_list(path) else b"no"
-    words = b"%s %04o %d:%d" % (status.kind.value.encode(), status.mode, status.uid, status.gid)
+        return "yes" if files.has_access_list(path) else "no"
+    words = f"{status.kind.value} {status.mode:04o} {status.uid}:{status.gid}"
     if aspect is Aspect.LISTING and status.kind is FileKind.DIR:
-        return words + b" " + _listing(files, path)
+        return f"{words} {_listing(files, path)}"
     if status.kind is not FileKind.FILE:
         return words
     if aspect in _ALONE:
         return _ALONE[aspect](files, path, status)
     if aspect in _BESIDE:
-        return words + b" " + _BESIDE[aspect](files, path, status)
+        return f"{words} {_BESIDE[aspect](files, path, status)}"
     return words
 
 
-def _listing(files: FileSystem, path: bytes) -> bytes:
+def _listing(files: FileSystem, path: bytes) -> str:
     kinds = []
     for name in files.listing(path):
         status = files.status(join(path, name))
         kinds.append(b"%s/%s" % (name, status.kind.value.encode() if status else b""))
-    return str(Digest.of(b"\0".join(kinds))).encode()
+    return str(Digest.of(b"\0".join(kinds)))
 
 
-_Finder = Callable[[FileSystem, bytes], bytes]
+_Finder = Callable[[FileSystem, bytes], str]
 
-_found: dict[tuple[_Finder, bytes], tuple[tuple[int, ...], bytes]] = {}
+_found: dict[tuple[_Finder, bytes], tuple[tuple[int, ...], str]] = {}
 """What was found in each file on the machine, with the identity that it had when it was read."""
 
 
-def _once(find: _Finder, files: FileSystem, path: bytes, status: Status) -> bytes:
+def _once(find: _Finder, files: FileSystem, path: bytes, status: Status) -> str:
     """Return what `find` finds in the file, read once for all steps that look at it."""
     identity = (*status.inode, status.size, status.ctime_ns)
     key = find, files.host_path(path)
@@ -291,39 +282,37 @@ def _once(find: _Finder, files: FileSystem, path: bytes, status: Status) -> byte
     return found
 
 
-def _digest(files: FileSystem, path: bytes) -> bytes:
+def _digest(files: FileSystem, path: bytes) -> str:
     with files.open(path) as stream:
-        return str(Digest.of_stream(stream)).encode()
+        return str(Digest.of_stream(stream))
 
 
-def _secret(files: FileSystem, path: bytes) -> bytes:
+def _secret(files: FileSystem, path: bytes) -> str:
     from ..files import secret
 
     found = secret.in_file(files, path)
-    return escape(found.kind.encode()) if found else b"none"
+    return found.kind if found else "none"
 
 
-def _trust(files: FileSystem, path: bytes) -> bytes:
-    return b"yes" if files.trusts(path) else b"no"
+def _trust(files: FileSystem, path: bytes) -> str:
+    return "yes" if files.trusts(path) else "no"
 
 
-_ALONE: dict[Aspect, Callable[[FileSystem, bytes, Status], bytes]] = {
-    Aspect.MTIME: lambda _files, _path, status: b"%d" % status.mtime,
-    Aspect.TIME: lambda _files, _path, status: b"%d" % status.own_mtime,
+_ALONE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
+    Aspect.MTIME: lambda _files, _path, status: str(status.mtime),
+    Aspect.TIME: lambda _files, _path, status: str(status.own_mtime),
     Aspect.HARD: lambda _files, _path, status: (
-        b"%d" % status.inode[1] if status.names > 1 else b"single"
+        str(status.inode[1]) if status.names > 1 else "single"
     ),
-    Aspect.CAPABILITIES: lambda files, path, _status: (
-        escape(files.capabilities(path).encode()) or b"none"
-    ),
+    Aspect.CAPABILITIES: lambda files, path, _status: files.capabilities(path) or "none",
 }
 """What the whole state of a file is."""
 
-_BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], bytes]] = {
+_BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
     Aspect.CONTENT: functools.partial(_once, _digest),
     Aspect.TRUST: functools.partial(_once, _trust),
     Aspect.SECRET: lambda files, path, _status: _secret(files, path),
-    Aspect.MAGIC: lambda files, path, _status: files.magic(path).encode(),
-    Aspect.SIZE: lambda _files, _path, status: b"%d" % status.size,
+    Aspect.MAGIC: lambda files, path, _status: files.magic(path),
+    Aspect.SIZE: lambda _files, _path, status: str(status.size),
 }
 """What of a file stands after its kind, mode and owner."""

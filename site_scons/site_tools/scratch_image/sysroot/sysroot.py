@@ -124,7 +124,7 @@ class EngineImage(Origin):
         # A digest names the same image for ever; a tag may move, also while this one is exported.
         if found and not _PINNED.search(self.reference):
             tag = f"{self.address} {self.reference}".encode()
-            root.know(tag, Aspect.IMAGE, found.encode())
+            root.know(tag, Aspect.IMAGE, found)
         yield from engine.export(self.address, found or self.reference)
 
 

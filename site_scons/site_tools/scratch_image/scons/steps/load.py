@@ -37,7 +37,7 @@ class LoadStep(Step):
         loaded = load.load(self.address, sources[0], [*filter(None, map(_read_loaded, others))])
         for reference in self.references:
             tag = f"{self.address} {reference.familiar}".encode()
-            root.know(tag, Aspect.IMAGE, loaded.id.encode())
+            root.know(tag, Aspect.IMAGE, loaded.id)
         write(targets[0], [loaded.id.encode() + b"\n"])
         write(targets[1], [loaded.text()])
         names = shorten([each.familiar for each in self.references])

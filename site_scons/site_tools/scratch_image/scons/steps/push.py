@@ -41,7 +41,7 @@ class PushStep(Step):
             )
         pushed = push.push(sources[0], self.tags)
         for tag in self.tags:
-            root.know(str(tag).encode(), Aspect.TAG, str(pushed.digest).encode())
+            root.know(str(tag).encode(), Aspect.TAG, str(pushed.digest))
         write(targets[0], [f"{tag.shown}@{pushed.digest}\n".encode() for tag in self.tags])
         names = shorten([tag.shown for tag in self.tags])
         return f"{names} {pushed.digest.short}, sent {pushed.sent / 1e6:.1f} MB"
