@@ -28,7 +28,7 @@ from scratch_image.image import archive, layer
 from scratch_image.image.config import Image
 from scratch_image.image.settings import Reference, Settings
 from scratch_image.inspect import replay, seccomp
-from scratch_image.inspect.replay import Trial
+from scratch_image.inspect.replay import TestedRun
 from scratch_image.publish.container import run_container
 from scratch_image.publish.load import load as load_image
 from scratch_image.sandbox.run import Limits, Run
@@ -102,15 +102,15 @@ def changeable(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return os.fsencode(made)
 
 
-def traced(program: bytes, *words: str, **more: object) -> Trial:
+def traced(program: bytes, *words: str, **more: object) -> TestedRun:
     """Trace `program` on the machine; return what is to be repeated."""
     argv = (program, *map(os.fsencode, words))
     run = replace(Run("default", argv), **more)  # type: ignore[arg-type]
     trace = tracer.trace(run, program, Root())
-    return Trial("demo", run, program, trace.record, trace.stdout)
+    return TestedRun("demo", run, program, trace.record, trace.stdout)
 
 
-def packed(directory: Path, trial: Trial, without: Collection[str] = ()) -> bytes:
+def packed(directory: Path, trial: TestedRun, without: Collection[str] = ()) -> bytes:
     """Write a layer of all that `trial` used on the machine, but for `without`."""
     path = directory / "layer.tar"
     used = {
@@ -131,14 +131,14 @@ def test_whole_image_passes(tmp_path: Path) -> None:
     trial = traced(CAT, f"{tmp_path}/data", "/etc/hosts", "-", stdin=source)
     trial = replace(trial, run=replace(trial.run, stdout=rb"data\n.*localhost.*input\n"))
 
-    record = replay.in_root(trial, [packed(tmp_path, trial)])
+    record = replay.repeat_in_root(trial, [packed(tmp_path, trial)])
 
     assert os.fsencode(tmp_path / "data") in {use.path for use in record.uses if use.kind == "read"}
     absent = sum(use.kind == "absent" for use in record.uses)
     paths = len(record.uses) - absent
     told = f"default: status 0, stdout matches, {paths} paths, {absent} absent"
-    assert replay.line(trial, record) == told
-    assert replay.line(trial, None) == "default: status 0, stdout matches"
+    assert replay.result_line(trial, record) == told
+    assert replay.result_line(trial, None) == "default: status 0, stdout matches"
 
 
 def test_output_is_compared_with_the_trace(tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_output_is_compared_with_the_trace(tmp_path: Path) -> None:
     trial = traced(CAT, f"{tmp_path}/data")
     path = packed(tmp_path, trial)
 
-    assert "stdout equal" in replay.line(trial, replay.in_root(trial, [path]))
-    assert message(lambda: replay.in_root(replace(trial, stdout=b"other\n"), [path])) == (
-        "cannot vouch for image demo: in run default it printed 'data', on the machine 'other'; "
-        "if it need not always print the same, tell by stdout of the run what it may print"
+    assert "stdout equal" in replay.result_line(trial, replay.repeat_in_root(trial, [path]))
+    assert message(lambda: replay.repeat_in_root(replace(trial, stdout=b"other\n"), [path])) == (
+        "cannot accept image demo: run default failed its test: it printed 'data', on the machine 'other'; "
+        "if its output may vary, give the run a stdout that matches all of it"
     )
 
 
@@ -164,10 +164,12 @@ def test_missing_data_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("data\n")
     trial = traced(CAT, f"{tmp_path}/data")
 
-    told = message(lambda: replay.in_root(trial, [packed(tmp_path, trial, [f"{tmp_path}/data"])]))
+    told = message(
+        lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, [f"{tmp_path}/data"])])
+    )
 
     assert told == (
-        f"cannot vouch for image demo: in run default it did not find {tmp_path}/data, which the "
+        f"cannot accept image demo: run default failed its test: it did not find {tmp_path}/data, which the "
         "machine has; add what it lacks to an extra list"
     )
 
@@ -179,7 +181,7 @@ def test_missing_files_matter_even_if_the_program_does_without(tmp_path: Path) -
     looks = "; ".join(f"test -f {name}" for name in names)
     trial = traced(b"/bin/sh", "-c", f"{looks}; true")
 
-    told = message(lambda: replay.in_root(trial, [packed(tmp_path, trial, names)]))
+    told = message(lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, names)]))
 
     assert f"it did not find {', '.join(names[:5])} and 2 more, which the machine has" in told
 
@@ -191,7 +193,7 @@ def test_files_of_a_missing_directory_are_named(tmp_path: Path) -> None:
     trial = traced(CAT, f"{tmp_path}/d/one", f"{tmp_path}/d/two")
     layer = packed(tmp_path, trial, [f"{tmp_path}/d", f"{tmp_path}/d/one", f"{tmp_path}/d/two"])
 
-    told = message(lambda: replay.in_root(trial, [layer]))
+    told = message(lambda: replay.repeat_in_root(trial, [layer]))
 
     assert f"it did not find {tmp_path}/d/one, {tmp_path}/d/two, which" in told
 
@@ -200,7 +202,9 @@ def test_missing_library_is_named(tmp_path: Path) -> None:
     trial = traced(CAT, "/dev/null")
     [library] = [use.path for use in trial.record.uses if use.path.endswith(b"/libc.so.6")]
 
-    told = message(lambda: replay.in_root(trial, [packed(tmp_path, trial, [os.fsdecode(library)])]))
+    told = message(
+        lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, [os.fsdecode(library)])])
+    )
 
     assert f"did not find {os.fsdecode(library)}, which the machine has" in told
 
@@ -211,7 +215,7 @@ def test_missing_library_is_named(tmp_path: Path) -> None:
 def test_what_lists_leave_out_by_rule_is_not_missing(tmp_path: Path, path: str) -> None:
     trial = traced(b"/bin/sh", "-c", f"test -e {path}; true")
 
-    replay.in_root(trial, [packed(tmp_path, trial, [path, "/var/log", "/var"])])
+    replay.repeat_in_root(trial, [packed(tmp_path, trial, [path, "/var/log", "/var"])])
 
 
 def test_what_an_extra_list_leaves_out_is_not_missing(tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ def test_what_an_extra_list_leaves_out_is_not_missing(tmp_path: Path) -> None:
     trial = traced(b"/bin/sh", "-c", f"test -e {tmp_path}/data; true")
     layer = packed(tmp_path, trial, [f"{tmp_path}/data"])
 
-    replay.in_root(replace(trial, left_out=(re.compile(rb".*/data"),)), [layer])
+    replay.repeat_in_root(replace(trial, left_out=(re.compile(rb".*/data"),)), [layer])
 
 
 def test_socket_is_not_missing(tmp_path: Path) -> None:
@@ -227,14 +231,14 @@ def test_socket_is_not_missing(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     trial = traced(b"/bin/sh", "-c", f"test -e {fifo}; true")
 
-    replay.in_root(trial, [packed(tmp_path, trial, [str(fifo)])])
+    replay.repeat_in_root(trial, [packed(tmp_path, trial, [str(fifo)])])
 
 
 def test_interpreter_reads_links_and_directories(tmp_path: Path) -> None:
     code = "import json, os; print(json.dumps(sorted(os.environ)), os.listdir('/proc/self/fd')[:1])"
     trial = traced(PYTHON, "-I", "-c", code, environment={b"LC_ALL": b"C", b"X": b"1"})
 
-    record = replay.in_root(trial, [packed(tmp_path, trial)])
+    record = replay.repeat_in_root(trial, [packed(tmp_path, trial)])
 
     assert any(use.path.endswith(b"/json/__init__.py") for use in record.uses)
 
@@ -257,9 +261,9 @@ def test_run_that_fails_inside_only(
     layer = packed(tmp_path, trial, ["/etc/debian_version"])
     trial = replace(trial, record=tracer.Record(()))  # what it looks for is not the matter here
 
-    told = message(lambda: replay.in_root(trial, [layer]))
+    told = message(lambda: replay.repeat_in_root(trial, [layer]))
 
-    assert told.startswith(f"cannot vouch for image demo: in run default {cause}")
+    assert told.startswith(f"cannot accept image demo: run default failed its test: {cause}")
 
 
 @pytest.mark.parametrize(
@@ -278,9 +282,9 @@ def test_limits_hold_in_the_image(
     layer = packed(tmp_path, trial, ["/etc/debian_version"])
     trial = replace(trial, record=tracer.Record(()))
 
-    told = message(lambda: replay.in_root(trial, [layer]))
+    told = message(lambda: replay.repeat_in_root(trial, [layer]))
     profiled = message(
-        lambda: seccomp.calls("demo", [seccomp.Trial(trial.run, changeable)], [layer])
+        lambda: seccomp.calls("demo", [seccomp.ProfiledRun(trial.run, changeable)], [layer])
     )
 
     assert cause in told
@@ -293,14 +297,16 @@ def test_run_that_is_to_end_by_a_signal(tmp_path: Path, changeable: bytes) -> No
     trial = traced(changeable, "dies", status=-signal.SIGKILL)
     layer = packed(tmp_path, trial, [])
 
-    assert "default: status -9, " in replay.line(trial, replay.in_root(trial, [layer]))
+    assert "default: status -9, " in replay.result_line(
+        trial, replay.repeat_in_root(trial, [layer])
+    )
 
 
 def test_program_that_is_not_in_the_image(tmp_path: Path, changeable: bytes) -> None:
     trial = traced(changeable, "prints")
 
     told = message(
-        lambda: replay.in_root(trial, [packed(tmp_path, trial, [os.fsdecode(changeable)])])
+        lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, [os.fsdecode(changeable)])])
     )
 
     assert f"it did not find {os.fsdecode(changeable)}, which the machine has" in told
@@ -312,7 +318,7 @@ def test_what_a_run_writes_is_gone_with_its_root(tmp_path: Path, changeable: byt
     layer = packed(tmp_path, trial)
 
     for _ in range(2):
-        assert "status 0" in replay.line(trial, replay.in_root(trial, [layer]))
+        assert "status 0" in replay.result_line(trial, replay.repeat_in_root(trial, [layer]))
     assert not os.path.exists("/written")
 
 
@@ -320,7 +326,7 @@ def test_strace_that_is_missing(tmp_path: Path, changeable: bytes) -> None:
     trial = traced(changeable, "prints")
 
     with pytest.raises(TraceError):
-        replay.in_root(trial, [packed(tmp_path, trial)], b"no-strace")
+        replay.repeat_in_root(trial, [packed(tmp_path, trial)], b"no-strace")
 
 
 SERVER = """
@@ -347,8 +353,8 @@ def test_server_is_asked_in_its_root(tmp_path: Path, temporary: Path, kind: str)
     (temporary / "s").unlink(missing_ok=True)
     layer = packed(tmp_path, trial)
 
-    assert "stdout not compared" in replay.line(trial, replay.in_root(trial, [layer]))
-    assert not replay.in_container(trial, NO_ENGINE, "not asked")
+    assert "stdout not compared" in replay.result_line(trial, replay.repeat_in_root(trial, [layer]))
+    assert not replay.repeat_in_container(trial, NO_ENGINE, "not asked")
 
 
 # As an ordinary user, and in containers.
@@ -366,8 +372,8 @@ def test_ordinary_user_tests_as_root_does(temporary: Path) -> None:
         "import tempfile; here = Path(tempfile.mkdtemp())\n"
         "(here / 'data').write_text('data')\n"
         "trial = t.traced(t.CAT, f'{here}/data')\n"
-        "print(replay.line(trial, replay.in_root(trial, [t.packed(here, trial)])))\n"
-        "try: replay.in_root(trial, [t.packed(here, trial, [f'{here}/data'])])\n"
+        "print(replay.result_line(trial, replay.repeat_in_root(trial, [t.packed(here, trial)])))\n"
+        "try: replay.repeat_in_root(trial, [t.packed(here, trial, [f'{here}/data'])])\n"
         "except t.ImageError as error: print(error)\n"
         "t.subprocess.run(['rm', '-r', here], check=True)\n"
     )
@@ -388,7 +394,7 @@ def test_ordinary_user_tests_as_root_does(temporary: Path) -> None:
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, engine: str) -> Callable[[Trial], str]:
+def loaded(tmp_path: Path, engine: str) -> Callable[[TestedRun], str]:
     """Return what gives an image of what a trial used to the engine, and returns its ID."""
     if engine == NO_ENGINE:
         pytest.skip("no engine: dockerd needs root")
@@ -407,18 +413,22 @@ def load_layer(engine: str, path: bytes, **more: Any) -> str:
 
 
 def test_container_prints_what_the_machine_printed(
-    tmp_path: Path, engine: str, loaded: Callable[[Trial], str]
+    tmp_path: Path, engine: str, loaded: Callable[[TestedRun], str]
 ) -> None:
     (tmp_path / "data").write_text(f"{4000 * 'd'}\n" * 100)
     trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
     image = loaded(trial)
 
-    assert replay.in_container(trial, engine, image)
-    told = message(lambda: replay.in_container(replace(trial, stdout=b"other"), engine, image))
+    assert replay.repeat_in_container(trial, engine, image)
+    told = message(
+        lambda: replay.repeat_in_container(replace(trial, stdout=b"other"), engine, image)
+    )
 
     assert "on the machine 'other'; if it need not" in told
     pattern = replace(trial, run=replace(trial.run, stdout=b"no"))
-    assert "does not match b'no'; " in message(lambda: replay.in_container(pattern, engine, image))
+    assert "does not match b'no'; " in message(
+        lambda: replay.repeat_in_container(pattern, engine, image)
+    )
 
 
 @pytest.mark.parametrize(
@@ -432,7 +442,7 @@ def test_container_prints_what_the_machine_printed(
 )  # fmt: skip
 def test_run_that_fails_in_its_container_only(
     engine: str,
-    loaded: Callable[[Trial], str],
+    loaded: Callable[[TestedRun], str],
     changeable: bytes,
     words: list[str],
     more: dict[str, object],
@@ -441,19 +451,19 @@ def test_run_that_fails_in_its_container_only(
     trial = traced(changeable, *words, **more)
     image = loaded(trial)
 
-    told = message(lambda: replay.in_container(trial, engine, image))
+    told = message(lambda: replay.repeat_in_container(trial, engine, image))
 
-    assert told.startswith(f"cannot vouch for image demo: in run default {cause}")
+    assert told.startswith(f"cannot accept image demo: run default failed its test: {cause}")
 
 
 def test_container_prints_the_same_bytes(
-    engine: str, loaded: Callable[[Trial], str], changeable: bytes
+    engine: str, loaded: Callable[[TestedRun], str], changeable: bytes
 ) -> None:
     trial = traced(changeable, "bytes")
     image = loaded(trial)
     assert trial.stdout.startswith(bytes(range(256)))
 
-    assert replay.in_container(trial, engine, image)
+    assert replay.repeat_in_container(trial, engine, image)
     result = run_container(engine, image, trial.run, changeable)
 
     assert result.stdout == trial.stdout == bytes(range(256)) * 40 + b"no end of line follows\n\0"
@@ -461,37 +471,37 @@ def test_container_prints_the_same_bytes(
 
 
 def test_of_much_output_the_same_is_kept(
-    tmp_path: Path, engine: str, loaded: Callable[[Trial], str]
+    tmp_path: Path, engine: str, loaded: Callable[[TestedRun], str]
 ) -> None:
     (tmp_path / "data").write_bytes(os.urandom(3_000_000))
     trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
 
-    assert replay.in_container(trial, engine, loaded(trial))
+    assert replay.repeat_in_container(trial, engine, loaded(trial))
 
 
 @pytest.mark.parametrize(("word", "number"), [("aborts", signal.SIGABRT), ("dies", signal.SIGKILL)])
 def test_signals_end_a_program_in_any_root(
     tmp_path: Path,
     engine: str,
-    loaded: Callable[[Trial], str],
+    loaded: Callable[[TestedRun], str],
     changeable: bytes,
     word: str,
     number: int,
 ) -> None:
     trial = traced(changeable, word, status=-number)
 
-    assert replay.in_container(trial, engine, loaded(trial))
-    assert replay.in_root(trial, [packed(tmp_path, trial)])
+    assert replay.repeat_in_container(trial, engine, loaded(trial))
+    assert replay.repeat_in_root(trial, [packed(tmp_path, trial)])
     assert tracer.trace(trial.run, changeable, Root(), private=True)
 
 
 def test_program_counts_as_many_processors_in_its_container(
-    engine: str, loaded: Callable[[Trial], str], changeable: bytes
+    engine: str, loaded: Callable[[TestedRun], str], changeable: bytes
 ) -> None:
     trial = traced(changeable, "counts")
     assert trial.stdout == b"1 processors, process 1 0\n"
 
-    assert replay.in_container(trial, engine, loaded(trial))
+    assert replay.repeat_in_container(trial, engine, loaded(trial))
 
 
 def test_engine_without_an_init_is_told(
@@ -501,7 +511,7 @@ def test_engine_without_an_init_is_told(
     with dockerd(tmp_path / "engine", options=["--init-path=/none/docker-init"]) as address:
         image = load_layer(address, packed(tmp_path, trial, ["/", "/etc/debian_version"]))
         with pytest.raises(EngineError) as error:
-            replay.in_container(trial, address, image)
+            replay.repeat_in_container(trial, address, image)
 
     assert str(error.value).startswith(f"cannot run image {image}: engine at {address}: ")
     assert str(error.value).endswith("; install tini where the engine runs")
@@ -546,23 +556,25 @@ def test_what_a_run_needs_of_its_container_is_told(
         tar.addfile(directory)
     image = load_layer(engine, path)
 
-    told = message(lambda: replay.in_container(trial, engine, image))
+    told = message(lambda: replay.repeat_in_container(trial, engine, image))
 
-    assert told == f"cannot vouch for image demo: in run default {cause}; {mend}"
+    assert told == f"cannot accept image demo: run default failed its test: {cause}; {mend}"
     if words == ["keeps"]:
         image = load_layer(engine, path, volumes=["/kept"])
-        assert replay.in_container(trial, engine, image)
+        assert replay.repeat_in_container(trial, engine, image)
 
 
 def test_container_lets_write_only_who_says_so(
-    engine: str, loaded: Callable[[Trial], str], changeable: bytes
+    engine: str, loaded: Callable[[TestedRun], str], changeable: bytes
 ) -> None:
     trial = traced(changeable, "prints")
     image = loaded(trial)
     writes = replace(trial, run=replace(trial.run, argv=(changeable, b"writes")), stdout=b"")
 
-    assert "it ended with status 1 " in message(lambda: replay.in_container(writes, engine, image))
-    replay.in_container(
+    assert "it ended with status 1 " in message(
+        lambda: replay.repeat_in_container(writes, engine, image)
+    )
+    replay.repeat_in_container(
         replace(writes, run=replace(writes.run, read_only=False, cap_drop=False)), engine, image
     )
 
@@ -587,9 +599,9 @@ def test_program_with_capabilities(tmp_path: Path, engine: str, text: str, goes:
         entries = file_list.merge(view, file_list.of_record(trial.record, "default"))
         layer.write(sink, entries, view)
 
-    assert replay.in_root(trial, [os.fsencode(path)])
+    assert replay.repeat_in_root(trial, [os.fsencode(path)])
     image = load_layer(engine, os.fsencode(path))
-    assert replay.in_container(trial, engine, image) == goes
+    assert replay.repeat_in_container(trial, engine, image) == goes
 
 
 def test_image_that_the_engine_does_not_have(engine: str, changeable: bytes) -> None:
@@ -598,7 +610,7 @@ def test_image_that_the_engine_does_not_have(engine: str, changeable: bytes) -> 
     trial = traced(changeable, "prints")
 
     with pytest.raises(EngineError) as error:
-        replay.in_container(trial, engine, "tester-none")
+        replay.repeat_in_container(trial, engine, "tester-none")
 
     assert str(error.value) == (
         f"cannot run image tester-none: engine at {engine}: No such image: tester-none:latest; "
@@ -610,7 +622,7 @@ def test_engine_that_is_down(changeable: bytes) -> None:
     trial = traced(changeable, "prints")
 
     with pytest.raises(EngineError) as error:
-        replay.in_container(trial, NO_ENGINE, "x")
+        replay.repeat_in_container(trial, NO_ENGINE, "x")
 
     assert str(error.value).startswith(f"cannot reach engine at {NO_ENGINE}: ")
 
@@ -636,7 +648,11 @@ except ScratchImageError as error:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
 @pytest.mark.parametrize("has_engine", [False, True])
 def test_without_namespaces_the_container_is_left(
-    tmp_path: Path, engine: str, changeable: bytes, loaded: Callable[[Trial], str], has_engine: bool
+    tmp_path: Path,
+    engine: str,
+    changeable: bytes,
+    loaded: Callable[[TestedRun], str],
+    has_engine: bool,
 ) -> None:
     trial = traced(changeable, "prints")
     (tmp_path / "x.iid").write_text(f"{loaded(trial)}\n")

@@ -19,7 +19,7 @@ ORDER = {
     "files": "dpkg extra_list secret_paths secret_kinds key_files secret file_list bytecode dependencies presets packages lint why request",
     "image": "settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
     "publish": "credentials proxy engine_api engine load container registry_tag registry_client registry_login registry push",
-    "sysroot": "unpack sysroot",
+    "sysroot": "unpack image_root origin debian sysroot",
     "inspect": "replay seccomp sbom report",
     "scons": "state seal sconscript tools terminal substitution checks variables constructors nodes image_env"
     " steps/step steps/table command_line project tags steps/trace steps/traced_run steps/ldd steps/file_list steps/layer_tar"

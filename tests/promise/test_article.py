@@ -15,7 +15,7 @@ import elftools
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
 from scratch_image.sandbox import process
-from scratch_image.sysroot import unpack
+from scratch_image.sysroot import image_root
 
 HEAD = """\
 DefaultEnvironment(tools=[])
@@ -63,7 +63,7 @@ def _build(directory: Path, scons: Scons, base: str, engine: str = NO_ENGINE, *t
 
 def _prints(tar: Path) -> bytes:
     """Return what fortune prints with nothing but what the layer `tar` holds."""
-    with unpack.unpacked([os.fsencode(tar)]) as sandbox:
+    with image_root.unpacked_layers([os.fsencode(tar)]) as sandbox:
         words = [*sandbox.unshare_words(), *sandbox.enter_words({}, b"/")]
         return process.run([*words, b"/usr/games/fortune"], timeout=10).check().stdout
 

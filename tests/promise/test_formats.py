@@ -38,7 +38,7 @@ from scratch_image.publish.engine import LoadedImage
 from scratch_image.scons import seal, state
 from scratch_image.scons.seal import Places, Seal
 from scratch_image.scons.state import Footprint
-from scratch_image.sysroot.sysroot import Packages
+from scratch_image.sysroot.debian import DebianOrigin
 from scratch_image.trace import tracer
 from scratch_image.trace.strace import Use
 from scratch_image.trace.tracer import Record, Used
@@ -198,7 +198,7 @@ def read_file(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 
 LOCKED = ("libc6=2.36-9+deb12u4", "base-files=12.4:1~x")
-ORIGIN = Packages("bookworm", ("b", "a"), ("http://a/b%", "deb [a=b] http://c/ x y"), "arm64")
+ORIGIN = DebianOrigin("bookworm", ("b", "a"), ("http://a/b%", "deb [a=b] http://c/ x y"), "arm64")
 
 
 def locked_by(versions: tuple[str, ...]) -> bytes:
@@ -207,7 +207,7 @@ def locked_by(versions: tuple[str, ...]) -> bytes:
 
 
 def lock_of(path: bytes) -> tuple[str, ...]:
-    return replace(ORIGIN, lock=path)._locked()
+    return replace(ORIGIN, lock=path)._read_lock()
 
 
 tags = st.lists(

@@ -27,7 +27,7 @@ from scratch_image.errors import SandboxError, TraceError
 from scratch_image.image import tar_header
 from scratch_image.sandbox import namespaces, process
 from scratch_image.sandbox.run import Run
-from scratch_image.sysroot import unpack
+from scratch_image.sysroot import image_root
 
 pytestmark = pytest.mark.usefixtures("temporary")
 
@@ -124,7 +124,7 @@ def look(sandbox: namespaces.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
 
 def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> None:
     assert namespaces.find_obstacle() is None
-    with unpack.unpacked([looker], Run("x", (), cwd=b"/srv/work")) as sandbox:
+    with image_root.unpacked_layers([looker], Run("x", (), cwd=b"/srv/work")) as sandbox:
         told = look(
             sandbox,
             "/etc/hosts",
@@ -142,7 +142,7 @@ def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> Non
 
 
 def test_mounts_are_not_seen_outside(looker: bytes) -> None:
-    with unpack.unpacked([looker]) as sandbox:
+    with image_root.unpacked_layers([looker]) as sandbox:
         look(sandbox)
         assert os.listdir(sandbox.root + b"/proc") == []
         assert os.lstat(sandbox.root + b"/dev/zero").st_size == 0
@@ -150,7 +150,7 @@ def test_mounts_are_not_seen_outside(looker: bytes) -> None:
 
 
 def test_what_it_starts_ends_with_it(looker: bytes) -> None:
-    with unpack.unpacked([looker]) as sandbox:
+    with image_root.unpacked_layers([looker]) as sandbox:
         command = [
             *sandbox.unshare_words(),
             b"/bin/sh",
@@ -170,7 +170,7 @@ IN_A_SHELL = [b"/bin/sh", b"-c", b'"$@"; exit', b"sh"]
 
 @pytest.mark.dangerous
 def test_no_way_leads_out(leaver: bytes) -> None:
-    with unpack.unpacked([leaver]) as sandbox:
+    with image_root.unpacked_layers([leaver]) as sandbox:
         command = [
             *sandbox.unshare_words(),
             *IN_A_SHELL,
@@ -198,9 +198,9 @@ def test_ordinary_user(
         readable.write_bytes(Path(os.fsdecode(request.getfixturevalue(name))).read_bytes())
         code = (
             "import sys; from scratch_image.sandbox import namespaces, process\n"
-            "from scratch_image.sysroot import unpack\n"
+            "from scratch_image.sysroot import image_root\n"
             "assert namespaces.find_obstacle() is None\n"
-            f"with unpack.unpacked([{os.fsencode(readable)!r}]) as sandbox:\n"
+            f"with image_root.unpacked_layers([{os.fsencode(readable)!r}]) as sandbox:\n"
             f"    words = [*{IN_A_SHELL!r}, *sandbox.enter_words({{}}, b'/'), '/bin/program']\n"
             "    ran = process.run([*sandbox.unshare_words(), *words], timeout=10)\n"
             "    sys.stdout.buffer.write(ran.check().stdout)\n"
@@ -217,8 +217,8 @@ def test_no_way_leads_out_for_who_cannot_give_capabilities_up(
 ) -> None:
     code = (
         "import sys; from scratch_image.sandbox import process\n"
-        "from scratch_image.sysroot import unpack\n"
-        f"with unpack.unpacked([{leaver!r}]) as sandbox:\n"
+        "from scratch_image.sysroot import image_root\n"
+        f"with image_root.unpacked_layers([{leaver!r}]) as sandbox:\n"
         f"    words = [*{IN_A_SHELL!r}, *sandbox.enter_words({{}}, b'/'), '/bin/program']\n"
         "    ran = process.run([*sandbox.unshare_words(), *words], timeout=10)\n"
         "    sys.stdout.buffer.write(ran.check().stdout)\n"
@@ -238,8 +238,8 @@ def test_processes_of_others_cannot_be_changed_where_they_are_seen(
         shutil.copy(os.fsdecode(looker), f"{copy}/layer.tar")
         code = (
             "import sys; from scratch_image.sandbox import process\n"
-            "from scratch_image.sysroot import unpack\n"
-            f"with unpack.unpacked([b'{copy}/layer.tar']) as sandbox:\n"
+            "from scratch_image.sysroot import image_root\n"
+            f"with image_root.unpacked_layers([b'{copy}/layer.tar']) as sandbox:\n"
             "    words = [*sandbox.enter_words({}, b'/'), '/bin/program', '/proc/self/oom_score_adj']\n"
             "    ran = process.run([*sandbox.unshare_words(), *words], timeout=10)\n"
             "    sys.stdout.buffer.write(ran.check().stdout)\n"

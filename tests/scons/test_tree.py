@@ -191,7 +191,7 @@ def test_image_that_lacks_a_file_does_not_pass(tree: Path, scons: Scons) -> None
     assert ran.returncode == 2
     [line] = [line for line in ran.stdout.splitlines() if line.startswith("scons: ***")]
     assert (
-        "cannot vouch for image x: in run default it did not find /bin, which the machine has; "
+        "cannot accept image x: run default failed its test: it did not find /bin, which the machine has; "
         in line
     )
     assert not (tree / "build/images/one/x.tested").exists()

@@ -14,7 +14,7 @@ import pytest
 from scratch_image.errors import SandboxError
 from scratch_image.fs import capabilities
 from scratch_image.image import tar_header
-from scratch_image.sysroot import unpack
+from scratch_image.sysroot import image_root, unpack
 from scratch_image.sysroot.unpack import Unpacking
 from tars import member, packed
 
@@ -149,12 +149,12 @@ def test_full_directory_for_what_is_temporary_is_a_line(
         monkeypatch.setattr(tempfile, "tempdir", str(small))
         with (
             pytest.raises(SandboxError) as caught,
-            unpack.unpacked([os.fsencode(tmp_path / "layer.tar")]),
+            image_root.unpacked_layers([os.fsencode(tmp_path / "layer.tar")]),
         ):
             pass
         assert os.listdir(small) == []
         monkeypatch.setattr(tempfile, "tempdir", str(large))
-        with unpack.unpacked([os.fsencode(tmp_path / "layer.tar")]):
+        with image_root.unpacked_layers([os.fsencode(tmp_path / "layer.tar")]):
             pass
     finally:
         subprocess.run(["umount", small], check=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.scons.steps.sysroot import SysrootStep
-from scratch_image.sysroot.sysroot import Archive
+from scratch_image.sysroot.origin import TarOrigin
 from step_files import path_in
 from tars import member, packed
 
@@ -13,7 +13,7 @@ from tars import member, packed
 def test_sysroot_is_a_tree_and_a_text_that_describes_it(tmp_path: Path) -> None:
     tree, root = path_in(tmp_path, "x.root"), Root()
     source = packed(tmp_path, member("lib64/ld-linux-x86-64.so.2"), member("etc/x"))
-    step = SysrootStep("x", Archive("rootfs.tar"), tree)
+    step = SysrootStep("x", TarOrigin("rootfs.tar"), tree)
 
     line = step.run(root, [path_in(tmp_path, "x.sysroot")], [source])
 

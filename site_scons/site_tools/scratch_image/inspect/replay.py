@@ -1,7 +1,7 @@
-"""The check of a finished image: its runs once more, with nothing but what the image holds.
+"""The test of a finished image: its runs, repeated with nothing but the files of the image.
 
-In a root of its own a run is traced again, and compared with its trace on the machine: how it
-ends, what it prints, and what it finds. In an engine's container only the first two are seen.
+In a root of its own a run is traced again, and compared with its trace on the machine: its end,
+its output, and the paths that it finds. In an engine's container only the first two are seen.
 """
 
 from __future__ import annotations
@@ -23,27 +23,25 @@ from ..sandbox.namespaces import Sandbox
 from ..sandbox.output import last_words
 from ..sandbox.process import Result, shell_status
 from ..sandbox.run import Run
-from ..sysroot.unpack import unpacked
+from ..sysroot.image_root import unpacked_layers
 from ..trace import tracer
 from ..trace.strace import Use, parse
 
-_ADD = "add what it lacks to an extra list"
-
-_READ_ONLY = "read_only=False, or name the directory that it writes to in IMAGE_VOLUMES"
-
 _ALLOWED: Mapping[str, Mapping[str, Any]] = {
-    f"give the run {_READ_ONLY}": {"read_only": False},
+    "give the run read_only=False, or name the directory that it writes to in IMAGE_VOLUMES": {
+        "read_only": False
+    },
     "give the run cap_drop=False": {"cap_drop": False},
     "give the run read_only=False and cap_drop=False": {"read_only": False, "cap_drop": False},
 }
-"""What may let a run go well in a container, with the settings that it then has."""
+"""Settings that may let a run succeed in a container, by the hint that names them."""
 
 _NAMED = 5
 """Missing paths that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TestedRun:
     """A run as it went on the machine, to be repeated."""
 
     image: str
@@ -52,32 +50,35 @@ class Trial:
     program: bytes
     """Image path."""
     record: tracer.Record
-    """What the run used on the machine."""
+    """The paths that the run used on the machine."""
     stdout: bytes
-    """What it printed there."""
+    """Its standard output there."""
     left_out: tuple[re.Pattern[bytes], ...] = ()
-    """What matches the paths that the image is to lack."""
+    """Patterns of the paths that the image lacks by its extra lists."""
     root: Root = field(default_factory=Root)
-    """The file system in which it went."""
+    """The file system in which it ran."""
 
 
-def in_root(trial: Trial, layers: Sequence[bytes], strace: bytes = b"strace") -> tracer.Record:
+def repeat_in_root(
+    trial: TestedRun, layers: Sequence[bytes], strace: bytes = b"strace"
+) -> tracer.Record:
     """Repeat `trial` in a root of its own that holds the layer files `layers`; return its record.
 
-    ImageError when it misses what it found on the machine, ends otherwise, or prints something
-    else; SandboxError when a layer cannot be unpacked; TraceError when `strace` is of no use.
+    ImageError when it misses a path that it found on the machine, ends otherwise, or prints
+    something else; SandboxError when a layer cannot be unpacked; TraceError when `strace` is not
+    strace, or too old.
     """
     emulator = tracer.emulator(trial.run, trial.program, trial.root)
-    with unpacked(layers, trial.run, emulator) as sandbox:
+    with unpacked_layers(layers, trial.run, emulator) as sandbox:
         return _repeat(trial, sandbox, strace)
 
 
-def in_container(trial: Trial, address: str, image: str) -> bool:
-    """Repeat `trial` in a container of `image` of the engine at `address`; tell whether it ran.
+def repeat_in_container(trial: TestedRun, address: str, image: str) -> bool:
+    """Repeat `trial` in a container of `image` of the engine at `address`; return whether it ran.
 
-    A server is not started there: without a network nobody could ask it anything. Nor is a program
-    for another machine, or one with capabilities that no container has unasked: these are for who
-    starts containers to give. ImageError when the run ends otherwise or prints something else;
+    A server is not started there: without a network no client could reach it. Nor is a program for
+    another machine, or one with more capabilities than containers have by default: users who start
+    containers give these. ImageError when the run ends otherwise or prints something else;
     EngineError when the engine fails.
     """
     if trial.run.ready or tracer.emulator(trial.run, trial.program, trial.root):
@@ -90,54 +91,56 @@ def in_container(trial: Trial, address: str, image: str) -> bool:
         with open(trial.run.stdin, "rb") as stream:
             content = stream.read()
 
-    def repeated(run: Run) -> Result:
+    def repeat(run: Run) -> Result:
         return container.run_container(address, image, run, trial.program, content, capable)
 
-    result = repeated(trial.run)
+    result = repeat(trial.run)
     if found := _fault_in_container(trial, result):
         more = {} if result.overdue else _ALLOWED
-        mends = (
-            mend
-            for mend, allowed in more.items()
-            if not _fault_in_container(trial, repeated(replace(trial.run, **allowed)))
+        hints = (
+            hint
+            for hint, allowed in more.items()
+            if not _fault_in_container(trial, repeat(replace(trial.run, **allowed)))
         )
-        raise _failed(trial, replace(found, mend=next(mends, found.mend)))
+        raise _test_error(trial, replace(found, hint=next(hints, found.hint)))
     return True
 
 
-def _fault_in_container(trial: Trial, result: Result) -> _Fault | None:
-    # A status that a signal left comes as 128 and the signal's number.
+def _fault_in_container(trial: TestedRun, result: Result) -> _Fault | None:
+    # After a signal the status is 128 and the signal's number.
     if result.overdue or result.status != shell_status(trial.run.status):
         return _Fault(f"{result.end} in its container, and {result.quote}")
     return _fault_of_output(trial, result)
 
 
-def _repeat(trial: Trial, sandbox: Sandbox, strace: bytes) -> tracer.Record:
+def _repeat(trial: TestedRun, sandbox: Sandbox, strace: bytes) -> tracer.Record:
     tool = tracer.Tool.find(trial.run, strace)
     root = Root(sandbox.root)
     outcome, text = tracer.trace_in_sandbox(sandbox, trial.run, trial.program, tool)
     record = tracer.settle(parse(text, b"/"), root, started_ns=0)
     failure = outcome.failure
     if failure and failure.is_limit:
-        raise _failed(trial, _Fault(failure.cause, failure.hint))
+        raise _test_error(trial, _Fault(failure.cause, failure.hint))
     if missing := _missing(trial, record):
-        raise _failed(trial, _Fault(f"it did not find {_shown(missing)}, which the machine has"))
+        raise _test_error(
+            trial, _Fault(f"it did not find {_format_paths(missing)}, which the machine has")
+        )
     if failure:
-        raise _failed(trial, _Fault(failure.cause))
+        raise _test_error(trial, _Fault(failure.cause))
     if found := _fault_of_output(trial, outcome.result):
-        raise _failed(trial, found)
+        raise _test_error(trial, found)
     return record
 
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """How a run went otherwise than on the machine."""
+    """A difference from the run on the machine."""
 
     cause: str
-    mend: str = _ADD
+    hint: str = "add what it lacks to an extra list"
 
 
-def _fault_of_output(trial: Trial, result: Result) -> _Fault | None:
+def _fault_of_output(trial: TestedRun, result: Result) -> _Fault | None:
     """Return how the program printed something else; servers print what they like."""
     pattern, printed = trial.run.pattern, last_words(result.stdout)
     if pattern and not pattern.fullmatch(result.stdout):
@@ -145,41 +148,37 @@ def _fault_of_output(trial: Trial, result: Result) -> _Fault | None:
     if not pattern and not trial.run.ready and result.stdout != trial.stdout:
         return _Fault(
             f"it printed {printed!r}, on the machine {last_words(trial.stdout)!r}",
-            "if it need not always print the same, tell by stdout of the run what it may print",
+            "if its output may vary, give the run a stdout that matches all of it",
         )
     return None
 
 
-def _failed(trial: Trial, fault: _Fault) -> ImageError:
-    return ImageError(
-        f"vouch for image {trial.image}", f"in run {trial.run.name} {fault.cause}", fault.mend
-    )
+def _test_error(trial: TestedRun, fault: _Fault) -> ImageError:
+    cause = f"run {trial.run.name} failed its test: {fault.cause}"
+    return ImageError(f"accept image {trial.image}", cause, fault.hint)
 
 
-def _shown(paths: Sequence[bytes]) -> str:
+def _format_paths(paths: Sequence[bytes]) -> str:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return ", ".join(show(path) for path in paths[:_NAMED]) + more
 
 
-def line(trial: Trial, record: tracer.Record | None) -> str:
-    """Return what is to be told of `trial`, which went well, and used `record` in its root."""
+def result_line(trial: TestedRun, record: tracer.Record | None) -> str:
+    """Return the line about `trial`, which succeeded; `record` is that of a root of its own."""
     stdout = "matches" if trial.run.pattern else "not compared" if trial.run.ready else "equal"
-    told = f"{trial.run.name}: status {trial.run.status}, stdout {stdout}"
+    line = f"{trial.run.name}: status {trial.run.status}, stdout {stdout}"
     if record is None:
-        return told
+        return line
     absent = sum(use.kind is Use.ABSENT for use in record.uses)
     wrote = sum(use.kind is Use.WRITE for use in record.uses)
-    return f"{told}, {len(record.uses) - absent - wrote} paths, {absent} absent"
+    return f"{line}, {len(record.uses) - absent - wrote} paths, {absent} absent"
 
 
-# What the program looked for.
+def _missing(trial: TestedRun, image: tracer.Record) -> list[bytes]:
+    """Return the paths that a run found on the machine, but cannot have found in the image, sorted.
 
-
-def _missing(trial: Trial, image: tracer.Record) -> list[bytes]:
-    """Return what a run found on the machine and cannot have found in the image, sorted.
-
-    What a file list leaves out, by rule or because it was told to, is not missing. Of a path in a
-    directory that is not there a record has the directory alone.
+    Paths that a file list leaves out, by rule or by an extra list, are not missing. For a path in
+    a directory that is not there a record has the directory alone.
     """
     absent = {use.path for use in image.uses if use.kind is Use.ABSENT}
     return [
@@ -191,7 +190,7 @@ def _missing(trial: Trial, image: tracer.Record) -> list[bytes]:
     ]
 
 
-def _is_left_out(path: bytes, trial: Trial) -> bool:
+def _is_left_out(path: bytes, trial: TestedRun) -> bool:
     if path == CACHE or file_list.is_host_noise(path):
         return True
     if any(rule.fullmatch(path) for rule in trial.left_out):

@@ -1,7 +1,7 @@
 """The system calls that an image needs, as a profile for ``docker run --security-opt seccomp=``.
 
-The format is Docker's, https://docs.docker.com/engine/security/seccomp/: what the profile does not
-name fails with EPERM.
+The format is Docker's, https://docs.docker.com/engine/security/seccomp/: calls that the profile
+does not name fail with EPERM.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..elf.machines import machine, native_machine, runs_here
 from ..errors import ImageError, InputError, TraceError
 from ..sandbox.run import Run
-from ..sysroot.unpack import unpacked
+from ..sysroot.image_root import unpacked_layers
 from ..trace import tracer
 
 RUNTIME = (
@@ -23,7 +23,7 @@ RUNTIME = (
     *("fstatfs", "statfs", "statx", "stat", "lstat", "fstat", "newfstatat", "readlinkat"),
     *("openat", "openat2", "open", "read", "write", "close", "close_range", "fcntl", "getdents64"),
 )
-"""What runc does between loading the profile and the program, with what newer releases may do.
+"""Calls of runc between loading the profile and the program, those of newer releases included.
 
 With ``no-new-privileges`` it loads the profile later, and needs less.
 """
@@ -34,7 +34,7 @@ GO = (
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield"),
     *("sigaltstack", "tgkill", "timer_create", "timer_delete", "timer_settime"),
 )
-"""What the Go runtime of runc may do at any moment, also then."""
+"""Calls that the Go runtime of runc may make at any moment, also then."""
 
 START = (
     *("access", "arch_prctl", "brk", "exit_group", "faccessat", "faccessat2", "getegid"),
@@ -43,21 +43,21 @@ START = (
     *("set_tid_address", "ugetrlimit", "uname", "writev", "readv", "set_thread_area"),
     *("fstatat64", "fstat64", "stat64", "lstat64", "mmap2", "_llseek", "set_tls", "cacheflush"),
 )
-"""What glibc and musl do at start and end, by the kernel and processor that they meet."""
+"""Calls of glibc and musl at start and end, which differ by kernel and processor."""
 
 VDSO = ("clock_getres", "clock_gettime", "clock_gettime64", "getcpu", "gettimeofday", "time")
 """Calls that strace does not see where the kernel answers them inside of the process."""
 
 BASELINE = frozenset({*RUNTIME, *GO, *START, *VDSO})
-"""What any image is allowed."""
+"""Calls that every image may make."""
 
 _CALL = re.compile(rb"^(?:[0-9]+ +)?(?:<\.\.\. )?([a-z_][a-z0-9_]*)(?:\(| resumed>)", re.MULTILINE)
 _STARTED = re.compile(rb"^(?:[0-9]+ +)?execve\(", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A run to be looked at."""
+class ProfiledRun:
+    """A run whose system calls are collected."""
 
     run: Run
     program: bytes
@@ -75,17 +75,18 @@ def check(image: str, number: int) -> None:
 
 
 def calls(
-    image: str, trials: Sequence[Trial], layers: Sequence[bytes], strace: bytes = b"strace"
+    image: str, trials: Sequence[ProfiledRun], layers: Sequence[bytes], strace: bytes = b"strace"
 ) -> frozenset[str]:
     """Return the system calls that `trials` make in a root that holds the layer files `layers`.
 
     ImageError when a run of `image` does not end as expected; SandboxError when a layer cannot be
-    unpacked; TraceError when `strace` is of no use, or does not know a call.
+    unpacked; TraceError when `strace` is not strace, too old,
+    or does not know a call.
     """
     found: set[str] = set()
     for trial in trials:
         tool = tracer.Tool.find(trial.run, strace)
-        with unpacked(layers, trial.run) as sandbox:
+        with unpacked_layers(layers, trial.run) as sandbox:
             outcome, text = tracer.trace_in_sandbox(
                 sandbox, trial.run, trial.program, tool.of_all_calls()
             )
@@ -128,12 +129,12 @@ def profile(names: Iterable[str], number: int | None = None) -> bytes:
         "defaultAction": "SCMP_ACT_ERRNO",
         "architectures": [machine(number).seccomp],
         "syscalls": [
-            _allowed("runtimes and C libraries", BASELINE),
-            _allowed("runs", {*names} - BASELINE),
+            _allow("runtimes and C libraries", BASELINE),
+            _allow("runs", {*names} - BASELINE),
         ],
     }
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def _allowed(who: str, names: Iterable[str]) -> dict[str, object]:
-    return {"names": sorted(names), "action": "SCMP_ACT_ALLOW", "comment": f"needed by {who}"}
+def _allow(what: str, names: Iterable[str]) -> dict[str, object]:
+    return {"names": sorted(names), "action": "SCMP_ACT_ALLOW", "comment": f"needed by {what}"}

@@ -12,7 +12,8 @@ from ...fs.paths import show
 from ...fs.target import write
 from ...image import compression
 from ...sysroot import sysroot
-from ...sysroot.sysroot import Origin
+from ...sysroot.debian import DebianOrigin
+from ...sysroot.origin import EngineOrigin, Origin, TarOrigin
 from ..checks import TEXT, Names, OneFile, Several, checked
 from ..nodes import epoch_of, find_node, top_of
 from ..substitution import substituted
@@ -43,7 +44,7 @@ class SysrootStep(Step):
             line = self.directory
             write(targets[0], [_text(f"directory {self.directory}")])
         else:
-            with sysroot.unpacked(self.origin, self.tree, root, sources) as made:
+            with sysroot.unpacked_tree(self.origin, self.tree, root, sources) as made:
                 for path, text in sorted(made.files.items()):
                     write(path, [text])
                 line = f"{made.paths} paths"
@@ -131,7 +132,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         return Plan(step, target, [], has_root=False)
     tree = os.fsencode(os.path.join(target[0].dir.get_abspath(), f"{name}.root"))
     step = SysrootStep(name, _origin(given, source, env), tree)
-    beside = [tree, sysroot.owners_file(tree), sysroot.temporary(tree)]
+    beside = [tree, sysroot.owners_file(tree), sysroot.temporary_tree(tree)]
     return Plan(step, target, source, beside=beside, has_root=False)
 
 
@@ -139,15 +140,15 @@ def _origin(given: SysrootArguments, source: list[Any], env: Any) -> Origin:
     """Return where the files of the base come from."""
     if source:
         compression.suffix_of(os.fsencode(str(source[0])))
-        return sysroot.Archive(str(source[0]))
+        return TarOrigin(str(source[0]))
     if given.image:
-        return sysroot.EngineImage(read(env, "DOCKER_HOST"), given.image)
+        return EngineOrigin(read(env, "DOCKER_HOST"), given.image)
     file = b""
     if given.lock:
         node = find_node(env.File, given.lock, "lock", "a file")
         file = os.fsencode(node.srcnode().get_internal_path())
     top, epoch = top_of(env.Dir(".")), epoch_of(env)
-    return sysroot.Packages(
+    return DebianOrigin(
         given.suite, given.packages, given.mirror, given.architecture, file, top, epoch
     )
 

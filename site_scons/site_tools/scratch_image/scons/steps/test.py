@@ -18,7 +18,7 @@ from .traced_run import TracedRun, layers_and_records, traced_run
 
 if TYPE_CHECKING:
     from ...fs.root import Root
-    from ...inspect.replay import Trial
+    from ...inspect.replay import TestedRun
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class TestStep(Step):
             raise add_choice(obstacle, "start a Docker engine")
         lines, contained = [], []
         for trial in trials:
-            record = None if obstacle else replay.in_root(trial, layers, self.strace)
-            if image and replay.in_container(trial, self.address, image):
+            record = None if obstacle else replay.repeat_in_root(trial, layers, self.strace)
+            if image and replay.repeat_in_container(trial, self.address, image):
                 contained.append(trial.run.name)
             elif obstacle:
                 raise SandboxError(*obstacle.args)
-            lines.append(f"{replay.line(trial, record)}\n".encode())
+            lines.append(f"{replay.result_line(trial, record)}\n".encode())
         write(targets[0], lines)
         names = shorten([trial.run.name for trial in trials])
         own = [] if obstacle else [f"{names} in a root of its own"]
@@ -78,13 +78,13 @@ class TestStep(Step):
         there = f"{'' if same else shorten(contained) + ' '}in a container"
         return " and ".join([*own, *([there] if contained else [])])
 
-    def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> Trial:
-        from ...inspect.replay import Trial
+    def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> TestedRun:
+        from ...inspect.replay import TestedRun
         from ...trace.tracer import read_record
 
         record, stdout = read_record(content(next(sources))), content(next(sources))
         run = replace(traced.command, stdin=next(sources) if traced.stdin else None)
-        return Trial(self.name, run, traced.program, record, stdout)
+        return TestedRun(self.name, run, traced.program, record, stdout)
 
 
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:

@@ -11,7 +11,7 @@ import pytest
 from scratch_image.errors import SandboxError
 from scratch_image.image import compression
 from scratch_image.sandbox import namespaces
-from scratch_image.sysroot import unpack
+from scratch_image.sysroot import image_root, unpack
 from tars import member, packed
 
 LONG = "p" * 120 + "/" + "q" * 120
@@ -34,7 +34,7 @@ def test_members_have_their_kind_content_mode_and_time(tmp_path: Path, suffix: s
         suffix=suffix,
     )
 
-    with unpack.unpacked([path]) as sandbox:
+    with image_root.unpacked_layers([path]) as sandbox:
         names = ("", "d", "d/f", "d/hard", "odd \udcff\n")
         found = {name: os.lstat(join(sandbox, name)) for name in names}
         text = Path(os.fsdecode(join(sandbox, LONG))).read_text()
@@ -55,7 +55,7 @@ def join(sandbox: namespaces.Sandbox, name: str) -> bytes:
 def test_owners_are_kept_for_root(tmp_path: Path) -> None:
     path = packed(tmp_path, member("f", uid=33, gid=44), member("l", tarfile.SYMTYPE, "f", uid=5))
 
-    with unpack.unpacked([path]) as sandbox:
+    with image_root.unpacked_layers([path]) as sandbox:
         file, link = os.lstat(join(sandbox, "f")), os.lstat(join(sandbox, "l"))
 
     assert (file.st_uid, file.st_gid, link.st_uid) == (33, 44, 5)
@@ -72,7 +72,7 @@ def test_later_members_and_layers_take_the_place_of_earlier_ones(tmp_path: Path)
         member("g", tarfile.SYMTYPE, "f"),
     )
 
-    with unpack.unpacked([one, two]) as sandbox:
+    with image_root.unpacked_layers([one, two]) as sandbox:
         kept = Path(os.fsdecode(join(sandbox, "d/f"))).read_text()
         mode = stat.S_IMODE(os.lstat(join(sandbox, "d")).st_mode)
         link = os.readlink(join(sandbox, "g"))
@@ -88,17 +88,17 @@ def test_later_members_and_layers_take_the_place_of_earlier_ones(tmp_path: Path)
         pytest.param([member("x", tarfile.LNKTYPE, "../../etc/passwd")],
                      "../../etc/passwd leads out of the root", id="hard link out"),
         pytest.param([member("x", tarfile.LNKTYPE, "etc/passwd")],
-                     "/x is another name of /etc/passwd, which is no file", id="hard link to nothing"),
+                     "/x is another name of /etc/passwd, which is not a file", id="hard link to nothing"),
         pytest.param([member("x"), member("x", tarfile.LNKTYPE, "x")],
-                     "/x is another name of /x, which is no file", id="hard link to itself"),
+                     "/x is another name of /x, which is not a file", id="hard link to itself"),
         pytest.param([member("l", tarfile.SYMTYPE, "/etc"), member("h", tarfile.LNKTYPE, "l")],
-                     "/h is another name of /l, which is no file", id="hard link to a link"),
+                     "/h is another name of /l, which is not a file", id="hard link to a link"),
         pytest.param([member("l", tarfile.SYMTYPE, "../../outside"), member("l/x")],
-                     "/l/x lies below /l, which is no directory", id="through a link"),
+                     "/l/x lies below /l, which is not a directory", id="through a link"),
         pytest.param([member("a/b", tarfile.SYMTYPE, "../../outside"), member("a/b/c/d", tarfile.DIRTYPE)],
-                     "/a/b/c/d lies below /a/b, which is no directory", id="directory through a link"),
+                     "/a/b/c/d lies below /a/b, which is not a directory", id="directory through a link"),
         pytest.param([member("l", tarfile.SYMTYPE, "../../outside"), member("l/h", tarfile.LNKTYPE, "l")],
-                     "/l/h lies below /l, which is no directory", id="hard link through a link"),
+                     "/l/h lies below /l, which is not a directory", id="hard link through a link"),
         pytest.param([member("d", tarfile.DIRTYPE), member("d")],
                      "/d takes the place of a directory", id="file for a directory"),
         pytest.param([member("n", tarfile.CHRTYPE, devmajor=1, devminor=3)],
@@ -119,11 +119,11 @@ def test_hostile_layer_is_refused_and_writes_nothing_outside(
     (temporary / "outside").mkdir()
     path = packed(tmp_path, *members)
 
-    with pytest.raises(SandboxError) as error, unpack.unpacked([path]):
+    with pytest.raises(SandboxError) as error, image_root.unpacked_layers([path]):
         pass
 
     assert str(error.value).startswith(f"cannot unpack layer {os.fsdecode(path)}: {cause}")
-    assert str(error.value).endswith("; build it anew, of files, links and directories only")
+    assert str(error.value).endswith("; build it again, of files, links and directories only")
     (temporary / "outside").rmdir()
 
 
@@ -131,12 +131,12 @@ def test_image_whose_dev_is_a_link_is_refused(tmp_path: Path, temporary: Path) -
     (temporary / "outside").mkdir()
     path = packed(tmp_path, member("dev", tarfile.SYMTYPE, "../../outside"))
 
-    with pytest.raises(SandboxError) as error, unpack.unpacked([path]):
+    with pytest.raises(SandboxError) as error, image_root.unpacked_layers([path]):
         pass
 
     assert str(error.value) == (
-        "cannot unpack image: /dev is no directory; "
-        "build it anew, of files, links and directories only"
+        "cannot unpack image: /dev is not a directory; "
+        "build it again, of files, links and directories only"
     )
     (temporary / "outside").rmdir()
 
@@ -144,9 +144,9 @@ def test_image_whose_dev_is_a_link_is_refused(tmp_path: Path, temporary: Path) -
 @pytest.mark.parametrize(
     ("path", "text", "what"),
     [
-        pytest.param("proc", "/usr", "/proc is no directory", id="proc"),
-        pytest.param("dev/pts", "/usr", "/dev/pts is no directory", id="terminals"),
-        pytest.param("dev/null", "/bin/sh", "/dev/null is no file", id="device"),
+        pytest.param("proc", "/usr", "/proc is not a directory", id="proc"),
+        pytest.param("dev/pts", "/usr", "/dev/pts is not a directory", id="terminals"),
+        pytest.param("dev/null", "/bin/sh", "/dev/null is not a file", id="device"),
     ],
 )
 def test_links_where_the_kernels_trees_are_mounted_are_refused(
@@ -156,7 +156,7 @@ def test_links_where_the_kernels_trees_are_mounted_are_refused(
 
     with (
         pytest.raises(SandboxError, match=f"cannot unpack image: {what}; "),
-        unpack.unpacked([layer]),
+        image_root.unpacked_layers([layer]),
     ):
         pass
 
@@ -165,7 +165,10 @@ def test_extended_headers_without_end_are_refused(tmp_path: Path, temporary: Pat
     header = member("pax_global_header", tarfile.XGLTYPE, size=0)
     layer = packed(tmp_path, *[header] * 3000)
 
-    with pytest.raises(SandboxError, match="cannot unpack layer "), unpack.unpacked([layer]):
+    with (
+        pytest.raises(SandboxError, match="cannot unpack layer "),
+        image_root.unpacked_layers([layer]),
+    ):
         pass
 
 
@@ -188,7 +191,7 @@ def test_directory_is_removed_however_deep(temporary: Path) -> None:
 def test_closed_directories_are_removed_as_well(tmp_path: Path, temporary: Path) -> None:
     path = packed(tmp_path, member("a", tarfile.DIRTYPE, mode=0), member("a/b/c"))
 
-    with pytest.raises(ZeroDivisionError), unpack.unpacked([path]):
+    with pytest.raises(ZeroDivisionError), image_root.unpacked_layers([path]):
         assert os.listdir(temporary) != []
         raise ZeroDivisionError
 
