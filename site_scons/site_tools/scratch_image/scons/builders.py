@@ -231,14 +231,14 @@ def signature(target: list[Any], source: list[Any], env: Any, for_signature: boo
 def _own_code() -> Digest:
     """Return the digest of the plugin's own modules: other modules may make other bytes."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    digests = []
+    contents = []
     for directory, directories, names in os.walk(package):
-        directories.sort()
+        directories[:] = sorted({*directories} - {"__pycache__"})
         for name in sorted(names):
             if name.endswith((".py", ".html")):
-                with open(os.path.join(directory, name), "rb") as stream:
-                    digests.append(str(Digest.of_stream(stream)))
-    return Digest.of(" ".join(digests).encode())
+                with open(f"{directory}/{name}", "rb", buffering=0) as file:
+                    contents.append(file.read())
+    return Digest.of(b"\0".join(contents))
 
 
 # The emitter: one shape, and a plan for each builder
