@@ -11,7 +11,7 @@ from lab import PACKAGE
 
 ORDER = {
     "": "errors progress",
-    "fs": "digest paths private_file capabilities owners status walk file_system sights root overlay"
+    "fs": "digest paths kernel_trees private_file capabilities owners status walk file_system sights root overlay"
     " globs target",
     "sandbox": "output process run probe runner init mounts namespaces private_view",
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from programs import WORKLOADS, make_odd, make_workplace, settle_clock, traced
+from scratch_image.fs.kernel_trees import is_in_kernel_tree
 from scratch_image.fs.paths import show
-from scratch_image.trace.tracer import VOLATILE, Trace
+from scratch_image.trace.tracer import Trace
 
 SOURCE = os.path.join(os.path.dirname(__file__), "oracle", "fanotify.c")
 
@@ -59,7 +60,7 @@ def missing(trace: Trace, opened: list[tuple[int, bytes]]) -> list[str]:
 
 def is_file(path: bytes) -> bool:
     """Tell whether it is there, and no file of the kernel's own; outputs may be gone again."""
-    return os.path.exists(path) and not path.startswith(tuple(tree + b"/" for tree in VOLATILE))
+    return os.path.exists(path) and not is_in_kernel_tree(path)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

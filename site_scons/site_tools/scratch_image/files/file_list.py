@@ -46,6 +46,7 @@ from ..elf.search_path import needs_cache
 from ..errors import InputError, ListError
 from ..fs.capabilities import attribute
 from ..fs.globs import expand
+from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.overlay import Overlay, Placed
 from ..fs.paths import escape, is_plain, is_under, join, parents, show, unescape
 from ..fs.root import Aspect, Root
@@ -57,9 +58,6 @@ from .extra_list import Kind as Asked
 from .secret_paths import secret_rule
 
 HEADER = b"# scratch_image file list 1\n"
-
-KERNEL_TREES = (b"/proc", b"/sys", b"/dev")
-"""File systems that the kernel makes; every container gets its own."""
 
 RUNTIME_FILES = frozenset({b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/etc/mtab"})
 """Files that the container's runtime puts there, with what is true of the container."""
@@ -195,7 +193,7 @@ def _in_each_container(extra: Extra) -> bytes:
     """Return the path in a line that no image can hold, or that is no file to copy; or nothing."""
     if is_made_by_runtime(extra.path):
         return extra.path
-    of_kernel = any(is_under(extra.source, tree) for tree in KERNEL_TREES)
+    of_kernel = is_in_kernel_tree(extra.source)
     return extra.source if of_kernel and extra.kind is Asked.MAP else b""
 
 
@@ -399,7 +397,7 @@ def is_made_by_runtime(path: bytes) -> bool:
     """Tell whether the kernel or the container's runtime puts `path` into each container."""
     if path == b"/":
         return True
-    return path in RUNTIME_FILES or any(is_under(path, tree) for tree in KERNEL_TREES)
+    return path in RUNTIME_FILES or is_in_kernel_tree(path)
 
 
 def _entry(view: Overlay, path: bytes, reasons: set[str]) -> Entry:

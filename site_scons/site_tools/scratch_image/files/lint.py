@@ -11,10 +11,11 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import is_under, join, show
 from ..trace.tracer import Record
-from .file_list import KERNEL_TREES, Entry
+from .file_list import Entry
 from .presets import lacks_certificates, lost_accounts
 
 _MOST = 10
@@ -193,7 +194,7 @@ def _directories(
     """Yield the directories that a run listed, and of which not all is in the list."""
     listed = {entry.path for entry in entries}
     for path in sorted({use.path for each in records for use in each.uses if use.kind == "list"}):
-        if path not in listed or any(is_under(path, tree) for tree in KERNEL_TREES):
+        if path not in listed or is_in_kernel_tree(path):
             continue
         names = view.listing(path)
         there = sum(join(path, name) in listed for name in names)

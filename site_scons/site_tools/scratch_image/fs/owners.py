@@ -68,13 +68,13 @@ def _record(values: dict[str, Any]) -> Owners:
         for path, text in values["capabilities"].items()
     }
     if not all(map(is_plain, (*listed, *capable))) or not isinstance(values["roots"], bool):
-        raise ValueError("no record of owners")
+        raise ValueError
     return Owners(values["roots"], listed, capable)
 
 
 def _owner(mode: int, uid: int, gid: int) -> tuple[int, int, int]:
     if mode > 0o7777 or max(uid, gid) >= 2**32 or min(mode, uid, gid) < 0:
-        raise ValueError("no mode or owner")
+        raise ValueError
     return operator.index(mode), operator.index(uid), operator.index(gid)
 
 

@@ -59,5 +59,5 @@ def to_text(name: bytes) -> str:
 def to_bytes(text: str) -> bytes:
     """Return the bytes that `text`, made by `to_text`, stands for; ValueError for a NUL."""
     if "\0" in text:
-        raise ValueError("a name with a NUL")
+        raise ValueError
     return text.encode("utf-8", "surrogateescape")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from ..fs.file_system import FileSystem
+from ..fs.kernel_trees import KERNEL_TREES
 from ..fs.paths import is_under, join, parents, unescape
 from ..fs.status import FileKind
 from .mounts import (
@@ -32,7 +33,7 @@ HIDDEN = {b"/home": 0o755, b"/root": 0o700, b"/tmp": 0o1777}
 """Directories that a view has without their files, with their modes: homes, where secrets lie, and
 what changes while a run runs."""
 
-_OWN = {b"/dev": 0o755, b"/dev/shm": 0o1777, b"/proc": 0o555, b"/sys": 0o555, **HIDDEN}
+_OWN = {**KERNEL_TREES, **HIDDEN}
 """These, and the kernel's."""
 
 _TEMPORARY = b"/var/tmp"

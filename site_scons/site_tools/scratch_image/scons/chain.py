@@ -12,7 +12,8 @@ import SCons.Node.FS
 import SCons.Script
 
 from ..errors import InputError
-from ..fs.paths import is_plain, is_under
+from ..fs.kernel_trees import is_in_kernel_tree
+from ..fs.paths import is_plain
 from ..sandbox import run
 from . import command_line, commands
 from .builders import require_known
@@ -241,7 +242,7 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
                 "it is not a plain absolute path",
                 "write the path that the file will have in the image",
             )
-        if any(is_under(path, tree) for tree in (b"/dev", b"/proc", b"/sys")):
+        if is_in_kernel_tree(path):
             raise InputError(
                 f"stage {os.fsdecode(path)!r}",
                 "an engine mounts its own there",

@@ -159,7 +159,7 @@ def _footprint(values: dict[str, Any]) -> Footprint:
         aspect = Aspect(word)
         states |= {(to_bytes(path), aspect): state for path, state in found.items()}
     if not all(isinstance(each, str) for each in states.values()):
-        raise ValueError("a state that is no text")
+        raise ValueError
     return Footprint(str(values["nonce"]), str(values["dpkg"]), states)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ..errors import SandboxError
+from ..fs.kernel_trees import KERNEL_TREES
 from ..fs.paths import is_under, join, show
 from ..image.compression import decompress, suffix_of
 from ..sandbox.mounts import DEVICE_LINKS, DEVICES, TERMINALS, kernel_mounts, memory_overlay
@@ -17,9 +18,7 @@ from ..sandbox.namespaces import Emulator, Sandbox
 from ..sandbox.run import Run
 from .unpack import Unpacking, remove
 
-_DIRECTORIES = {
-    b"/dev": 0o755, b"/dev/shm": 0o1777, TERMINALS: 0o755, b"/proc": 0o555, b"/sys": 0o555,
-}  # fmt: skip
+_DIRECTORIES = {**KERNEL_TREES, TERMINALS: 0o755}
 _FILES = {
     b"/etc/hosts": b"127.0.0.1\tlocalhost\n::1\tlocalhost\n",
     b"/etc/hostname": b"localhost\n",

@@ -18,7 +18,8 @@ from ..elf import machines, reader
 from ..elf.loader_cache import CACHE
 from ..elf.shebang import interpreter_chain
 from ..errors import InputError, ListError, TraceError
-from ..fs.paths import PATH_MAX, escape, is_plain, is_under, join, parents, show, unescape
+from ..fs.kernel_trees import is_in_kernel_tree
+from ..fs.paths import PATH_MAX, escape, is_plain, join, parents, show, unescape
 from ..fs.root import Aspect, Root
 from ..fs.status import FileKind, Status
 from ..fs.walk import Walk
@@ -40,9 +41,6 @@ openat2(2) came with 5.6 and faccessat2(2) with 5.8. What strace does not know i
 
 KEEPS_PRIVILEGES = (6, 2)
 """The first release whose ``--seccomp-bpf`` leaves set-id programs their privileges."""
-
-VOLATILE = (b"/proc", b"/sys", b"/dev")
-"""The kernel's own trees: nothing in them is a file that could be packed."""
 
 HEADER = b"# scratch_image trace 1\n"
 
@@ -627,7 +625,7 @@ class _Settling:
     def _walks(self, access: Access) -> Iterator[Walk]:
         """Yield the lookups that `access` stands for: of the path, and of what was opened."""
         real = None
-        if not _is_volatile(os.path.normpath(access.path)):
+        if not is_in_kernel_tree(os.path.normpath(access.path)):
             walk = self._walk(access.path, access.follow)
             real = walk.real
             if access.sure or (walk.status is None) == (access.kind is Use.ABSENT):
@@ -666,7 +664,7 @@ class _Settling:
 
     def _take_output(self, access: Access) -> None:
         for walk in self._walks(access):
-            if _is_volatile(walk.real):
+            if is_in_kernel_tree(walk.real):
                 continue
             if self._is_output(walk):
                 self._outputs.add(walk.real)
@@ -698,7 +696,7 @@ class _Settling:
         self._use(walk.real, _kind(kind, walk.status or self._files.status(walk.real)))
 
     def _use(self, path: bytes, kind: Use) -> None:
-        if _is_volatile(path) or path in self._outputs:
+        if is_in_kernel_tree(path) or path in self._outputs:
             return
         if self._made and not self._made.isdisjoint(parents(path)):
             return
@@ -784,10 +782,6 @@ def _contradicts(access: Access, status: Status | None) -> bool:
     if status and status.kind is not FileKind.DIR and os.path.basename(access.path) in (b"", b"."):
         return False  # FILE/ and FILE/. do not exist, though FILE does.
     return (status is None) != (access.kind is Use.ABSENT)
-
-
-def _is_volatile(path: bytes) -> bool:
-    return any(is_under(path, tree) for tree in VOLATILE)
 
 
 def _kind(kind: Use, status: Status | None) -> Use:
