@@ -117,22 +117,26 @@ class Reasons:
 
     def origins(self) -> dict[bytes, frozenset[str]]:
         """Return for each path all reasons that stand at the beginning of a chain to it."""
-        found: dict[bytes, set[str]] = {path: set() for path in self.entries}
+        begins: dict[str, list[bytes]] = {}
         users: dict[bytes, list[bytes]] = {}
-        queue: deque[tuple[bytes, str]] = deque()
         for path, entry in self.entries.items():
             for reason in entry.reasons:
                 user = self._user(reason)
                 if user is None:
-                    queue.append((path, reason))
+                    begins.setdefault(reason, []).append(path)
                 else:
                     users.setdefault(user, []).append(path)
-        while queue:
-            path, reason = queue.popleft()
-            if reason not in found[path]:
-                found[path].add(reason)
-                queue.extend((below, reason) for below in users.get(path, ()))
-        return {path: frozenset(reasons) for path, reasons in found.items()}
+        found = dict.fromkeys(self.entries, frozenset[str]())
+        # Most paths have the reasons of others: they share one set.
+        joined: dict[tuple[frozenset[str], str], frozenset[str]] = {}
+        for reason, todo in begins.items():
+            while todo:
+                path = todo.pop()
+                have = found[path]
+                if reason not in have:
+                    found[path] = joined.setdefault((have, reason), have | {reason})
+                    todo += users.get(path, ())
+        return found
 
 
 def _names(path: bytes) -> list[bytes]:
