@@ -13,7 +13,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 REPORT = TOP / "build/images/fortune/fortune.report.html"
-WIDTH, HEIGHT = 1000, 715
+WIDTH, HEIGHT = 1200, 980
 
 
 def main() -> None:

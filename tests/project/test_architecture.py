@@ -20,7 +20,7 @@ ORDER = {
     "image": "settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
     "publish": "credentials proxy engine_api engine load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian sysroot",
-    "inspect": "replay seccomp sbom report",
+    "inspect": "replay seccomp sbom facts report",
     "scons": "state seal sconscript tools terminal substitution checks variables constructors nodes image_env"
     " steps/step steps/table command_line project tags steps/trace steps/traced_run steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"

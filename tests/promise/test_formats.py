@@ -226,14 +226,14 @@ def recalled(path: bytes) -> list[str]:
 
 def page(listed: list[Entry]) -> bytes:
     """Return the page of an image with these entries."""
-    return report.page(Report("x", listed, {}, (), (), {}), b"")
+    return report.page(Report("x", listed, (), (), (), {}), b"")
 
 
 def pages_paths(text: bytes) -> list[str] | None:
     """Return the paths that a page shows; the next page, made beside it, has to come out."""
-    page_after = report.page(Report("x", (), {}, (), (), {}), text)
+    page_after = report.page(Report("x", (), (), (), (), {}), text)
     changes = report._data(page_after)["changes"]
-    return changes and sorted(change["path"] for change in changes)
+    return changes and sorted(change["path"] for change in changes["paths"])
 
 
 def shown_paths(listed: list[Entry]) -> list[str] | None:

@@ -432,7 +432,23 @@ def test_images_are_reported_on_where_that_is_asked_for(
     assert "is up to date." in newest.run(tree, *arguments).stdout
 
 
-def test_report_is_made_anew_when_something_in_it_changed(tree: Path, scons: Scons) -> None:
+def test_report_is_made_again_when_a_setting_of_the_image_changes(tree: Path, scons: Scons) -> None:
+    image, page = tree / "images/one/SConscript", tree / "build/images/one/one.report.html"
+    text = 'Import("env")\nenv.ScratchImage("one", "/bin/true", IMAGE_LABELS={"n": "%s"})\n'
+    image.write_text(text % "first")
+    scons.run(tree, "report/images/one")
+    assert '"Labels":["n=first"]' in page.read_text()
+    image.write_text(text % "second")
+
+    ran = scons.run(tree, "-Q", "report/images/one")
+
+    assert _steps(ran.stdout) == ["IMAGE", "PAGE"]
+    changed = '"settings":[{"name":"Labels","before":["n=first"],"after":["n=second"]}],"paths":[]'
+    assert changed in page.read_text()
+    assert scons.run(tree, "-Q", "report/images/one").stdout.endswith("is up to date.\n")
+
+
+def test_report_is_made_again_when_a_file_list_changes(tree: Path, scons: Scons) -> None:
     extra, page = tree / "images/one/one.extra", tree / "build/images/one/one.report.html"
     (tree / "images/one/SConscript").write_text(
         'Import("env")\nenv.ScratchImage("one", "/bin/true", EXTRA_FILES="one.extra")\n'
@@ -444,7 +460,7 @@ def test_report_is_made_anew_when_something_in_it_changed(tree: Path, scons: Sco
 
     ran = scons.run(tree, "-Q", "report/images/one")
 
-    assert [line.split()[0] for line in ran.stdout.splitlines()] == ["LIST", "TAR", "PAGE"]
+    assert _steps(ran.stdout) == ["LIST", "TAR", "IMAGE", "PAGE"]
     assert '{"path":"/etc/issue","what":"removed"' in page.read_text()
     assert scons.run(tree, "-Q", "report/images/one").stdout.endswith("is up to date.\n")
     scons.run(tree, "-c", "report/images/one")
@@ -470,7 +486,8 @@ def test_report_of_no_list_is_an_error(tree: Path, newest: Scons) -> None:
     assert ran.returncode == 2
     assert (
         "scons: *** SConscript:2: cannot report on x.report.html: it is "
-        "made of a file list and its layer; name what FileList and LayerTar made\n"
+        "made of a file list, its layer and the image archive; "
+        "name what FileList, LayerTar and OciImage made\n"
     ) in ran.stdout
 
 

@@ -226,7 +226,7 @@ MISTAKES = {
     "env.OciImage('x', [])": "cannot make image x.oci.tar: it has 0 sources; name layers, and ",
     "env.ImageIndex('x', [])": "cannot index x.index.oci.tar: it has 0 sources; name image archives",
     "env.Strace('x', [])": "cannot trace x.strace: it has not one program; name just one",
-    "env.ImageReport('x', [])": "cannot report on x.report.html: it is made of a file list and its ",
+    "env.ImageReport('x', [])": "cannot report on x.report.html: it is made of a file list, its ",
     "env.ImageTest('x', [])": "cannot test x.tested: it has no layer or no trace; ",
     "env.SeccompProfile('x', [])": "cannot profile x.seccomp.json: it has no layer or no trace; ",
     "env.Sbom('x.cdx.json', [])": "cannot make bill of materials x.cdx.json: it is made of a file ",

@@ -1,62 +1,56 @@
-"""The report of an image: one page that shows what is in it, why, and what changed.
+"""The report of an image: one page that shows how it is set, what is in it, why, and what changed.
 
-The page is ``report.html`` with the data put in as JSON. It needs no network and asks for none. A
-report is also what the next one is compared with: the data of a page can be read again.
+The page is ``report.html`` with the data put in as JSON. It needs no network, and its policy allows
+none. A report is also what the next one is compared with: the data of a page can be read again.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
 from ..files.file_list import Entry
 from ..files.why import Reasons
-from ..fs.digest import CHUNK, Digest
 from ..fs.paths import show, unescape
-from ..image.compression import decompress, suffix_of
-from ..image.streams import Tally
-from ..image.tar_header import FILE
-from ..image.tar_reader import StreamedTar, TarReader
 from ..trace.strace import Use
 from ..trace.tracer import Record
+from .facts import ImageFacts, LayerFacts
 
-_DATA = re.compile(rb'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+_DATA = b'<script type="application/json" id="data">'
 
 _GROUPS = {
-    "program": "the program",
-    "staged": "the project",
-    "needed-by": "libraries",
-    "loader-of": "libraries",
-    "interpreter-of": "libraries",
-    "extra": "extra list {}",
-    "preset": "preset {}",
-    "run": "run {}",
-    "listed-by": "directories listed by run {}",
-    "packages": "what tells of packages",
+    "program": ("program", "the program"),
+    "staged": ("project", "the project"),
+    "needed-by": ("library", "libraries"),
+    "loader-of": ("library", "libraries"),
+    "interpreter-of": ("library", "libraries"),
+    "extra": ("extra", "extra list {}"),
+    "preset": ("preset", "preset {}"),
+    "run": ("run", "run {}"),
+    "listed-by": ("listed", "directories listed by run {}"),
+    "packages": ("packages", "package records"),
 }
-"""What groups of reasons are called; a file is in the first that it has a reason for."""
+"""By reason: the cause and the group of files that are there for it; the first one decides."""
 
-_STATE = ("kind", "mode", "owner", "target", "size", "digest")
-"""What of a file is compared with the earlier report."""
+_REST = ("rest", "links and parent directories")
 
+_STATE = ("path", "kind", "mode", "owner", "target", "size", "digest")
+"""The columns of files that are compared with the earlier report."""
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A regular file in a layer."""
+_SIZE = _STATE.index("size")
 
-    size: int
-    """Bytes."""
-    digest: Digest
+_COLUMNS = (*_STATE, "reasons", "cause", "group", "package")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunSummary:
     """A traced run."""
 
     name: str
@@ -67,58 +61,58 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a report tells."""
+    """The facts that a report shows."""
 
     name: str
     """The image's."""
     entries: Sequence[Entry]
-    contents: Mapping[bytes, Content]
-    """Of regular files, by path."""
-    runs: Sequence[Run]
+    layers: Sequence[LayerFacts]
+    """The lowest first."""
+    runs: Sequence[RunSummary]
     findings: Sequence[str]
     """Of lint."""
     packages: Mapping[bytes, str]
     """Names of the packages that own files, by path, as far as they are known."""
-
-
-def contents(layers: Iterable[bytes]) -> dict[bytes, Content]:
-    """Return the regular files of the layers at these paths; InputError if one is no layer."""
-    return {path: content for layer in layers for path, content in _contents(layer).items()}
-
-
-def _contents(path: bytes) -> dict[bytes, Content]:
-    found = {}
-    try:
-        with open(path, "rb") as stream:
-            chunks = decompress(stream, suffix_of(path))
-            for header in (tar := TarReader(StreamedTar(chunks))):
-                if header.flag == FILE:
-                    content = Tally(source=tar)
-                    while content.read(CHUNK):
-                        pass
-                    found[b"/" + header.name] = Content(content.size, content.digest)
-    except ValueError as error:
-        raise InputError(f"report on layer {show(path)}", str(error), "build it again") from error
-    return found
+    image: ImageFacts | None = None
+    """None where only the files are known."""
 
 
 def page(report: Report, earlier: bytes) -> bytes:
     """Return the page of `report`; `earlier` (hostile) is the one that was there, or nothing.
 
-    It tells how the files differ from those of `earlier`, or else, where they do not, what that one
-    had to tell: what changed stays to be seen until something else does.
+    It shows how the image differs from that of `earlier`. Where it does not differ, it shows the
+    changes that `earlier` showed: a change stays visible until there is another one.
     """
     files = _files(report)
-    data = {
+    data: dict[str, Any] = {
+        "image": _image(report.image),
+        "layers": list(_layers(report)),
         "files": files,
-        "runs": _runs(report, Reasons(report.entries)),
+        "runs": _runs(report),
         "lint": list(report.findings),
-        "changes": _changes(files, _data(earlier)),
     }
+    data["changes"] = _changes(_data(earlier), data)
     with open(os.path.join(os.path.dirname(__file__), "report.html"), encoding="utf-8") as stream:
         template = stream.read()
-    values = {"name": html.escape(report.name), "data": _embedded(data)}
+    values = {
+        "name": html.escape(report.name),
+        "policy": _policy(template),
+        "data": _embedded(data),
+    }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template).encode()
+
+
+def _policy(template: str) -> str:
+    """Return the content security policy: nothing but the page's own style and script.
+
+    https://www.w3.org/TR/CSP3/#grammardef-hash-source
+    """
+    sources = ["default-src 'none'"]
+    for element in ("style", "script"):
+        text = template.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        sources.append(f"{element}-src 'sha256-{digest}'")
+    return "; ".join(sources)
 
 
 def _embedded(data: Any) -> str:
@@ -127,99 +121,174 @@ def _embedded(data: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _files(report: Report) -> list[dict[str, Any]]:
-    by_path = {entry.path: entry for entry in report.entries}
-    return [
-        {
-            "path": show(entry.path),
-            "kind": entry.kind,
-            "mode": f"{entry.mode:04o} {entry.capabilities}".rstrip(),
-            "owner": f"{entry.uid}:{entry.gid}",
-            "target": show(entry.target),
-            "size": content.size if content else 0,
-            "digest": content.digest.hex if content else "",
-            "reasons": list(entry.reasons),
-            "group": _group(_with_links(entry, by_path)),
-            "package": report.packages.get(entry.path, ""),
+def _image(image: ImageFacts | None) -> dict[str, Any] | None:
+    if image is None:
+        return None
+    return {
+        "id": str(image.id),
+        "manifest": str(image.manifest),
+        "settings": {name: list(values) for name, values in image.settings.items()},
+    }
+
+
+def _layers(report: Report) -> Iterator[dict[str, Any]]:
+    digests = report.image.layers if report.image else [""] * len(report.layers)
+    for each, digest in zip(report.layers, digests, strict=True):
+        yield {
+            "name": each.name,
+            "digest": str(digest),
+            "files": len(each.contents),
+            "size": each.size,
+            "compressed": each.compressed,
         }
-        for entry, content in ((each, report.contents.get(each.path)) for each in report.entries)
+
+
+def _files(report: Report) -> dict[str, list[Any]]:
+    """Return a list for each of `_COLUMNS`, with an item for each path, in the order of the list.
+
+    Many thousand objects would take several times as long to write and to read.
+    """
+    by_path = {entry.path: entry for entry in report.entries}
+    contents = {path: found for each in report.layers for path, found in each.contents.items()}
+    rows = [
+        (
+            show(entry.path),
+            entry.kind,
+            f"{entry.mode:04o} {entry.capabilities}".rstrip(),
+            f"{entry.uid}:{entry.gid}",
+            show(entry.target),
+            content.size if content else 0,
+            content.digest.hex if content else "",
+            " ".join(entry.reasons),
+            *_group(_reasons_with_links(entry, by_path)),
+            report.packages.get(entry.path, ""),
+        )
+        for entry, content in ((each, contents.get(each.path)) for each in report.entries)
     ]
+    return {name: [row[at] for row in rows] for at, name in enumerate(_COLUMNS)}
 
 
-def _with_links(entry: Entry, by_path: Mapping[bytes, Entry]) -> list[str]:
+def _reasons_with_links(entry: Entry, by_path: Mapping[bytes, Entry]) -> Sequence[str]:
     """Return the reasons of `entry`, and those of the links that lead to it."""
-    found: set[str] = set()
-    seen, todo = set(), [entry.path]
+    found = dict.fromkeys(entry.reasons)
+    seen, todo = {entry.path}, list(entry.reasons)
     while todo:
-        path = todo.pop()
-        if path in seen or path not in by_path:
-            continue
-        seen.add(path)
-        reasons = by_path[path].reasons
-        found.update(reasons)
-        todo += [unescape(each[10:].encode()) for each in reasons if each[:10] == "target-of:"]
+        word, _, name = todo.pop().partition(":")
+        path = unescape(name.encode()) if word == "target-of" else entry.path
+        if path not in seen and path in by_path:
+            seen.add(path)
+            found.update(dict.fromkeys(by_path[path].reasons))
+            todo += by_path[path].reasons
     return sorted(found)
 
 
-def _group(reasons: Sequence[str]) -> str:
-    """Return the group of a path that is there for `reasons`."""
-    for word, name in _GROUPS.items():
-        of_word = [each.partition(":")[2] for each in reasons if each.partition(":")[0] == word]
-        if of_word:
-            return name.format(" and ".join(of_word))
-    return "links and directories on the way"
+def _group(reasons: Sequence[str]) -> tuple[str, str]:
+    """Return the cause and the group of a path that is there for `reasons`."""
+    names: dict[str, list[str]] = {}
+    for reason in reasons:
+        word, _, name = reason.partition(":")
+        names.setdefault(word, []).append(name)
+    word = next((word for word in _GROUPS if word in names), "")
+    cause, group = _GROUPS.get(word, _REST)
+    return cause, group.format(" and ".join(names.get(word, ())))
 
 
-def _runs(report: Report, reasons: Reasons) -> list[dict[str, Any]]:
-    origins = [reasons.origins()[entry.path] for entry in report.entries]
-    return [
-        {
-            "name": run.name,
-            "command": run.command,
-            "absent": sum(use.kind is Use.ABSENT for use in run.record.uses),
-            "used": [at for at, found in enumerate(origins) if found & _of_run(run.name)],
-            "only": [
-                at for at, found in enumerate(origins) if found and found <= _of_run(run.name)
-            ],
-        }
-        for run in report.runs
-    ]
+def _runs(report: Report) -> list[dict[str, Any]]:
+    by_path = Reasons(report.entries).origins()
+    origins = [by_path[entry.path] for entry in report.entries]
+    return [_run(run, origins) for run in report.runs]
 
 
-def _of_run(name: str) -> set[str]:
-    return {f"{word}:{name}" for word in ("run", "listed-by", "output-dir")}
+def _run(run: RunSummary, origins: Sequence[frozenset[str]]) -> dict[str, Any]:
+    own = {f"{word}:{run.name}" for word in ("run", "listed-by", "output-dir")}
+    used = [at for at, found in enumerate(origins) if not found.isdisjoint(own)]
+    return {
+        "name": run.name,
+        "command": run.command,
+        "absent": sum(use.kind is Use.ABSENT for use in run.record.uses),
+        "used": used,
+        "only": [at for at in used if origins[at] <= own],
+    }
+
+
+# The earlier page
 
 
 def _data(page: bytes) -> Any:
-    """Return the data of the page `page`; None where it is no whole page of ours."""
-    found = _DATA.search(page)
+    """Return the data of the page `page` (hostile); None where it is no whole page of ours.
+
+    It has whole numbers only: JSON has no form for some others that Python reads.
+    """
+    text = page.partition(_DATA)[2].partition(b"</script>")[0]
     try:
-        return json.loads(found[1]) if found else None
+        return json.loads(text, parse_float=int, parse_constant=int)
     except (ValueError, RecursionError):
         return None
 
 
-def _changes(files: Iterable[Mapping[str, Any]], earlier: Any) -> list[dict[str, Any]] | None:
-    """Return how `files` differ from those of the data `earlier`, or else what that has to tell.
+def _changes(earlier: Any, now: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how the data `now` differ from `earlier`; the changes in that where they do not.
 
-    None where it is no data, or has nothing to tell.
+    None where `earlier` is no data, or has no changes.
     """
     try:
-        before, told = {each["path"]: each for each in earlier["files"]}, earlier["changes"]
-        now = {each["path"]: each for each in files}
-        found = [_change(path, before.get(path), now.get(path)) for path in sorted({*before, *now})]
-    except (KeyError, TypeError):
+        changes: dict[str, Any] = {
+            "before": _totals(earlier),
+            "after": _totals(now),
+            "settings": _changed_settings(earlier.get("image"), now["image"]),
+            "paths": _changed_paths(earlier["files"], now["files"]),
+        }
+        shown = earlier["changes"]
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    changes = [change for change in found if change]
-    return changes or told
+    before, after = changes["before"]["image"], changes["after"]["image"]
+    is_new_image = bool(before and after and before != after)
+    if is_new_image or changes["settings"] or changes["paths"]:
+        return changes
+    return shown if isinstance(shown, dict) and shown.keys() == changes.keys() else None
+
+
+def _totals(data: Mapping[str, Any]) -> dict[str, Any]:
+    image = data.get("image") or {"id": ""}
+    return {
+        "image": image["id"],
+        "paths": len(data["files"]["path"]),
+        "size": sum(data["files"]["size"]),
+        "compressed": sum(each["compressed"] for each in data.get("layers", ())),
+    }
+
+
+def _changed_settings(
+    earlier: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return the settings that differ; none where one of both is not known."""
+    if not earlier or not now:
+        return []
+    before, after = earlier["settings"], now["settings"]
+    return [
+        {"name": name, "before": before.get(name, []), "after": after.get(name, [])}
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name, []) != after.get(name, [])
+    ]
+
+
+def _changed_paths(
+    earlier: Mapping[str, Sequence[Any]], now: Mapping[str, Sequence[Any]]
+) -> list[dict[str, Any]]:
+    before, after = (
+        {row[0]: row for row in zip(*(files[name] for name in _STATE), strict=True)}
+        for files in (earlier, now)
+    )
+    return [
+        _change(path, before.get(path), after.get(path))
+        for path in sorted({*before, *after})
+        if before.get(path) != after.get(path)
+    ]
 
 
 def _change(
-    path: str, before: Mapping[str, Any] | None, now: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
-    states = [each and [each[key] for key in _STATE] for each in (before, now)]
-    if states[0] == states[1]:
-        return None
-    what = "added" if before is None else "removed" if now is None else "changed"
-    sizes = [each["size"] if each else 0 for each in (before, now)]
+    path: str, before: tuple[Any, ...] | None, after: tuple[Any, ...] | None
+) -> dict[str, Any]:
+    what = "added" if before is None else "removed" if after is None else "changed"
+    sizes = [row[_SIZE] if row else 0 for row in (before, after)]
     return {"path": path, "what": what, "before": sizes[0], "after": sizes[1]}

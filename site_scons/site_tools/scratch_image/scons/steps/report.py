@@ -1,4 +1,4 @@
-"""`ImageReport`: a page of what is in an image, and why."""
+"""`ImageReport`: a page of an image's settings, layers and files, and why it has these."""
 
 from __future__ import annotations
 
@@ -28,45 +28,56 @@ class ReportStep(Step):
     """The step that made the list."""
     commands: tuple[tuple[str, str], ...]
     """Names and command lines of runs."""
+    has_archive: bool = True
+    """Whether the third source is the image archive."""
 
     def tools(self) -> tuple[str, ...]:
         """Return what the findings of lint depend on."""
         return self.listing.tools()
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
-        """Write the page of a list and its layer, `sources[:2]`; the list's own sources follow."""
+        """Write the page of a list, its layers, and the image archive if that is a source.
+
+        The list's own sources follow.
+        """
         from ...files import packages
         from ...files.request import read_list
-        from ...image import stack
-        from ...inspect import report
+        from ...inspect import facts, report
 
         entries, view = read_list(root, self.listing.top, sources[0])
-        request = self.listing.read(view, sources[2:])
+        request = self.listing.read(view, sources[3 if self.has_archive else 2 :])
         commands = dict(self.commands)
-        runs = [report.Run(name, commands.get(name, ""), record) for name, record in request.runs()]
-        findings = self.listing.findings(view, request, entries)
         found = ((entry.path, packages.owner(view, entry)) for entry in entries)
-        owners = {path: owned.package.name for path, owned in found if owned}
-        contents = report.contents(stack.files(sources[1]))
-        page = report.Report(self.name, entries, contents, runs, findings, owners)
+        page = report.Report(
+            self.name,
+            entries,
+            facts.read_layers(sources[1]),
+            [
+                report.RunSummary(name, commands.get(name, ""), record)
+                for name, record in request.runs()
+            ],
+            self.listing.findings(view, request, entries),
+            {path: owned.package.name for path, owned in found if owned},
+            facts.read_image(sources[2]) if self.has_archive else None,
+        )
         # The page shows what changed since the last report. No other step depends on the page.
         earlier = content(targets[0]) if os.path.exists(targets[0]) else b""
         write(targets[0], [report.page(page, earlier)])
-        return f"{len(entries)} paths, {len(findings)} findings"
+        return f"{len(entries)} paths, {len(page.findings)} findings"
 
 
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:  # noqa: ARG001
     """Describe what is in the image, and why: ``STEM.report.html``.
 
-    The sources are the targets of `FileList` and `LayerTar`. The target is one page, which needs
-    no network.
+    The sources are the targets of `FileList`, `LayerTar` and `OciImage`. Without the last one the
+    page has no settings of the image. The target is one page, which needs no network.
     """
-    listing = step_of(source[0]) if len(source) == 2 else None
+    listing = step_of(source[0]) if len(source) in (2, 3) else None
     if not isinstance(listing, ListStep):
         raise InputError(
             f"report on {target[0]}",
-            "it is made of a file list and its layer",
-            "name what FileList and LayerTar made",
+            "it is made of a file list, its layer and the image archive",
+            "name what FileList, LayerTar and OciImage made",
         )
     lists = source[0].sources
     commands = {
@@ -74,7 +85,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:  # 
         for node in lists
         if is_traced(node)
     }
-    step = ReportStep(name, listing, tuple(sorted(commands.items())))
+    step = ReportStep(name, listing, tuple(sorted(commands.items())), len(source) == 3)
     extra_lists = [node for node in lists if is_extra_list(node)]
     return Plan(
         step, target, [*source, *lists], mentions=functools.partial(find_mentions, extra_lists)
@@ -86,5 +97,5 @@ KIND = StepKind(
     plan,
     (".report.html",),
     help="a page that shows what is in it, and why",
-    request=lambda parts: [(parts.stem, [*parts.files, *parts.layers])],
+    request=lambda parts: [(parts.stem, [*parts.files, *parts.layers, *parts.archive])],
 )
