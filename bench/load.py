@@ -26,7 +26,8 @@ from scratch_image.fs.overlay import Overlay  # noqa: E402
 from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.image import archive, stack  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
-from scratch_image.image.settings import Reference, Settings  # noqa: E402
+from scratch_image.image.reference import Reference  # noqa: E402
+from scratch_image.image.settings import Settings  # noqa: E402
 from scratch_image.publish import engine, load  # noqa: E402
 
 PACKAGES = 15

@@ -31,7 +31,8 @@ from scratch_image.files.file_list import Entry  # noqa: E402
 from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.image import archive, layer  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
-from scratch_image.image.settings import Reference, Settings  # noqa: E402
+from scratch_image.image.reference import Reference  # noqa: E402
+from scratch_image.image.settings import Settings  # noqa: E402
 from scratch_image.publish import engine, engine_api, load  # noqa: E402
 from scratch_image.publish.engine import LoadedImage  # noqa: E402
 

@@ -12,7 +12,8 @@ from scratch_image.image import config
 from scratch_image.image.compression import MEDIA_TYPES
 from scratch_image.image.config import Image
 from scratch_image.image.layer import Layer
-from scratch_image.image.settings import HealthCheck, Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import HealthCheck, Settings
 
 GOLDEN = Path(__file__).parent / "config"
 

@@ -26,7 +26,8 @@ from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
 from scratch_image.image import archive, layer
 from scratch_image.image.config import Image
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 from scratch_image.inspect import replay, seccomp
 from scratch_image.inspect.replay import TestedRun
 from scratch_image.publish.container import run_container

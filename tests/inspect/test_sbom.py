@@ -18,7 +18,8 @@ from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
 from scratch_image.fs.target import write
 from scratch_image.image import archive
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 from scratch_image.inspect import sbom
 from scratch_image.inspect.sbom import Bill
 from scratch_image.scons.steps.image import ImageStep

@@ -17,7 +17,7 @@ ORDER = {
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
     "trace": "strace tracer",
     "files": "dpkg extra_list secret_paths secret_kinds key_files secret file_list bytecode dependencies presets packages lint why request",
-    "image": "settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
+    "image": "reference annotations settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
     "publish": "credentials proxy engine_api engine load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian sysroot",
     "inspect": "replay seccomp sbom facts report",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from scratch_image.image.settings import Reference
+from scratch_image.image.reference import Reference
 from scratch_image.publish.registry_tag import Tag
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from scratch_image.image import archive, compression, layer, tar_header
 from scratch_image.image.config import Image
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 
 TAR = (Path(__file__).parents[1] / "image" / "layer" / "small.tar").read_bytes()
 SETTINGS = Settings("amd64", 1_700_000_000, entrypoint=["/bin/hello"])

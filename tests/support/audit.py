@@ -18,7 +18,7 @@ from scratch_image.fs.digest import CHUNK, Digest
 from scratch_image.fs.paths import show
 from scratch_image.image.compression import MEDIA_TYPES, decompress
 from scratch_image.image.config import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, canonical
-from scratch_image.image.settings import Reference
+from scratch_image.image.reference import Reference
 from scratch_image.image.streams import Tally
 from scratch_image.image.tar_header import DIR, END, FILE
 from scratch_image.image.tar_reader import StreamedTar

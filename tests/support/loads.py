@@ -19,7 +19,8 @@ from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Root
 from scratch_image.image import archive, compression, layer
 from scratch_image.image.config import Image
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 from scratch_image.publish import container
 from scratch_image.sandbox.run import Run
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import audit
 from lab import NO_ENGINE
 from scratch_image.fs.root import Root
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 from scratch_image.scons.steps.image import ImageStep
 from step_files import make_layer, path_in
 

@@ -9,7 +9,8 @@ from lab import NO_ENGINE
 from scratch_image.errors import InputError
 from scratch_image.fs.root import Root
 from scratch_image.fs.target import write
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 from scratch_image.scons.steps.image import ImageStep
 from scratch_image.scons.steps.index import IndexStep
 from step_files import make_layer, path_in

@@ -8,7 +8,8 @@ from lab import NO_ENGINE
 from scratch_image import progress
 from scratch_image.fs.root import Root
 from scratch_image.image import stack
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 from scratch_image.scons.steps.image import ImageStep
 from scratch_image.scons.steps.index import IndexStep
 from scratch_image.scons.steps.layer_stack import StackStep

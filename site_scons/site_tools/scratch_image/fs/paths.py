@@ -22,6 +22,9 @@ _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 PATH_MAX = 4096
 """Bytes of the longest name that the kernel looks up, with the zero at its end."""
 
+SEARCH_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The PATH that engines give a container whose image sets none."""
+
 
 def escape(name: bytes) -> bytes:
     """Return `name` as one word of a text record."""

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..fs.digest import CHUNK, Digest
 from ..fs.paths import show
 from .config import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
-from .settings import Reference
+from .reference import Reference
 from .streams import Source, Tally
 from .tar_header import BLOCK, DIR, END, FILE, format_header, padding
 from .tar_reader import SeekableTar, TarReader

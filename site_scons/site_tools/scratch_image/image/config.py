@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..elf.machines import MACHINES, machine
 from ..errors import InputError
 from ..fs.digest import Digest
-from .settings import Reference, Settings
+from .reference import Reference
+from .settings import Settings
 
 if TYPE_CHECKING:
     from .layer import Layer

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ..image.settings import Reference
+from ..image.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -17,10 +17,8 @@ from types import MappingProxyType
 from typing import IO
 
 from ..errors import ProcessError
+from ..fs.paths import SEARCH_PATH as SEARCH_PATH
 from .output import Ends, quote_output
-
-SEARCH_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where programs are looked for: what Docker gives a container that says nothing else."""
 
 TOOL_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType(
     {b"LC_ALL": b"C", b"PATH": SEARCH_PATH, b"HOME": b"/"}

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
+from ..fs.paths import SEARCH_PATH
 from .variables import read
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = SEARCH_PATH.decode()
 """Engines set this value where an image sets none; images set it, so that a trace has it, too."""
 
 Variables = tuple[tuple[bytes, bytes], ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InputError
-from ..image.settings import Reference
+from ..image.reference import Reference
 from .nodes import step_of
 from .project import Project
 from .sconscript import user_place

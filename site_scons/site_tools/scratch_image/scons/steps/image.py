@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ... import progress
 from ...fs.target import replacing
-from ...image.settings import Reference, Settings
+from ...image.reference import Reference
+from ...image.settings import Settings
 from .. import tools
 from ..image_env import image_env, refuse_secrets
 from ..nodes import epoch_of, step_of, suffix

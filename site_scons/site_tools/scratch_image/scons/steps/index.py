@@ -12,7 +12,8 @@ from ...errors import InputError
 from ...fs.paths import show
 from ...fs.target import replacing
 from ...image import config
-from ...image.settings import Reference, annotated
+from ...image.annotations import check_annotations
+from ...image.reference import Reference
 from ..image_env import refuse_secrets
 from ..tags import claim_tags
 from ..variables import read
@@ -65,7 +66,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
             "give one for each, in their order",
         )
     references = claim_tags(name, env, target[0])
-    annotations = annotated(sort_names(read(env, "IMAGE_ANNOTATIONS")))
+    annotations = check_annotations(sort_names(read(env, "IMAGE_ANNOTATIONS")))
     refuse_secrets(env, annotations, {})
     step = IndexStep(name, tuple(platforms.values()), references, annotations)
     return Plan(step, target, source)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...fs.digest import Digest
 from ...fs.target import write
-from ...image.settings import Reference
+from ...image.reference import Reference
 from ..nodes import sibling
 from ..tags import archive_tags
 from ..variables import read
