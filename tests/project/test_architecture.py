@@ -21,7 +21,7 @@ ORDER = {
     "publish": "credentials proxy engine_api engine load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian sysroot",
     "inspect": "replay seccomp sbom facts report",
-    "scons": "state seal sconscript tools terminal substitution checks variables constructors nodes image_env"
+    "scons": "remote state seal sconscript tools terminal substitution checks variables constructors nodes image_env"
     " steps/step steps/table command_line project tags steps/trace steps/traced_run steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"
     " steps/report steps/sysroot help_text footprint builders commands chain alias tree",
@@ -115,7 +115,7 @@ def test_a_module_has_its_tests(package: str, name: str) -> None:
 UNTESTED = {
     "fs": "status",
     "files": "request",
-    "scons": "sconscript checks commands constructors nodes image_env tags command_line"
+    "scons": "remote sconscript checks commands constructors nodes image_env tags command_line"
     " steps/layer_stack steps/seccomp steps/test steps/traced_run",
 }
 """Modules that the tests of file systems, builders, file lists and inspections hold."""

@@ -36,6 +36,7 @@ from scratch_image.inspect.report import Report
 from scratch_image.publish import push
 from scratch_image.publish.engine import LoadedImage
 from scratch_image.scons import seal, state
+from scratch_image.scons.remote import REMOTE
 from scratch_image.scons.seal import Places, Seal
 from scratch_image.scons.state import Footprint
 from scratch_image.sysroot.debian import DebianOrigin
@@ -157,7 +158,7 @@ owned = st.builds(
     ),
 )
 
-remotes = st.tuples(names, st.sampled_from(state.REMOTE), states)
+remotes = st.tuples(names, st.sampled_from(REMOTE), states)
 seals = st.builds(
     Seal,
     st.just("sha256:1"),

@@ -12,14 +12,15 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..elf import loader_cache
-from ..files import dpkg
 from ..fs.digest import Digest
 from ..fs.private_file import Format, to_bytes, to_text
-from ..fs.root import Aspect, Root
-from .state import REMOTE, Footprint, remote
+from .remote import REMOTE, remote_state
+
+if TYPE_CHECKING:
+    from ..fs.root import Root
+    from .state import Footprint
 
 _FORMAT = Format("seal", 2)
 
@@ -30,10 +31,8 @@ A file that changes twice between two ticks of its file system's clock may look 
 first time. Two seconds is the longest tick there is, that of FAT.
 """
 
-_REMOTE = {aspect.value: aspect for aspect in REMOTE}
-
-Remote = tuple[bytes, Aspect, str]
-"""What an engine or a registry was asked, and what it answered."""
+Remote = tuple[bytes, str, str]
+"""The "path" and the aspect of what an engine or a registry has, and its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,8 @@ class Places:
     @classmethod
     def of(cls, footprint: Footprint, root: Root) -> Places:
         """Return where the step has looked, in `root`, that left `footprint`."""
+        from ..fs.root import Aspect
+
         whole, directories, remotes = set(_databases(footprint, root)), set(), set()
         for (path, aspect), found in footprint.states.items():
             # What lies in a hidden directory is not seen.
@@ -95,7 +96,9 @@ class Seal:
         return (
             self.signature == signature
             and self.identity == _identity(self.places)[0]
-            and all(remote(path, aspect) == found for path, aspect, found in self.places.remotes)
+            and all(
+                remote_state(path, aspect) == found for path, aspect, found in self.places.remotes
+            )
         )
 
     def text(self) -> bytes:
@@ -120,15 +123,24 @@ def read(text: bytes) -> Seal | None:
 
 def _seal(values: dict[str, Any]) -> Seal:
     whole, directories = (frozenset(map(to_bytes, values[key])) for key in ("whole", "directories"))
-    remotes = {
-        (to_bytes(path), _REMOTE[word], str(found)) for word, path, found in values["remotes"]
-    }
-    places = Places(whole, directories, frozenset(remotes))
+    remotes = frozenset(
+        (to_bytes(path), _aspect(word), str(found)) for word, path, found in values["remotes"]
+    )
+    places = Places(whole, directories, remotes)
     return Seal(str(values["signature"]), str(values["lstat"]), places)
+
+
+def _aspect(word: str) -> str:
+    """Return `word` if it names a remote aspect; ValueError if not."""
+    return REMOTE[REMOTE.index(word)]
 
 
 def _databases(footprint: Footprint, root: Root) -> Iterator[bytes]:
     """Yield the files whose answers are in `footprint`."""
+    from ..elf import loader_cache
+    from ..files import dpkg
+    from ..fs.root import Aspect
+
     aspects = {aspect for _, aspect in footprint.states}
     if Aspect.SONAME in aspects:
         yield root.files.host_path(root.walk(loader_cache.CACHE).real)

@@ -23,8 +23,7 @@ from ..fs.private_file import Format, to_bytes, to_text
 from ..fs.root import Aspect, Root
 from ..fs.sights import Sights, is_fresh
 from ..fs.status import FileKind, Status
-from ..publish import engine, registry
-from ..publish.registry_tag import Tag
+from .remote import REMOTE, remote_state, unknown_state
 
 _FORMAT = Format("footprint", 2)
 
@@ -33,9 +32,6 @@ _MOVED = "moved"
 
 _HIDDEN, _SHOWN = "hidden", "shown"
 """States of what a root hides of its base, and of what it shows all the same."""
-
-REMOTE = (Aspect.IMAGE, Aspect.TAG)
-"""What is on no file system: an engine or a registry has it."""
 
 _CHANGES = {
     Aspect.CONTENT: "content",
@@ -56,8 +52,8 @@ _CHANGES = {
 }
 
 _BARE = (
-    *REMOTE, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD, Aspect.ACL,
-    Aspect.CAPABILITIES,
+    Aspect.IMAGE, Aspect.TAG, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD,
+    Aspect.ACL, Aspect.CAPABILITIES,
 )  # fmt: skip
 """Aspects whose states do not begin with kind, mode and owner."""
 
@@ -207,33 +203,13 @@ def _state(
         if aspect is Aspect.OWNER:
             return str(Digest.of(dpkg.answer(files, path)))
         if aspect in REMOTE:
-            return remote(path, aspect)
+            return remote_state(path, aspect)
         if aspect is Aspect.VIEW:
             return _HIDDEN if path in files.hidden else _SHOWN
         found = status(path)
         return "absent" if found is None else _words(files, path, aspect, found)
     except ScratchImageError as error:
-        return _unknown(error)
-
-
-def remote(path: bytes, aspect: Aspect) -> str:
-    """Return the state of what an engine (IMAGE) or a registry (TAG) has; never raises."""
-    try:
-        if aspect is Aspect.TAG:
-            tag = Tag.parse(path.decode())
-            return str(registry.digest_of(tag) or "absent")
-        address, _, name = path.decode().partition(" ")
-        return engine.image_id(address, name) or "absent"
-    except (ScratchImageError, UnicodeDecodeError) as error:
-        return _unknown(error)
-
-
-def _unknown(error: Exception) -> str:
-    """Return the state of a file that may not be read, or of an engine that is down.
-
-    A state like any other: the step that runs because of it will say what is wrong.
-    """
-    return f"unknown {error}"
+        return unknown_state(error)
 
 
 def _words(files: FileSystem, path: bytes, aspect: Aspect, status: Status) -> str:
