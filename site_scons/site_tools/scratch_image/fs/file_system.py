@@ -112,7 +112,8 @@ class FileSystem:
         """Raise InputError when a staged file is none, or is a link that leads nowhere."""
         for path, place in self.staged.items():
             if fault := self._fault_of_staged(path, place):
-                raise InputError(f"stage {show(path)}", *fault)
+                cause, hint = fault
+                raise InputError(f"stage {show(path)}", cause, hint)
 
     def _fault_of_staged(self, path: bytes, place: bytes) -> tuple[str, str] | None:
         """Return what is wrong with the file staged at `path`, and a hint; None for a sound one."""

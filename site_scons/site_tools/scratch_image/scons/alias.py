@@ -25,7 +25,7 @@ from ..fs import target
 from ..fs.digest import Digest
 from . import seal
 from .builders import signature
-from .footprint import Footprint, derived, is_derived, trust_time
+from .footprint import FootprintNode, derived, is_derived, trust_time
 from .nodes import host_path, repositories_of, top_of
 from .seal import Places, Seal
 
@@ -114,7 +114,7 @@ class _Steps:
 
     def __init__(self, nodes: Sequence[Any]) -> None:
         self._nodes = nodes
-        self._footprints: list[Footprint] = list(
+        self._footprints: list[FootprintNode] = list(
             dict.fromkeys(node.attributes.footprint for node in nodes)
         )
         executors = [each.owner.get_executor() for each in self._footprints]
@@ -169,7 +169,7 @@ class _Steps:
         return Seal.take(self.signature, places)
 
 
-def _places(footprint: Footprint) -> Places | None:
+def _places(footprint: FootprintNode) -> Places | None:
     """Return where the step has looked; None where it has to look again."""
     stored = footprint.stored()
     try:

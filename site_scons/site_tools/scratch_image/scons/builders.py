@@ -27,7 +27,7 @@ from ..fs.digest import Digest
 from ..fs.paths import is_under, show
 from ..fs.target import leftovers, lock_file, locked, temporary
 from .checks import Files, WrongPartError
-from .footprint import Footprint
+from .footprint import FootprintNode
 from .nodes import (
     epoch_of,
     host_path,
@@ -159,7 +159,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     return None
 
 
-def _run(step: Step, footprint: Footprint, files: list[bytes], source: list[Any]) -> str:
+def _run(step: Step, footprint: FootprintNode, files: list[bytes], source: list[Any]) -> str:
     """Have `step` write `files` from `source`; return the lines about it."""
     for path in leftovers([*files, os.fsencode(footprint.file)]):
         os.unlink(path)
@@ -288,7 +288,7 @@ def _require_name(node: Any) -> None:
         )
 
 
-def _clean(plan: Plan, footprint: Footprint, env: Any) -> None:
+def _clean(plan: Plan, footprint: FootprintNode, env: Any) -> None:
     if not cleans():
         return
     files = [os.fsencode(node.get_abspath()) for node in plan.targets]
@@ -329,7 +329,7 @@ def _first(plan: Plan, base: Any) -> Iterator[str]:
         yield base.get_abspath()
 
 
-def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -> Footprint:
+def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -> FootprintNode:
     tree = step_of(base).tree if base else b"/"
     record = _owners_file(base) if base else b""
 
@@ -342,7 +342,7 @@ def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -
         return Root(tree, files, epoch, kept, top_of(owner), repositories_of(owner))
 
     # A target keeps its one footprint: two builder calls may name the same target.
-    footprint = getattr(owner.attributes, "footprint", None) or Footprint(owner, root)
+    footprint = getattr(owner.attributes, "footprint", None) or FootprintNode(owner, root)
     footprint.root = root
     placed = sorted((path, str(node)) for path, node in staged.items())
     footprint.view = f"{tree!r} {placed} {epoch}"

@@ -34,7 +34,7 @@ _NONE = "none"
 """Signature where there is no whole footprint: it never equals one that a build has stored."""
 
 
-class Footprint(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no types
+class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no types
     """State of every path that the last build of `owner` looked at."""
 
     def __init__(self, owner: Any, root: Callable[[], Root]) -> None:
@@ -229,7 +229,7 @@ def _below(node: Any) -> Iterator[Any]:
 
 
 def _changed(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001
-    """Tell whether `node`, a Footprint, differs from what SCons stored: a decider."""
+    """Tell whether `node`, a footprint, differs from what SCons stored: a decider."""
     changed: bool = node.get_csig() != getattr(prev_ni, "csig", None)
     if changed:
         node.tell()
