@@ -1,4 +1,4 @@
-"""Lines a second that strace.parse reads, of the trace of a real ``make -j4``.
+"""Lines a second that log.parse reads, of the trace of a real ``make -j4``.
 
 Run as ``.venv/bin/python bench/strace_parse.py``; prints medians, and the ratio to a loop over the
 same lines that does nothing. The trace of 240 small C files takes a minute or two.
@@ -20,7 +20,7 @@ sys.path.insert(0, str(TOP / "site_scons/site_tools"))
 
 from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.sandbox.run import Run  # noqa: E402
-from scratch_image.trace import strace, tracer  # noqa: E402
+from scratch_image.trace import log, tracer  # noqa: E402
 
 FILES = 240
 ROUNDS = 5
@@ -77,10 +77,10 @@ def main() -> None:
         make_project(directory)
         text = trace(directory)
         cwd = os.fsencode(directory)
-    log = strace.parse(text, cwd)
+    parsed = log.parse(text, cwd)
     lines = text.count(b"\n")
-    print(f"{lines} lines, {len(text) / 1e6:.0f} MB, {len(log.unparsed)} of them not understood")
-    parsing, looping = seconds(lambda: strace.parse(text, cwd)), seconds(lambda: loop(text))
+    print(f"{lines} lines, {len(text) / 1e6:.0f} MB, {len(parsed.unparsed)} of them not understood")
+    parsing, looping = seconds(lambda: log.parse(text, cwd)), seconds(lambda: loop(text))
     print(f"parse  {lines / parsing / 1e6:.2f} million lines a second of CPU time")
     print(f"loop   {lines / looping / 1e6:.2f} million lines a second of CPU time")
     print(f"ratio  {parsing / looping:.1f} (medians of {ROUNDS})")

@@ -18,8 +18,7 @@ from scratch_image.fs.capabilities import attribute
 from scratch_image.fs.globs import matcher
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Record, Used
+from scratch_image.trace.record import Record, Use, Used
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from scratch_image.files import lint
 from scratch_image.files.file_list import Entry
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Record, Used
+from scratch_image.trace.record import Record, Use, Used
 
 
 def _entries(*paths: str) -> list[Entry]:

@@ -7,8 +7,7 @@ import pytest
 from scratch_image.files import why
 from scratch_image.files.file_list import Entry
 from scratch_image.files.why import Absent, Reasons
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Record, Used
+from scratch_image.trace.record import Record, Use, Used
 
 
 def _file(path: str, *reasons: str, kind: str = "file") -> Entry:

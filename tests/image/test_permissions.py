@@ -13,8 +13,7 @@ from scratch_image.image import permissions, tar_header
 from scratch_image.image.permissions import User
 from scratch_image.image.rootfs import Contents
 from scratch_image.image.settings import Settings
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Record, Used
+from scratch_image.trace.record import Record, Use, Used
 
 PASSWD = b"root:x:0:0::/:/bin/sh\nbroken\napp:x:900:901::/:\nodd:x:77:x::/:\n"
 GROUP = b"root:x:0:\napp:x:901:\nlogs:x:4:me,app\nnone:x:5:\n"

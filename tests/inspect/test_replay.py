@@ -34,6 +34,7 @@ from scratch_image.publish.container import run_container
 from scratch_image.publish.load import load as load_image
 from scratch_image.sandbox.run import Limits, Run
 from scratch_image.trace import tracer
+from scratch_image.trace.record import Record, write_record
 
 pytestmark = pytest.mark.usefixtures("temporary")
 
@@ -260,7 +261,7 @@ def test_run_that_fails_inside_only(
 ) -> None:
     trial = traced(changeable, *words, **more)
     layer = packed(tmp_path, trial, ["/etc/debian_version"])
-    trial = replace(trial, record=tracer.Record(()))  # what it looks for is not the matter here
+    trial = replace(trial, record=Record(()))  # what it looks for is not the matter here
 
     told = message(lambda: replay.repeat_in_root(trial, [layer]))
 
@@ -281,7 +282,7 @@ def test_limits_hold_in_the_image(
 ) -> None:
     trial = traced(changeable, *words, timeout=30.0, limits=Limits(60, 16))
     layer = packed(tmp_path, trial, ["/etc/debian_version"])
-    trial = replace(trial, record=tracer.Record(()))
+    trial = replace(trial, record=Record(()))
 
     told = message(lambda: replay.repeat_in_root(trial, [layer]))
     profiled = message(
@@ -657,7 +658,7 @@ def test_without_namespaces_the_container_is_left(
 ) -> None:
     trial = traced(changeable, "prints")
     (tmp_path / "x.iid").write_text(f"{loaded(trial)}\n")
-    (tmp_path / "x.trace").write_bytes(tracer.write_record(trial.record))
+    (tmp_path / "x.trace").write_bytes(write_record(trial.record))
     (tmp_path / "x.stdout").write_bytes(trial.stdout)
     names = ("layer.tar", "x.trace", "x.stdout", "x.iid", "x.tested")
 

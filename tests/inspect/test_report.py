@@ -17,8 +17,7 @@ from scratch_image.fs.digest import Digest
 from scratch_image.inspect import report
 from scratch_image.inspect.facts import Content, ImageFacts, LayerFacts
 from scratch_image.inspect.report import Report, RunSummary
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Record, Used
+from scratch_image.trace.record import Record, Use, Used
 
 HOSTILE = "/srv/</script><img src=x onerror=alert(1)>{{name}}&amp;"
 

@@ -15,7 +15,7 @@ ORDER = {
     " globs target",
     "sandbox": "output process run probe runner init mounts namespaces private_view",
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
-    "trace": "strace tracer",
+    "trace": "record strace_line syscalls tasks log resolution captured program strace_tool trust tracer",
     "files": "dpkg extra_list secret_paths secret_kinds key_files secret file_list bytecode dependencies presets packages lint why request",
     "image": "reference annotations settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
     "publish": "credentials proxy engine_api engine load container registry_tag registry_client registry_login registry push",

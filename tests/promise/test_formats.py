@@ -40,9 +40,7 @@ from scratch_image.scons.remote import REMOTE
 from scratch_image.scons.seal import Places, Seal
 from scratch_image.scons.state import Footprint
 from scratch_image.sysroot.debian import DebianOrigin
-from scratch_image.trace import tracer
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Record, Used
+from scratch_image.trace.record import Record, Use, Used, read_record, write_record
 
 HOSTILE = (
     *(
@@ -253,7 +251,7 @@ class Format:
 
 
 FORMATS = {
-    "record": Format(records(), tracer.write_record, tracer.read_record),
+    "record": Format(records(), write_record, read_record),
     "ldd": Format(st.lists(closures, min_size=1, max_size=2), ldd_text.write, read_ldd, rows),
     "files": Format(
         st.lists(entries(), max_size=3),

@@ -30,8 +30,7 @@ from scratch_image.fs.root import Root
 from scratch_image.sandbox.run import Run
 from scratch_image.scons import state
 from scratch_image.trace import tracer
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Used
+from scratch_image.trace.record import Use, Used
 
 
 def test_missing_directory_is_made_as_the_message_says(tmp_path: Path) -> None:

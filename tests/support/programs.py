@@ -17,8 +17,8 @@ from scratch_image.errors import TraceError
 from scratch_image.fs.root import Root
 from scratch_image.sandbox.run import Limits, Run
 from scratch_image.trace import tracer
-from scratch_image.trace.strace import Use
-from scratch_image.trace.tracer import Record, Trace
+from scratch_image.trace.record import Record, Use
+from scratch_image.trace.tracer import Trace
 
 SOURCES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "trace", "tracer")
 
@@ -123,6 +123,27 @@ def trace_error(program: Path | bytes, *argv: str, **run: object) -> str:
         traced(program, *argv, **run)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def old_strace(where: Path, version: str, *, real: bool = False) -> bytes:
+    """Return a strace that says it is `version`, and works only when `real`."""
+    tool = where / "strace"
+    body = 'exec /usr/bin/strace "$@"' if real else "exit 1"
+    tool.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo "strace -- version {version}" && exit\n{body}\n'
+    )
+    tool.chmod(0o755)
+    return os.fsencode(tool)
+
+
+def strace_with(directory: Path, flag: str) -> bytes:
+    """Return a strace that always gets one more flag."""
+    made = directory / "strace"
+    made.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] || set -- {flag} "$@"\nexec /usr/bin/strace "$@"\n'
+    )
+    made.chmod(0o755)
+    return os.fsencode(made)
 
 
 def limited(**limits: int) -> dict[str, Any]:

@@ -51,7 +51,7 @@ from ..fs.overlay import Overlay, Placed
 from ..fs.paths import escape, is_plain, is_under, join, parents, show, unescape
 from ..fs.root import Aspect, Root
 from ..fs.status import FileKind, Status
-from ..trace.tracer import Record
+from ..trace.record import Record
 from . import secret
 from .extra_list import Extra
 from .extra_list import Kind as Asked

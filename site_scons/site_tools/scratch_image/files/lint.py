@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import is_under, join, show
-from ..trace.tracer import Record
+from ..trace.record import Record
 from .file_list import Entry
 from .presets import lacks_certificates, lost_accounts
 

@@ -18,7 +18,8 @@ from ..fs.overlay import Overlay
 from ..fs.paths import show
 from ..fs.root import Root
 from ..fs.status import FileKind
-from ..trace import tracer
+from ..trace.captured import read_captured
+from ..trace.record import read_record
 from . import extra_list, file_list
 from .extra_list import Extra
 from .file_list import Entry, Want
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..elf.closure import Missing
     from ..elf.ldd_text import Row
     from ..fs.overlay import OverlaidFiles
-    from ..trace.tracer import Record
+    from ..trace.record import Record
 
 
 @dataclass
@@ -52,9 +53,9 @@ class Request:
         `name` is that of the run, or of the extra list; `file` is the path of the text in messages.
         """
         if form == "record":
-            self._add_record(view, name, tracer.read_record(text))
+            self._add_record(view, name, read_record(text))
         elif form == "strace":
-            record = tracer.captured(text, file, view.below)
+            record = read_captured(text, file, view.below)
             self._add_record(view, name, record)
         elif form == "ldd":
             rows = ldd_text.read(text, file)

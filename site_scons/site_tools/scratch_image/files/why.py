@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from ..elf.loader_cache import CACHE
 from ..fs.paths import is_under, join, show, unescape
 from ..fs.walk import MAX_LINKS
-from ..trace.strace import Use
-from ..trace.tracer import Record
+from ..trace.record import Record, Use
 from .file_list import Entry, is_host_noise, is_made_by_runtime
 from .secret_paths import secret_rule
 

@@ -16,7 +16,7 @@ from ..fs.status import FileKind, Status
 from .rootfs import GROUPS, USERS, Contents
 
 if TYPE_CHECKING:
-    from ..trace.tracer import Record
+    from ..trace.record import Record
     from .settings import Settings
 
 _READ, _EXECUTE = 4, 1

@@ -24,8 +24,12 @@ from ..sandbox.output import last_words
 from ..sandbox.process import Result, shell_status
 from ..sandbox.run import Run
 from ..sysroot.image_root import unpacked_layers
-from ..trace import tracer
-from ..trace.strace import Use, parse
+from ..trace.log import parse
+from ..trace.program import find_emulator
+from ..trace.record import Record, Use
+from ..trace.resolution import resolve
+from ..trace.strace_tool import Strace
+from ..trace.tracer import trace_in_sandbox
 
 _ALLOWED: Mapping[str, Mapping[str, Any]] = {
     "give the run read_only=False, or name the directory that it writes to in IMAGE_VOLUMES": {
@@ -49,7 +53,7 @@ class TestedRun:
     run: Run
     program: bytes
     """Image path."""
-    record: tracer.Record
+    record: Record
     """The paths that the run used on the machine."""
     stdout: bytes
     """Its standard output there."""
@@ -59,16 +63,14 @@ class TestedRun:
     """The file system in which it ran."""
 
 
-def repeat_in_root(
-    trial: TestedRun, layers: Sequence[bytes], strace: bytes = b"strace"
-) -> tracer.Record:
+def repeat_in_root(trial: TestedRun, layers: Sequence[bytes], strace: bytes = b"strace") -> Record:
     """Repeat `trial` in a root of its own that holds the layer files `layers`; return its record.
 
     ImageError when it misses a path that it found on the machine, ends otherwise, or prints
     something else; SandboxError when a layer cannot be unpacked; TraceError when `strace` is not
     strace, or too old.
     """
-    emulator = tracer.emulator(trial.run, trial.program, trial.root)
+    emulator = find_emulator(trial.run, trial.program, trial.root)
     with unpacked_layers(layers, trial.run, emulator) as sandbox:
         return _repeat(trial, sandbox, strace)
 
@@ -81,7 +83,7 @@ def repeat_in_container(trial: TestedRun, address: str, image: str) -> bool:
     containers give these. ImageError when the run ends otherwise or prints something else;
     EngineError when the engine fails.
     """
-    if trial.run.ready or tracer.emulator(trial.run, trial.program, trial.root):
+    if trial.run.ready or find_emulator(trial.run, trial.program, trial.root):
         return False
     capable = permitted(trial.root.capabilities(trial.root.walk(trial.program).real))
     if not capable <= container.CAPABILITIES:
@@ -113,11 +115,11 @@ def _fault_in_container(trial: TestedRun, result: Result) -> _Fault | None:
     return _fault_of_output(trial, result)
 
 
-def _repeat(trial: TestedRun, sandbox: Sandbox, strace: bytes) -> tracer.Record:
-    tool = tracer.Tool.find(trial.run, strace)
+def _repeat(trial: TestedRun, sandbox: Sandbox, strace: bytes) -> Record:
+    tool = Strace.find(trial.run, strace)
     root = Root(sandbox.root)
-    outcome, text = tracer.trace_in_sandbox(sandbox, trial.run, trial.program, tool)
-    record = tracer.settle(parse(text, b"/"), root, started_ns=0)
+    outcome, text = trace_in_sandbox(sandbox, trial.run, trial.program, tool)
+    record = resolve(parse(text, b"/"), root, started_ns=0)
     failure = outcome.failure
     if failure and failure.is_limit:
         raise _test_error(trial, _Fault(failure.cause, failure.hint))
@@ -163,7 +165,7 @@ def _format_paths(paths: Sequence[bytes]) -> str:
     return ", ".join(show(path) for path in paths[:_NAMED]) + more
 
 
-def result_line(trial: TestedRun, record: tracer.Record | None) -> str:
+def result_line(trial: TestedRun, record: Record | None) -> str:
     """Return the line about `trial`, which succeeded; `record` is that of a root of its own."""
     stdout = "matches" if trial.run.pattern else "not compared" if trial.run.ready else "equal"
     line = f"{trial.run.name}: status {trial.run.status}, stdout {stdout}"
@@ -174,7 +176,7 @@ def result_line(trial: TestedRun, record: tracer.Record | None) -> str:
     return f"{line}, {len(record.uses) - absent - wrote} paths, {absent} absent"
 
 
-def _missing(trial: TestedRun, image: tracer.Record) -> list[bytes]:
+def _missing(trial: TestedRun, image: Record) -> list[bytes]:
     """Return the paths that a run found on the machine, but cannot have found in the image, sorted.
 
     Paths that a file list leaves out, by rule or by an extra list, are not missing. For a path in

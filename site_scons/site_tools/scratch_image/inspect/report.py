@@ -19,8 +19,7 @@ from typing import Any
 from ..files.file_list import Entry
 from ..files.why import Reasons
 from ..fs.paths import show, unescape
-from ..trace.strace import Use
-from ..trace.tracer import Record
+from ..trace.record import Record, Use
 from .facts import ImageFacts, LayerFacts
 
 _DATA = b'<script type="application/json" id="data">'

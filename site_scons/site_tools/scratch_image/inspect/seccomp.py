@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..elf.machines import machine, native_machine, runs_here
 from ..errors import ImageError, InputError, TraceError
 from ..sandbox.run import Run
 from ..sysroot.image_root import unpacked_layers
-from ..trace import tracer
+from ..trace.strace_tool import Strace
+from ..trace.tracer import trace_in_sandbox
 
 RUNTIME = (
     *("capget", "capset", "chdir", "execve", "fchdir", "fchown", "getcwd", "getgid", "getpid"),
@@ -85,11 +86,9 @@ def calls(
     """
     found: set[str] = set()
     for trial in trials:
-        tool = tracer.Tool.find(trial.run, strace)
+        tool = replace(Strace.find(trial.run, strace), has_all_calls=True)
         with unpacked_layers(layers, trial.run) as sandbox:
-            outcome, text = tracer.trace_in_sandbox(
-                sandbox, trial.run, trial.program, tool.of_all_calls()
-            )
+            outcome, text = trace_in_sandbox(sandbox, trial.run, trial.program, tool)
         if failure := outcome.failure:
             hint = failure.hint if failure.is_limit else "test the image"
             cause = f"in run {trial.run.name} {failure.cause}"

@@ -52,7 +52,7 @@ class ImageStep(Step):
         from ...image.config import Image, architecture
         from ...image.rootfs import Contents
         from ...publish import engine
-        from ...trace import tracer
+        from ...trace.record import read_record
 
         rest = sources[self.layers :]
         texts, records = rest[: len(rest) - len(self.runs)], rest[len(rest) - len(self.runs) :]
@@ -65,7 +65,7 @@ class ImageStep(Step):
         settings = replace(self.settings, architecture=architecture(elf_machine(texts)))
         image = Image(settings, tuple(blob.layer for blob in blobs))
         contents.require(settings)
-        read_records = [tracer.read_record(content(path)) for path in records]
+        read_records = [read_record(content(path)) for path in records]
         permissions.require(contents, settings, dict(zip(self.runs, read_records, strict=True)))
         with replacing(targets[0]) as sink:
             archive.write(sink, image, [blob.path for blob in blobs], self.references)

@@ -80,7 +80,7 @@ class TestStep(Step):
 
     def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> TestedRun:
         from ...inspect.replay import TestedRun
-        from ...trace.tracer import read_record
+        from ...trace.record import read_record
 
         record, stdout = read_record(content(next(sources))), content(next(sources))
         run = replace(traced.command, stdin=next(sources) if traced.stdin else None)

@@ -43,6 +43,7 @@ class TraceStep(Step):
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Trace with the one source, if there is one, as standard input."""
         from ...trace import tracer
+        from ...trace.record import write_record
 
         obstacle = None if self.view == "plain" else find_obstacle()
         if obstacle and root.files.base != b"/":
@@ -60,7 +61,7 @@ class TraceStep(Step):
             raise TraceError(error.action, error.cause, hint) from error
         text, record, stdout = targets
         write(text, [trace.text])
-        write(record, [tracer.write_record(trace.record)])
+        write(record, [write_record(trace.record)])
         write(stdout, [trace.stdout])
         lines = [f"{trace.files} files, {trace.absent} absent"]
         name = os.path.basename(command.argv[0]) if command.argv else b""
