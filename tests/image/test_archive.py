@@ -163,7 +163,7 @@ def test_a_layer_file_that_changed(tmp_path: Path, data: bytes) -> None:
         archive.write(io.BytesIO(), image, [os.fsencode(file)], REFERENCES)
     assert (
         f"cannot write image archive: layer {tmp_path}/x\\040y.tar changed while it was read; "
-        "build again when it is at rest"
+        "build again when nothing writes to it"
     ) == str(caught.value)
 
 
@@ -457,11 +457,11 @@ def test_an_index_of_an_image_that_changes(tmp_path: Path) -> None:
         _index(tmp_path / "x", [image])
     assert str(caught.value) == (
         f"cannot write image archive: {image.config} of {path} changed while it was read; "
-        "build again when it is at rest"
+        "build again when nothing writes to it"
     )
 
 
-# What a registry is to hold
+# For a registry
 
 
 def test_layout_has_each_blob_once_and_the_image_last(tmp_path: Path) -> None:

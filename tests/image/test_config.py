@@ -82,7 +82,7 @@ def test_a_setting_that_is_not_utf_8() -> None:
         Image(Settings("amd64", cmd=["name-\udcff"]), ()).config.json()
     assert str(caught.value) == (
         'cannot write image settings: \'nfig":{"Cmd":["name-\\udcff\' '
-        "has bytes that are not UTF-8; JSON cannot hold them"
+        "has bytes that are not UTF-8; write them in UTF-8"
     )
 
 

@@ -293,17 +293,17 @@ class _Full:
 BAD = [
     pytest.param(
         [file(b"/gone")],
-        "cannot pack /gone: it has gone; build again to list anew",
+        "cannot pack /gone: it has gone; build again to list it again",
         id="vanished",
     ),
     pytest.param(
         [file(b"/dir")],
-        "cannot pack /dir: it is no longer a regular file; build again to list anew",
+        "cannot pack /dir: it is no longer a regular file; build again to list it again",
         id="now a directory",
     ),
     pytest.param(
         [file(b"/fifo")],
-        "cannot pack /fifo: it is no longer a regular file; build again to list anew",
+        "cannot pack /fifo: it is no longer a regular file; build again to list it again",
         id="now a FIFO",
     ),
     pytest.param(
@@ -319,12 +319,12 @@ BAD = [
     ),
     pytest.param(
         [link(b"/dir/x/y", b"z")],
-        "cannot pack /dir/x/y: /dir/x is not listed as a directory; list that, as well",
+        "cannot pack /dir/x/y: /dir/x is not listed as a directory; list that, too",
         id="no parent",
     ),
     pytest.param(
         [link(b"/dir", b"/etc"), file(b"/dir/x")],
-        "cannot pack /dir/x: /dir is not listed as a directory; list that, as well",
+        "cannot pack /dir/x: /dir is not listed as a directory; list that, too",
         id="below a link",
     ),
     pytest.param(
@@ -436,7 +436,7 @@ def test_a_file_that_changes_while_it_is_read(
             _Meddler(path, change), [file(b"/busy")], Root(os.fsencode(tmp_path), epoch=EPOCH)
         )
     assert str(caught.value) == (
-        "cannot pack /busy: it changed while it was read; build again when it is at rest"
+        "cannot pack /busy: it changed while it was read; build again when nothing writes to it"
     )
 
 

@@ -327,9 +327,11 @@ ROW = b"sha256:%s sha256:%s 7 .tar x\n" % (b"0" * 64, b"1" * 64)
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        pytest.param(b"", "it is no list of layers, or its end is missing", id="nothing"),
-        pytest.param(b"\x7fELF", "it is no list of layers, or its end is missing", id="binary"),
-        pytest.param(HEAD + ROW[:-1], "it is no list of layers, or its end is missing", id="cut"),
+        pytest.param(b"", "it is not a list of layers, or its end is missing", id="nothing"),
+        pytest.param(b"\x7fELF", "it is not a list of layers, or its end is missing", id="binary"),
+        pytest.param(
+            HEAD + ROW[:-1], "it is not a list of layers, or its end is missing", id="cut"
+        ),
         pytest.param(HEAD + b"x" + ROW, "a line is malformed", id="digest"),
         pytest.param(HEAD + ROW.replace(b".tar", b".zip"), "a line is malformed", id="suffix"),
         pytest.param(HEAD + ROW.replace(b".tar", b"\xff"), "a line is malformed", id="bytes"),

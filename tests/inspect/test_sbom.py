@@ -233,6 +233,6 @@ def test_suffix_tells_the_form() -> None:
         sbom.suffix("x.json")
 
     assert str(caught.value) == (
-        "cannot make bill of materials x.json: its suffix tells no form; "
+        "cannot make bill of materials x.json: its suffix means no form; "
         "end its name in one of .spdx.json, .cdx.json"
     )

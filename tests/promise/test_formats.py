@@ -265,7 +265,7 @@ FORMATS = {
     "layers": Format(
         st.lists(blobs(), max_size=2),
         lambda found: stack.write(found, "zlib 1.2, level 6"),
-        lambda text: tuple(blob for _, blob in stack._parsed(STACK, text)),
+        lambda text: tuple(blob for _, blob in stack._parse(STACK, text)),
         tuple,
     ),
     "loaded": Format(loaded(), LoadedImage.text, LoadedImage.read),

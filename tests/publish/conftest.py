@@ -88,7 +88,7 @@ def newer(newer_daemon: tuple[str, bool]) -> tuple[str, bool]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record what is asked of engines."""
+    """Record the targets of requests to engines."""
     targets: list[str] = []
     get = engine_api.get
 

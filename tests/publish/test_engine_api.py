@@ -58,7 +58,7 @@ def test_engine_behind_a_proxy(tcp: str, daemon: str, monkeypatch: pytest.Monkey
     for value, message in (
         ("http://fox:horse@127.0.0.1:9", "cannot reach engine at tcp://engine.test:2375: Connection "
          "refused; see that the proxy runs and lets you pass, or name the engine's host in NO_PROXY"),
-        ("socks5://fox:horse@p.test", "cannot use proxy socks5://p.test: it is no http://HOST:PORT; "
+        ("socks5://fox:horse@p.test", "cannot use proxy socks5://p.test: it is not like http://HOST:PORT; "
          "correct the variable HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or name engine.test:2375 in "
          "NO_PROXY"),
     ):  # fmt: skip

@@ -103,7 +103,7 @@ def test_proxy_that_cannot_be_used_is_a_line(
         proxy.find(URL)
 
     assert str(raised.value) == (
-        f"cannot use proxy {shown}: it is no http://HOST:PORT; correct the variable HTTPS_PROXY, "
+        f"cannot use proxy {shown}: it is not like http://HOST:PORT; correct the variable HTTPS_PROXY, "
         "HTTP_PROXY or ALL_PROXY, or name registry.test:5000 in NO_PROXY"
     )
 

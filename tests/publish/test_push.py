@@ -1,4 +1,4 @@
-"""What a push sends, and what it makes of a registry that fails: against a real docker-registry."""
+"""Pushes to a real docker-registry, also to one that fails."""
 
 from __future__ import annotations
 

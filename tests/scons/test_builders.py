@@ -248,7 +248,7 @@ def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
                      "SConstruct:3: cannot test x.tested: it has no layer or no trace; "
                      "name what LayerTar and Strace made", id="test without a trace"),
         pytest.param("env.Sbom('x.json', ['x.files', 'x.oci.tar'])",
-                     "SConstruct:3: cannot make bill of materials x.json: its suffix tells no form; "
+                     "SConstruct:3: cannot make bill of materials x.json: its suffix means no form; "
                      "end its name in one of .spdx.json, .cdx.json", id="form of a bill"),
         pytest.param("env.Sbom('x.cdx.json', ['x.oci.tar', 'x.files'])",
                      "SConstruct:3: cannot make bill of materials x.cdx.json: it is made of a file "

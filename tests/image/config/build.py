@@ -1,4 +1,4 @@
-"""Writes the golden files anew: read their diff before it is committed.
+"""Writes the golden files again: read their diff before it is committed.
 
 Run as ``PYTHONPATH=site_scons/site_tools:tests/support:tests/image python tests/image/config/build.py``.
 """

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from lab import NO_ENGINE
 from scratch_image.fs.root import Aspect, Root
-from scratch_image.image.settings import Reference, Settings
+from scratch_image.image.reference import Reference
+from scratch_image.image.settings import Settings
 from scratch_image.scons.steps.image import ImageStep
 from scratch_image.scons.steps.layer_tar import LayerStep
 from scratch_image.scons.steps.report import ReportStep

@@ -17,7 +17,7 @@ from .. import progress
 from ..errors import InputError
 from ..fs.digest import CHUNK, Digest
 from ..fs.paths import show
-from .config import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, named
+from .config import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, layout_index
 from .reference import Reference
 from .streams import Source, Tally
 from .tar_header import BLOCK, DIR, END, FILE, format_header, padding
@@ -55,10 +55,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What an archive says of its image; nothing of it is verified: `audit` does that."""
+    """The content of an archive of one image, as the archive describes it, unverified."""
 
     path: bytes
-    """Where the archive lies."""
+    """The archive."""
     members: tuple[Member, ...]
     """In the order of the file."""
     references: tuple[Reference, ...]
@@ -76,7 +76,7 @@ class Archive:
 
     @property
     def descriptor(self) -> Descriptor:
-        """What an index says of the image's manifest."""
+        """The image's manifest, as an index describes it."""
         size = self.blobs[self.manifest].size
         return Descriptor(MANIFEST_TYPE, self.manifest, size, self.architecture)
 
@@ -114,10 +114,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What of an archive a registry is to hold; the content of blobs is not verified."""
+    """The content of an archive that goes to a registry; blobs are not verified."""
 
     path: bytes
-    """Where the archive lies."""
+    """The archive."""
     documents: tuple[Document, ...]
     """The last one is the image; before it, for several platforms, the manifest of each."""
     blobs: Mapping[Digest, Member]
@@ -150,7 +150,7 @@ def write(
 ) -> None:
     """Write the archive of `image`, named by each of `references`, to `sink`.
 
-    `layers` are the paths of the files that `image.layers` tells of, in the same order.
+    `layers` are the paths of the files that `image.layers` describes, in the same order.
     InputError when there is no reference, when there are more layers than an engine takes, or
     when such a file has changed; OSError when `sink` cannot be written.
     """
@@ -193,7 +193,7 @@ def write_index(
     index = Index(tuple(image.descriptor for image in images), annotations)
     document = index.json()
     _add(sink, "oci-layout", canonical(_LAYOUT))
-    _add(sink, "index.json", named(index, references).json())
+    _add(sink, "index.json", layout_index(index, references).json())
     _add_directories(sink)
     _add(sink, _blob(Digest.of(document)), document)
     added: set[Digest] = set()
@@ -244,7 +244,7 @@ def _add_blob(sink: BinaryIO, digest: Digest, size: int, source: Source, shown: 
         raise InputError(
             "write image archive",
             f"{shown} changed while it was read",
-            "build again when it is at rest",
+            "build again when nothing writes to it",
         )
     sink.write(padding(size))
 
@@ -274,7 +274,7 @@ class _Documents:
 
 
 def read(path: bytes) -> Archive:
-    """Return what the archive `path` (hostile), of the kind that `write` makes, says.
+    """Return the content of the archive `path` (hostile), of the kind that `write` makes.
 
     Layers are not read, and may be left out. InputError when it is not such an archive.
     """
@@ -293,20 +293,19 @@ def _read(path: bytes, file: BinaryIO) -> Archive:
 
 
 def layout(path: bytes) -> Layout:
-    """Return what the archive `path` (hostile), with one image or an index, has for a registry.
+    """Return the content of the archive `path` (hostile), of one image or an index, for a registry.
 
-    InputError when it is not such an archive, a document is not what its digest says, or a blob
-    is missing.
+    InputError when it is not such an archive, a document has another digest, or a blob is missing.
     """
     with open(path, "rb") as file:
         try:
             members = _members(file)
             described = _document(file, members, "index.json")["manifests"][0]
-            top = _described(file, members, described)
+            top = _verified_document(file, members, described)
             children = []
             if top.media_type == INDEX_TYPE:
                 listed = _json(top.data, _blob(top.digest))["manifests"]
-                children = [_described(file, members, each) for each in listed]
+                children = [_verified_document(file, members, each) for each in listed]
             documents = tuple(dict.fromkeys([*children, top]))
             blobs = [blob for each in children or [top] for blob in _blobs(members, each)]
             return Layout(path, documents, dict(blobs))
@@ -316,7 +315,7 @@ def layout(path: bytes) -> Layout:
             raise _unreadable(path, "its JSON is not that of an image") from error
 
 
-def _described(file: BinaryIO, members: dict[str, Member], descriptor: Any) -> Document:
+def _verified_document(file: BinaryIO, members: dict[str, Member], descriptor: Any) -> Document:
     digest = Digest.parse(descriptor["digest"])
     data = _bytes(file, members, _blob(digest))
     if Digest.of(data) != digest:

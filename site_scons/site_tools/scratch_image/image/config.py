@@ -1,4 +1,4 @@
-"""The image: config, manifest and index as frozen values, each with one canonical JSON form.
+"""Config, manifest and index of an image as frozen values, each with one canonical JSON form.
 
 https://github.com/opencontainers/image-spec/blob/v1.1.0/ (config.md, manifest.md, image-index.md)
 """
@@ -37,7 +37,7 @@ def canonical(document: object) -> bytes:
         raise InputError(
             "write image settings",
             f"{text[max(0, error.start - 20) : error.end]!r} has bytes that are not UTF-8",
-            "JSON cannot hold them",
+            "write them in UTF-8",
         ) from error
 
 
@@ -93,7 +93,7 @@ def _time(epoch: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What one document says of another: its kind, digest and size, and any more."""
+    """A document as another one describes it: by kind, digest, size, and possibly more."""
 
     media_type: str
     digest: Digest
@@ -112,7 +112,7 @@ class Descriptor:
         }
         if self.architecture:
             made["platform"] = platform(self.architecture)
-        return made | _annotated(self.annotations)
+        return made | _annotations_member(self.annotations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +155,12 @@ class Manifest:
                 "mediaType": MANIFEST_TYPE,
                 "config": self.config.document(),
                 "layers": [layer.document() for layer in self.layers],
-                **_annotated(self.annotations),
+                **_annotations_member(self.annotations),
             }
         )
 
 
-def _annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
+def _annotations_member(annotations: Mapping[str, str]) -> dict[str, Any]:
     """Return the member `annotations` of a document, which has none where there is nothing."""
     return {"annotations": dict(annotations)} if annotations else {}
 
@@ -179,7 +179,7 @@ class Index:
                 "schemaVersion": 2,
                 "mediaType": INDEX_TYPE,
                 "manifests": [manifest.document() for manifest in self.manifests],
-                **_annotated(self.annotations),
+                **_annotations_member(self.annotations),
             }
         )
 
@@ -201,7 +201,7 @@ class Image:
     def manifest(self) -> Manifest:
         """The manifest."""
         return Manifest(
-            _described(CONFIG_TYPE, self.config.json()),
+            _descriptor(CONFIG_TYPE, self.config.json()),
             tuple(Descriptor(each.media_type, each.digest, each.size) for each in self.layers),
             self.settings.annotations,
         )
@@ -235,11 +235,11 @@ def _names(reference: Reference) -> dict[str, str]:
     }
 
 
-def _described(media_type: str, blob: bytes) -> Descriptor:
+def _descriptor(media_type: str, blob: bytes) -> Descriptor:
     return Descriptor(media_type, Digest.of(blob), len(blob))
 
 
-def named(index: Index, references: Sequence[Reference]) -> Index:
+def layout_index(index: Index, references: Sequence[Reference]) -> Index:
     """Return the index of an OCI layout that names the image index `index` by `references`."""
-    described = _described(INDEX_TYPE, index.json())
+    described = _descriptor(INDEX_TYPE, index.json())
     return Index(tuple(replace(described, annotations=_names(each)) for each in references))

@@ -47,7 +47,7 @@ def write(sink: Sink, entries: Iterable[Entry], root: Root) -> Layer:
 
     Contents and times of files come from `root`, all else from the entries. Members are sorted
     by the components of their paths. A file's time is what `root` says, all other times are the
-    root's epoch: when a directory last changed is no matter of the image. ListError when an entry
+    root's epoch: an image does not depend on when a directory changed. ListError when an entry
     cannot be in a layer or its file is not as listed; OSError when `sink` cannot be written.
     """
     tally = Tally(sink=sink, progress=progress.current())
@@ -71,7 +71,7 @@ def _size(entry: Entry, root: Root) -> int:
 
 
 def _join_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield `parts` joined to pieces: to write and hash each one would cost more than its bytes."""
+    """Yield `parts` joined: to write and hash each one would cost more than its bytes."""
     pending: list[bytes] = []
     size = 0
     for part in parts:
@@ -108,10 +108,10 @@ def drain(chunks: Iterator[bytes]) -> None:
 
 
 def read(path: bytes, take: Callable[[Iterator[bytes]], None] = drain) -> Layer:
-    """Return what the layer file `path`, named by its suffix, holds; it is read once.
+    """Return the layer in the file `path`, compressed as its suffix says; it is read once.
 
-    `take` gets the chunks of the uncompressed tar, and has to take them all; it may find them
-    wrong by a ValueError. InputError when it is not a whole tar of that kind.
+    `take` gets the chunks of the uncompressed tar, and has to take them all; it raises ValueError
+    for wrong ones. InputError when it is not a whole tar of that kind.
     """
     suffix, tar, last = suffix_of(path), Tally(), b""
     with open(path, "rb", buffering=0) as file:
@@ -154,12 +154,12 @@ def _header(entry: Entry, size: int, mtime: int) -> bytes:
 
 
 def _file(entry: Entry, root: Root) -> Iterator[bytes]:
-    """Yield the member of a file whose content lies somewhere."""
+    """Yield the member of a file whose content `root` has."""
     status = root.status(entry.path, Aspect.MTIME)
     if status is None:
-        raise _unpackable(entry, "it has gone", "build again to list anew")
+        raise _pack_error(entry, "it has gone", "build again to list it again")
     if status.kind is not FileKind.FILE:
-        raise _unpackable(entry, "it is no longer a regular file", "build again to list anew")
+        raise _pack_error(entry, "it is no longer a regular file", "build again to list it again")
     yield _header(entry, status.size, status.mtime)
     left = status.size
     with root.open(entry.path) as stream:
@@ -169,7 +169,9 @@ def _file(entry: Entry, root: Root) -> Iterator[bytes]:
         # Whatever touches the file sets its ctime, growth and a change back included.
         changed = os.fstat(stream.fileno()).st_ctime_ns != status.ctime_ns
     if left or changed:
-        raise _unpackable(entry, "it changed while it was read", "build again when it is at rest")
+        raise _pack_error(
+            entry, "it changed while it was read", "build again when nothing writes to it"
+        )
     yield padding(status.size)
 
 
@@ -186,36 +188,34 @@ def _in_order(entries: Iterable[Entry]) -> list[Entry]:
 def _check(entry: Entry, packed: dict[bytes, Entry]) -> None:
     """Raise ListError when `entry` cannot follow those already `packed`."""
     if not is_plain(entry.path):
-        raise _unpackable(entry, "it is not a plain absolute path", "write it without . .. and //")
+        raise _pack_error(entry, "it is not a plain absolute path", "write it without . .. and //")
     above, _, name = entry.path.rpartition(b"/")
     if name.startswith(b".wh."):
-        raise _unpackable(
+        raise _pack_error(
             entry, "names with .wh. in front mean deleted files in layers", "leave it out"
         )
     if entry.path in packed:
-        raise _unpackable(entry, "it is listed twice", "list it once")
+        raise _pack_error(entry, "it is listed twice", "list it once")
     if above and getattr(packed.get(above), "kind", "") != "dir":
-        raise _unpackable(
-            entry, f"{show(above)} is not listed as a directory", "list that, as well"
-        )
+        raise _pack_error(entry, f"{show(above)} is not listed as a directory", "list that, too")
     if entry.kind == "hard":
         _check_hard(entry, packed.get(entry.target))
 
 
 def _check_hard(entry: Entry, first: Entry | None) -> None:
     if first is None or first.kind != "file":
-        raise _unpackable(
+        raise _pack_error(
             entry, f"no file {show(entry.target)} is listed before it", "list it as a file"
         )
     # A hard link sets mode, owner and capabilities of the one file that both names have.
     own, others = ((e.mode, e.uid, e.gid, e.capabilities) for e in (entry, first))
     if own != others:
-        raise _unpackable(
+        raise _pack_error(
             entry,
             f"mode, owner or capabilities differ from those of {show(first.path)}, the same file",
             "list both alike",
         )
 
 
-def _unpackable(entry: Entry, cause: str, mend: str) -> ListError:
-    return ListError(f"pack {show(entry.path)}", cause, mend)
+def _pack_error(entry: Entry, cause: str, hint: str) -> ListError:
+    return ListError(f"pack {show(entry.path)}", cause, hint)

@@ -1,9 +1,8 @@
 """The layers of an image, the lowest first: what is in each, and the blobs that hold them.
 
-Which files share a layer follows from the image's own file list by fixed rules: what other images
-have, and how many there are, changes nothing. So two images with the same files of a package have
-the very same layer. A layer also has the directories above its files; they are all that two layers
-of an image have in common.
+Which files share a layer follows from the image's own file list by fixed rules: other images change
+nothing. So two images with the same files of a package have the very same layer. A layer also has
+the directories above its files; they are all that two layers of an image have in common.
 
 A stack is a text, a line for each layer, and a directory of blobs beside it. A blob that another
 image's stack has is a hard link to that one: it is packed and compressed once.
@@ -41,10 +40,10 @@ SUFFIX = b".layers"
 SMALL = "(small)"
 """Name of the layer of all packages that have none of their own."""
 OWN = "(own)"
-"""Name of the layer of what no package brought: the project's own files."""
+"""Name of the layer of files that no package brought: the project's own."""
 
 _LARGE = 64 << 10
-"""Bytes of a package's files that make a layer worth its while."""
+"""Bytes of a package's files from which on it has a layer of its own."""
 
 _BUDGET = 40
 """Layers of an image at most; overlay2 and containerd can stack 127."""
@@ -70,7 +69,7 @@ class Group:
     """The entries of one layer."""
 
     name: str
-    """What dpkg calls the package, `SMALL` or `OWN`."""
+    """dpkg's name of the package, `SMALL` or `OWN`."""
     entries: tuple[Entry, ...]
 
 
@@ -85,13 +84,13 @@ class Blob:
 
 
 _Key = tuple[str, Digest]
-"""Compressor and diff ID: what decides over the bytes of a blob."""
+"""Compressor and diff ID, which decide over the bytes of a blob."""
 
 _known: dict[_Key, Blob] = {}
 """A blob that some stack is likely to have."""
 
 _locks: dict[_Key, threading.Lock] = {}
-"""Held while a blob is made: who comes second can link it."""
+"""Held while a blob is made: another thread can link it afterwards."""
 
 
 def plan(view: Overlay, entries: Sequence[Entry]) -> tuple[Group, ...]:
@@ -158,7 +157,7 @@ def _above(entries: Sequence[Entry], directories: dict[bytes, Entry]) -> list[En
 
 
 def pack(text_path: bytes, group: Group, view: Overlay, suffix: str) -> tuple[Blob, bool]:
-    """Have the blob of `group` in the stack `text_path`; tell whether it had to be made.
+    """Return the blob of `group` in the stack `text_path`, and whether it had to be made.
 
     `suffix` says how it is compressed: one of `MEDIA_TYPES`. ListError when an entry cannot be
     packed; OSError when the blob cannot be written.
@@ -170,8 +169,8 @@ def pack(text_path: bytes, group: Group, view: Overlay, suffix: str) -> tuple[Bl
     os.makedirs(directory, exist_ok=True)
     with _locks.setdefault(key, threading.Lock()):
         known = _known.get(key)
-        found = known and _linked(known, directory, group.name)
-        blob = found or _written(directory, group, view, suffix)
+        found = known and _link(known, directory, group.name)
+        blob = found or _write_blob(directory, group, view, suffix)
         if found:
             progress.current().add(written.size)
         _known[key[0], blob.layer.diff_id] = blob
@@ -187,8 +186,8 @@ def _file(directory: bytes, diff_id: Digest, suffix: str) -> bytes:
     return os.path.join(directory, f"{diff_id.hex}{suffix}".encode())
 
 
-def _linked(known: Blob, directory: bytes, name: str) -> Blob | None:
-    """Return the blob `known` as one in `directory`; None when it is no longer what it was."""
+def _link(known: Blob, directory: bytes, name: str) -> Blob | None:
+    """Return the blob `known`, linked into `directory`; None when its file has changed."""
     suffix = suffix_of(known.path)
     path = _file(directory, known.layer.diff_id, suffix)
     with suppress(OSError):
@@ -209,7 +208,7 @@ def _holds(path: bytes, digest: Digest) -> bool:
         return Digest.of_stream(file) == digest
 
 
-def _written(directory: bytes, group: Group, view: Overlay, suffix: str) -> Blob:
+def _write_blob(directory: bytes, group: Group, view: Overlay, suffix: str) -> Blob:
     made = os.path.join(directory, b"new")
     with replacing(made) as sink:
         tally = Tally(sink=sink)
@@ -245,22 +244,22 @@ def read(path: bytes, take: Callable[[Iterator[bytes]], None] | None = None) -> 
     """Return the layers of the file `path` (hostile): of a stack's text all, else that one.
 
     `take` gets the content of each, as by `layer.read`. InputError when it is neither, or when a
-    blob is missing, or another one.
+    blob is missing or has another content.
     """
     if not path.endswith(SUFFIX):
         return (Blob(layer.read(path, take or layer.drain), path),)
     with open(path, "rb") as stream:
-        found = tuple(blob for _, blob in _parsed(path, stream.read()))
+        found = tuple(blob for _, blob in _parse(path, stream.read()))
     for blob in found:
         if not os.path.isfile(blob.path):
             raise _unreadable(path, f"{show(os.path.basename(blob.path))} is missing")
         if take and layer.read(blob.path, take) != blob.layer:
-            raise _unreadable(path, f"{show(os.path.basename(blob.path))} is another one")
+            raise _unreadable(path, f"{show(os.path.basename(blob.path))} has another content")
     return found
 
 
 def files(path: bytes) -> tuple[bytes, ...]:
-    """Return where the layers of the file `path` lie: of a stack's text (hostile) all, else that.
+    """Return the paths of the layers of the file `path`: of a stack's text (hostile) all, else it.
 
     InputError as by `read`; a single layer is not looked at.
     """
@@ -268,17 +267,17 @@ def files(path: bytes) -> tuple[bytes, ...]:
 
 
 def recall(path: bytes) -> None:
-    """Learn from the stack's text `path`, which may be gone, which blobs there are likely to be."""
+    """Remember the blobs of the stack's text `path`, all of which may be gone."""
     with suppress(OSError, InputError), open(path, "rb") as stream:
-        for compressor, blob in _parsed(path, stream.read()):
+        for compressor, blob in _parse(path, stream.read()):
             _known.setdefault((compressor, blob.layer.diff_id), blob)
 
 
-def _parsed(path: bytes, text: bytes) -> Iterator[tuple[str, Blob]]:
+def _parse(path: bytes, text: bytes) -> Iterator[tuple[str, Blob]]:
     """Yield the blobs of a stack's text (hostile), each with its compressor."""
     first, *lines = text.split(b"\n")
     if not first.startswith(_HEADER) or lines[-1:] != [b""]:
-        raise _unreadable(path, "it is no list of layers, or its end is missing")
+        raise _unreadable(path, "it is not a list of layers, or its end is missing")
     compressor = first.removeprefix(_HEADER).decode("utf-8", "replace")
     for line in lines[:-1]:
         match = re.fullmatch(_LINE, line)

@@ -194,16 +194,16 @@ def _tarfile_errors() -> Iterator[None]:
 def _header(member: tarfile.TarInfo) -> Header:
     flag = SPARSE if member.issparse() else FILE if member.isreg() else member.type
     kind = KINDS.get(flag, FileKind.OTHER)
-    link = _encoded(member.linkname)
+    link = _encode(member.linkname)
     return Header(
-        _encoded(member.name),
+        _encode(member.name),
         flag,
         Status(kind, member.mode & 0o7777, member.uid, member.gid, target=link),
         member.size,
         member.mtime,
-        _encoded(member.pax_headers.get(CAPABILITIES, "")),
+        _encode(member.pax_headers.get(CAPABILITIES, "")),
     )
 
 
-def _encoded(name: str) -> bytes:
+def _encode(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
-"""The bill of materials of an image: each file with its digests, and what it is of.
+"""The bill of materials of an image: each file with its digests and its package.
 
-Two forms, told by the suffix of the file: SPDX 2.3 (https://spdx.github.io/spdx-spec/v2.3/) and
+Two forms, by the suffix of the file: SPDX 2.3 (https://spdx.github.io/spdx-spec/v2.3/) and
 CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/). Times and identifiers follow from the image,
 so equal images have equal bills. The libraries that write them are imported when they are used.
 """
@@ -32,13 +32,12 @@ if TYPE_CHECKING:
     from ..image.archive import Archive
 
 FORMS = {".spdx.json": "SPDX", ".cdx.json": "CycloneDX"}
+"""The suffixes that a bill may have, and the form that each stands for."""
 WRITERS = {
     ".spdx.json": ("spdx-tools", "packageurl-python"),
     ".cdx.json": ("cyclonedx-python-lib", "py-serializable", "packageurl-python"),
 }
 """The distributions that write each form: another version may write other bytes."""
-
-"""The suffixes that a bill may have, and the form that each stands for."""
 
 _RELEASE = (b"/etc/os-release", b"/usr/lib/os-release")
 _FIELD = rb"""(?m)^(ID|VERSION_ID)=["']?([a-z0-9._-]+)["']?$"""
@@ -47,21 +46,21 @@ _TOOL = "scons-scratch-image"
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class BillFile:
     """A file of the image."""
 
     path: str
-    """Where it lies in the image, as text records have it."""
+    """Its path in the image, as text records have it."""
     sha1: str
     sha256: str
     package: Package | None
     origin: str
-    """What a file that is of no package is of: ``project``, ``generated`` or ``machine``."""
+    """``project``, ``generated`` or ``machine``, for a file without a package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What an image is made of."""
+    """The packages and files of an image."""
 
     name: str
     """The first of the image's names."""
@@ -70,19 +69,19 @@ class Bill:
     created: int
     """Seconds since 1970."""
     distribution: tuple[str, str]
-    """ID and VERSION_ID of os-release(5); empty where it does not tell."""
+    """ID and VERSION_ID of os-release(5); empty where it has none."""
     packages: tuple[Package, ...]
-    """What files, and links to files, are of, sorted."""
-    files: tuple[File, ...]
+    """The packages of files and of links to files, sorted."""
+    files: tuple[BillFile, ...]
     """In the order of the file list."""
 
-    def of(self, package: Package | None) -> list[File]:
-        """Return the files of `package`, or those of none."""
+    def of(self, package: Package | None) -> list[BillFile]:
+        """Return the files of `package`, or those without one."""
         return [file for file in self.files if file.package == package]
 
 
 def bill(view: Overlay, entries: Sequence[Entry], image: Archive) -> Bill:
-    """Return what `image`, made of `entries`, is made of; `view` has their files.
+    """Return the bill of `image`, made of `entries`; `view` has their files.
 
     ListError when a file cannot be read.
     """
@@ -104,13 +103,13 @@ def bill(view: Overlay, entries: Sequence[Entry], image: Archive) -> Bill:
     )
 
 
-def _file(view: Overlay, entry: Entry, package: Package | None) -> File:
+def _file(view: Overlay, entry: Entry, package: Package | None) -> BillFile:
     hashes = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
     for chunk in _chunks(view, entry):
         for each in hashes:
             each.update(chunk)
     sha1, sha256 = (each.hexdigest() for each in hashes)
-    return File(show(entry.path), sha1, sha256, package, _origin(view, entry))
+    return BillFile(show(entry.path), sha1, sha256, package, _origin(view, entry))
 
 
 def _chunks(view: Overlay, entry: Entry) -> Iterator[bytes]:
@@ -144,7 +143,7 @@ def suffix(name: str) -> str:
             return known
     raise InputError(
         f"make bill of materials {name}",
-        "its suffix tells no form",
+        "its suffix means no form",
         f"end its name in one of {', '.join(FORMS)}",
     )
 
@@ -163,7 +162,7 @@ def write(found: Bill, suffix: str) -> bytes:
 
 
 def _purl(found: Bill, package: Package) -> PackageURL:
-    """Return the name of `package` among those of all distributions.
+    """Return the name of `package` among the packages of all distributions.
 
     https://github.com/package-url/purl-spec/blob/main/types-doc/deb-definition.md
     """
@@ -259,7 +258,7 @@ def _spdx_package(found: Bill, package: Package, files: list[spdx.File]) -> spdx
     )
 
 
-def _spdx_file(file: File) -> spdx.File:
+def _spdx_file(file: BillFile) -> spdx.File:
     from spdx_tools.spdx import model as spdx
 
     sums = [
@@ -316,7 +315,7 @@ def _cyclonedx_package(found: Bill, package: Package) -> Component:
 
 
 def _cyclonedx_others(found: Bill) -> Iterator[Component]:
-    """Yield the files that are of no package, by origin.
+    """Yield the files without a package, by origin.
 
     The library takes the square of the time for what is at the top.
     """
@@ -332,7 +331,7 @@ def _cyclonedx_others(found: Bill) -> Iterator[Component]:
         )
 
 
-def _cyclonedx_file(file: File) -> Component:
+def _cyclonedx_file(file: BillFile) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.component import Component, ComponentType
 

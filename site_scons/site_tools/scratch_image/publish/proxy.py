@@ -1,8 +1,8 @@
 """The HTTP proxy on the way to an address, as the environment of the build names it.
 
 HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, and NO_PROXY with hosts, domains, ports and networks, all
-in lower or upper case. As with Docker's own tools, this machine itself is asked directly: a proxy
-would ask itself.
+in lower or upper case. As with Docker's own tools, no proxy is used for this machine: it would
+reach itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .credentials import Credentials
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy, and who we are there."""
+    """A proxy, and our credentials for it."""
 
     url: str
     """``http://proxy.example:3128``, without name and password."""
@@ -25,7 +25,7 @@ class Proxy:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the proxy itself is shown."""
+        """The headers for the proxy itself."""
         return {"Proxy-Authorization": self.user.basic} if self.user.username else {}
 
 
@@ -67,7 +67,7 @@ def _read(text: str, host: str) -> Proxy:
     if not usable:
         raise InputError(
             f"use proxy {parts.scheme}://{place}",
-            "it is no http://HOST:PORT",
+            "it is not like http://HOST:PORT",
             f"correct the variable HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or name {host} in "
             "NO_PROXY",
         )
