@@ -12,6 +12,7 @@ from scratch_image.fs.digest import Digest
 from scratch_image.image import archive, layer, stack
 from scratch_image.image.config import Image
 from scratch_image.image.reference import Reference
+from scratch_image.image.settings import HealthCheck, Settings
 from scratch_image.image.stack import Blob
 from scratch_image.inspect import facts
 from scratch_image.inspect.facts import Content
