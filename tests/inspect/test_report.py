@@ -385,6 +385,27 @@ def test_browser_finds_and_sorts(
     assert _paths(browser) == paths
 
 
+def test_long_lists_are_shown_in_parts(show: Callable[..., Browser]) -> None:
+    entries = [_file(f"/srv/{number}", "run:one") for number in range(1500)]
+    earlier = report.page(_report(entries=entries[:950]), b"")
+    browser = show(_report(entries=entries), earlier)
+
+    assert _texts(browser, "button.more") == [
+        "Show 500 more of 530",
+        "Show 500 more of 1,400",
+        "Show 1,000 more of 1,300",
+    ]
+    browser.run("document.querySelectorAll('button.more').forEach((each) => each.click()); 0")
+
+    assert _texts(browser, "button.more") == [
+        "Show 30 more",
+        "Show 500 more of 900",
+        "Show 300 more",
+    ]
+    assert len(_paths(browser)) == 1200
+    assert len(_texts(browser, "#changes tbody tr td.path")) == 520
+
+
 # The map
 
 
