@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from scratch_image.files import dpkg, secret
+from scratch_image.files import dpkg, secret, secret_settings
 from scratch_image.files.secret_paths import secret_rule
 from scratch_image.fs.root import Root
 
@@ -478,7 +478,7 @@ def test_hostile_content_takes_no_time(content: bytes) -> None:
     ],
 )
 def test_variable(name: str, value: str, kind: str) -> None:
-    assert secret.in_variable(name, value) == kind
+    assert secret_settings.in_variable(name, value) == kind
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_variable(name: str, value: str, kind: str) -> None:
     ],
 )  # fmt: skip
 def test_command(words: list[str], kind: str) -> None:
-    assert secret.in_words(words) == kind
+    assert secret_settings.in_words(words) == kind
 
 
 def test_shipped_file_is_trusted_until_it_changes(tmp_path: Path) -> None:

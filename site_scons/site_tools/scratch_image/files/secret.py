@@ -1,4 +1,4 @@
-"""Secrets in the content of files and in settings: keys, tokens, passwords.
+"""Secrets in the content of files: keys, tokens, passwords.
 
 The search gives the kind of the first secret and its place, never the secret. A file that is as its
 Debian package ships it is trusted: `in_file`.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import ListError
@@ -100,7 +99,7 @@ def _by_rules(content: bytes, *, is_text: bool) -> Iterator[Secret]:
                     yield Secret(rule.kind, match.start())
 
 
-_SETTING = (
+SETTING = (
     rb"(?i)(?:.*[\w.-])?(?:password|passwort|passphrase|secret|token|credentials?)\d?|"
     rb"(?:.*[_.-])?(?:pass|passwd|pwd|pw|auth|psk|authtok|bindpw|rootpw|requirepass|masterauth|authpass|"
     rb"secret_?key_?base|salt)|"
@@ -142,7 +141,7 @@ def _settings(name: bytes, content: bytes) -> Iterator[Secret]:
     for pattern in (_LINE, *(() if is_environment else (_MEMBER, _ELEMENT))):
         for match in re.finditer(pattern, content):
             key, value = [part for part in match.groups() if part is not None][:2]
-            if re.fullmatch(_SETTING, key) and check(value):
+            if re.fullmatch(SETTING, key) and check(value):
                 yield Secret(f"password in {key.decode()}", match.start(match.lastindex or 0))
 
 
@@ -178,35 +177,6 @@ def find(name: bytes, content: bytes, *, is_first: bool = True) -> Secret | None
     if first is None or not is_text or not is_first:
         return first
     return replace(first, line=content.count(b"\n", 0, first.at) + 1)
-
-
-def in_variable(name: str, value: str) -> str:
-    """Return the kind of secret in the variable or label `name`; empty without one."""
-    if not re.search(_SUSPECT, f"{name}={value}"):
-        return ""
-    text = os.fsencode(value)
-    if re.fullmatch(_SETTING, os.fsencode(name)) and is_password(text):
-        return "password"
-    login = re.search(rb"://[^\s:/@]*:([^\s/@]+)@", text)
-    if login and is_password(login[1]):
-        return "password in a URL"
-    found = find(b"", text, is_first=False)
-    return found.kind if found else ""
-
-
-_SUSPECT = r"(?i)pass|pwd|secret|token|key|auth|cred|psk|salt|://|[\w+=-]{16,}"
-
-
-def in_words(words: Sequence[str]) -> str:
-    """Return the kind of secret in the command `words`; empty without one."""
-    for word, following in zip(words, [*words[1:], ""], strict=False):
-        option = re.fullmatch(r"(?s)-{0,2}([\w.-]+)=(.*)", word)
-        name, value = option.groups() if option else (word.lstrip("-"), following)
-        is_named = option is not None or word[:1] == "-"
-        kind = in_variable(name, value) if is_named else in_variable("", word)
-        if kind:
-            return kind
-    return ""
 
 
 def in_file(files: FileSystem, path: bytes) -> Secret | None:

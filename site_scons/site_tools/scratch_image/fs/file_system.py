@@ -16,11 +16,8 @@ from ..errors import InputError, ListError
 from . import capabilities
 from .owners import Owners
 from .paths import is_under, parents, show
-from .status import MADE_UP_DIR, FileKind, Status
+from .status import LATEST, MADE_UP_DIR, FileKind, Status
 from .walk import Walk, locate, walk
-
-LATEST = 0o77777777777
-"""The latest time, in seconds since 1970, that a tar header holds in its digits."""
 
 _KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.DIR, stat.S_IFLNK: FileKind.LINK}
 

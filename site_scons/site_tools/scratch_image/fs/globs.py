@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from .paths import join, unescape
-from .root import Root
 from .status import FileKind
+
+if TYPE_CHECKING:
+    from .root import Root
 
 _WILD = re.compile(rb"[*?]|\[[^/]+\]")
 _TOKEN = re.compile(rb"\*|\?|\[(!?)([^/]+?)\]|\\[0-3][0-7]{2}|.", re.DOTALL)

@@ -11,10 +11,10 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
-from .file_system import LATEST, FileSystem
+from .file_system import FileSystem
 from .owners import Owners
 from .sights import Sights, WatchedFileSystem
-from .status import Status
+from .status import LATEST, Status
 from .walk import Walk
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+LATEST = 0o77777777777
+"""The latest time, in seconds since 1970, that a tar header holds in its digits."""
+
 
 class FileKind(Enum):
     """The kinds of file; the value is the word in text records."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
-from ..fs.owners import NONROOT
 from .annotations import check_annotations
 
 _PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp|sctp))?")
@@ -172,6 +171,8 @@ def _user(text: str) -> str:
 
     Kubernetes proves by a number alone that a container is not root.
     """
+    from ..fs.owners import NONROOT
+
     found = _USER.fullmatch(text)
     named = [each for each in found.groups() if each] if found else []
     if not named or any(each.isdigit() and int(each) > _MAX_ID for each in named):

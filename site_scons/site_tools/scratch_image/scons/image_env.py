@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
+from ..files import secret_settings
 from ..fs.paths import SEARCH_PATH
 from .variables import read
 
@@ -39,10 +40,8 @@ def refuse_secrets(
     env: Any, variables: Mapping[str, str], commands: Mapping[str, Sequence[str]]
 ) -> None:
     """Raise InputError for a secret in `variables`, or in `commands` by the setting's name."""
-    from ..files import secret
-
-    kinds = {name: secret.in_variable(name, value) for name, value in variables.items()}
-    kinds |= {name: secret.in_words(words) for name, words in commands.items()}
+    kinds = {name: secret_settings.in_variable(name, value) for name, value in variables.items()}
+    kinds |= {name: secret_settings.in_words(words) for name, words in commands.items()}
     for name, kind in kinds.items():
         if kind and os.fsencode(name) not in allowed(env):
             raise InputError(
