@@ -1,4 +1,4 @@
-"""What a private root adds to a traced run, against the same run in the plain file system.
+"""The cost of a private root for a traced run, against the same run in the plain file system.
 
 Run as ``.venv/bin/python bench/private_root.py``; prints medians of paired runs and their ratio.
 """

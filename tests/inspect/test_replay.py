@@ -29,7 +29,7 @@ from scratch_image.image.config import Image
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import Settings
 from scratch_image.inspect import replay, seccomp
-from scratch_image.inspect.replay import TestedRun
+from scratch_image.inspect.replay import RepeatedRun
 from scratch_image.publish.container import run_container
 from scratch_image.publish.load import load as load_image
 from scratch_image.sandbox.run import Limits, Run
@@ -104,15 +104,15 @@ def changeable(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return os.fsencode(made)
 
 
-def traced(program: bytes, *words: str, **more: object) -> TestedRun:
+def traced(program: bytes, *words: str, **more: object) -> RepeatedRun:
     """Trace `program` on the machine; return what is to be repeated."""
     argv = (program, *map(os.fsencode, words))
     run = replace(Run("default", argv), **more)  # type: ignore[arg-type]
     trace = tracer.trace(run, program, Root())
-    return TestedRun("demo", run, program, trace.record, trace.stdout)
+    return RepeatedRun("demo", run, program, trace.record, trace.stdout)
 
 
-def packed(directory: Path, trial: TestedRun, without: Collection[str] = ()) -> bytes:
+def packed(directory: Path, trial: RepeatedRun, without: Collection[str] = ()) -> bytes:
     """Write a layer of all that `trial` used on the machine, but for `without`."""
     path = directory / "layer.tar"
     used = {
@@ -396,7 +396,7 @@ def test_ordinary_user_tests_as_root_does(temporary: Path) -> None:
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, engine: str) -> Callable[[TestedRun], str]:
+def loaded(tmp_path: Path, engine: str) -> Callable[[RepeatedRun], str]:
     """Return what gives an image of what a trial used to the engine, and returns its ID."""
     if engine == NO_ENGINE:
         pytest.skip("no engine: dockerd needs root")
@@ -415,7 +415,7 @@ def load_layer(engine: str, path: bytes, **more: Any) -> str:
 
 
 def test_container_prints_what_the_machine_printed(
-    tmp_path: Path, engine: str, loaded: Callable[[TestedRun], str]
+    tmp_path: Path, engine: str, loaded: Callable[[RepeatedRun], str]
 ) -> None:
     (tmp_path / "data").write_text(f"{4000 * 'd'}\n" * 100)
     trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
@@ -426,7 +426,7 @@ def test_container_prints_what_the_machine_printed(
         lambda: replay.repeat_in_container(replace(trial, stdout=b"other"), engine, image)
     )
 
-    assert "on the machine 'other'; if it need not" in told
+    assert "on the machine 'other'; if its output may vary" in told
     pattern = replace(trial, run=replace(trial.run, stdout=b"no"))
     assert "does not match b'no'; " in message(
         lambda: replay.repeat_in_container(pattern, engine, image)
@@ -444,7 +444,7 @@ def test_container_prints_what_the_machine_printed(
 )  # fmt: skip
 def test_run_that_fails_in_its_container_only(
     engine: str,
-    loaded: Callable[[TestedRun], str],
+    loaded: Callable[[RepeatedRun], str],
     changeable: bytes,
     words: list[str],
     more: dict[str, object],
@@ -459,7 +459,7 @@ def test_run_that_fails_in_its_container_only(
 
 
 def test_container_prints_the_same_bytes(
-    engine: str, loaded: Callable[[TestedRun], str], changeable: bytes
+    engine: str, loaded: Callable[[RepeatedRun], str], changeable: bytes
 ) -> None:
     trial = traced(changeable, "bytes")
     image = loaded(trial)
@@ -473,7 +473,7 @@ def test_container_prints_the_same_bytes(
 
 
 def test_of_much_output_the_same_is_kept(
-    tmp_path: Path, engine: str, loaded: Callable[[TestedRun], str]
+    tmp_path: Path, engine: str, loaded: Callable[[RepeatedRun], str]
 ) -> None:
     (tmp_path / "data").write_bytes(os.urandom(3_000_000))
     trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
@@ -485,7 +485,7 @@ def test_of_much_output_the_same_is_kept(
 def test_signals_end_a_program_in_any_root(
     tmp_path: Path,
     engine: str,
-    loaded: Callable[[TestedRun], str],
+    loaded: Callable[[RepeatedRun], str],
     changeable: bytes,
     word: str,
     number: int,
@@ -498,7 +498,7 @@ def test_signals_end_a_program_in_any_root(
 
 
 def test_program_counts_as_many_processors_in_its_container(
-    engine: str, loaded: Callable[[TestedRun], str], changeable: bytes
+    engine: str, loaded: Callable[[RepeatedRun], str], changeable: bytes
 ) -> None:
     trial = traced(changeable, "counts")
     assert trial.stdout == b"1 processors, process 1 0\n"
@@ -567,7 +567,7 @@ def test_what_a_run_needs_of_its_container_is_told(
 
 
 def test_container_lets_write_only_who_says_so(
-    engine: str, loaded: Callable[[TestedRun], str], changeable: bytes
+    engine: str, loaded: Callable[[RepeatedRun], str], changeable: bytes
 ) -> None:
     trial = traced(changeable, "prints")
     image = loaded(trial)
@@ -635,7 +635,7 @@ from scratch_image.errors import ScratchImageError
 from scratch_image.fs.root import Root
 from scratch_image.sandbox.run import Run
 from scratch_image.scons.steps.test import TestStep
-from scratch_image.scons.steps.trace import TracedRun
+from scratch_image.scons.steps.traced_run import TracedRun
 layer, record, stdout, iid, target, address, program = sys.argv[1:]
 traced = TracedRun(program.encode(), Run("default", (b"x", b"prints"), stdout=b"inside.|outside."), False)
 step = TestStep("demo", 1, (traced,), b"strace", (), address, b"/")
@@ -653,7 +653,7 @@ def test_without_namespaces_the_container_is_left(
     tmp_path: Path,
     engine: str,
     changeable: bytes,
-    loaded: Callable[[TestedRun], str],
+    loaded: Callable[[RepeatedRun], str],
     has_engine: bool,
 ) -> None:
     trial = traced(changeable, "prints")

@@ -110,7 +110,7 @@ def with_program(directory: Path, source: str) -> bytes:
     return os.fsencode(directory / "layer.tar")
 
 
-# Running
+# Processes in a root of their own.
 
 
 def look(sandbox: namespaces.Sandbox, *paths: str, cwd: bytes = b"/") -> str:

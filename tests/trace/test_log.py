@@ -43,14 +43,14 @@ ALONE = {
     Access(DEMO + b"/new/out2", Use.CREATE, follow=False),
     Access(DEMO + b"/new/out2", Use.WRITE, follow=False),
 }
-"""What the first thread of demo.c does."""
+"""The accesses of the first thread of demo.c."""
 
 ALL = ALONE | {
     Access(DEMO + b"/real", Use.STAT),
     Access(DEMO + b"/real/../sub", Use.STAT),
     Access(DEMO + b"/real/a.txt", Use.READ, real=DEMO + b"/real/a.txt"),
 }
-"""What all of demo.c does."""
+"""The accesses of all of demo.c."""
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_emulator_that_the_kernel_does_not_know(
 ) -> None:
     root = Root(os.fsencode(arm64.make_base(tmp_path / "base")))
     find = process.find
-    # What is not there cannot be registered, as nothing can before Linux 6.7.
+    # A missing file cannot be registered, as no file can before Linux 6.7.
     monkeypatch.setattr(
         process, "find", lambda name: b"/nonexistent" if name[:5] == b"qemu-" else find(name)
     )

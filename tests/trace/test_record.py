@@ -9,8 +9,6 @@ from scratch_image.errors import InputError
 from scratch_image.trace import record as record_text
 from scratch_image.trace.record import Record, Use, Used, read_record, write_record
 
-# Records as text.
-
 RECORD = Record(
     (
         Used(Use.STAT, b"/"),

@@ -33,7 +33,7 @@ from scratch_image.trace.log import parse
 from scratch_image.trace.record import Record, Use, Used, write_record
 from scratch_image.trace.resolution import resolve
 
-# What programs do.
+# Accesses of programs.
 
 
 def test_names_start_from_the_working_directory(programs: Path, site: Path) -> None:
@@ -201,9 +201,6 @@ def test_odd_names(programs: Path, site: Path) -> None:
     assert found["odd/" + "L" * 250] == "write"
 
 
-# What the kernel does without a call.
-
-
 # The root.
 
 
@@ -284,9 +281,6 @@ def test_nothing_is_left_behind(
     assert os.listdir("tmp") == []
 
 
-# Set-id programs.
-
-
 # Errors.
 
 
@@ -297,9 +291,6 @@ def test_plain_run_that_would_start_nowhere(directory: bytes) -> None:
         "directory; let it start in a directory that is there"
     )
     traced(b"/bin/true", cwd=b"/etc")
-
-
-# Settling, seen alone.
 
 
 def test_argument_that_names_a_staged_file_is_its_build_path(tmp_path: Path) -> None:
@@ -361,7 +352,7 @@ if kind == "tcp":
 socketserver.UnixStreamServer(place, Page).serve_forever()
 """
 
-# A server that is only asked whether it is ready may be told to stop before it serves anybody.
+# A server that gets no request but for its readiness may get the signal before it serves one.
 ASK = (
     'import socket; s = socket.socket(1); s.connect("/run/x"); s.send(b"\\n"); s.makefile().read()'
 )
@@ -479,6 +470,3 @@ def test_what_asks_a_server_is_where_that_is(site: Path) -> None:
 
     commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert f"sleep {mark}" not in commands.stdout.splitlines()
-
-
-# Programs for another machine, run by qemu.

@@ -45,7 +45,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class TestedRun:
+class RepeatedRun:
     """A run as it went on the machine, to be repeated."""
 
     image: str
@@ -63,7 +63,9 @@ class TestedRun:
     """The file system in which it ran."""
 
 
-def repeat_in_root(trial: TestedRun, layers: Sequence[bytes], strace: bytes = b"strace") -> Record:
+def repeat_in_root(
+    trial: RepeatedRun, layers: Sequence[bytes], strace: bytes = b"strace"
+) -> Record:
     """Repeat `trial` in a root of its own that holds the layer files `layers`; return its record.
 
     ImageError when it misses a path that it found on the machine, ends otherwise, or prints
@@ -75,7 +77,7 @@ def repeat_in_root(trial: TestedRun, layers: Sequence[bytes], strace: bytes = b"
         return _repeat(trial, sandbox, strace)
 
 
-def repeat_in_container(trial: TestedRun, address: str, image: str) -> bool:
+def repeat_in_container(trial: RepeatedRun, address: str, image: str) -> bool:
     """Repeat `trial` in a container of `image` of the engine at `address`; return whether it ran.
 
     A server is not started there: without a network no client could reach it. Nor is a program for
@@ -108,14 +110,14 @@ def repeat_in_container(trial: TestedRun, address: str, image: str) -> bool:
     return True
 
 
-def _fault_in_container(trial: TestedRun, result: Result) -> _Fault | None:
+def _fault_in_container(trial: RepeatedRun, result: Result) -> _Fault | None:
     # After a signal the status is 128 and the signal's number.
     if result.overdue or result.status != shell_status(trial.run.status):
         return _Fault(f"{result.end} in its container, and {result.quote}")
     return _fault_of_output(trial, result)
 
 
-def _repeat(trial: TestedRun, sandbox: Sandbox, strace: bytes) -> Record:
+def _repeat(trial: RepeatedRun, sandbox: Sandbox, strace: bytes) -> Record:
     tool = Strace.find(trial.run, strace)
     root = Root(sandbox.root)
     outcome, text = trace_in_sandbox(sandbox, trial.run, trial.program, tool)
@@ -142,7 +144,7 @@ class _Fault:
     hint: str = "add what it lacks to an extra list"
 
 
-def _fault_of_output(trial: TestedRun, result: Result) -> _Fault | None:
+def _fault_of_output(trial: RepeatedRun, result: Result) -> _Fault | None:
     """Return how the program printed something else; servers print what they like."""
     pattern, printed = trial.run.pattern, last_words(result.stdout)
     if pattern and not pattern.fullmatch(result.stdout):
@@ -155,7 +157,7 @@ def _fault_of_output(trial: TestedRun, result: Result) -> _Fault | None:
     return None
 
 
-def _test_error(trial: TestedRun, fault: _Fault) -> ImageError:
+def _test_error(trial: RepeatedRun, fault: _Fault) -> ImageError:
     cause = f"run {trial.run.name} failed its test: {fault.cause}"
     return ImageError(f"accept image {trial.image}", cause, fault.hint)
 
@@ -165,7 +167,7 @@ def _format_paths(paths: Sequence[bytes]) -> str:
     return ", ".join(show(path) for path in paths[:_NAMED]) + more
 
 
-def result_line(trial: TestedRun, record: Record | None) -> str:
+def result_line(trial: RepeatedRun, record: Record | None) -> str:
     """Return the line about `trial`, which succeeded; `record` is that of a root of its own."""
     stdout = "matches" if trial.run.pattern else "not compared" if trial.run.ready else "equal"
     line = f"{trial.run.name}: status {trial.run.status}, stdout {stdout}"
@@ -176,7 +178,7 @@ def result_line(trial: TestedRun, record: Record | None) -> str:
     return f"{line}, {len(record.uses) - absent - wrote} paths, {absent} absent"
 
 
-def _missing(trial: TestedRun, image: Record) -> list[bytes]:
+def _missing(trial: RepeatedRun, image: Record) -> list[bytes]:
     """Return the paths that a run found on the machine, but cannot have found in the image, sorted.
 
     Paths that a file list leaves out, by rule or by an extra list, are not missing. For a path in
@@ -192,7 +194,7 @@ def _missing(trial: TestedRun, image: Record) -> list[bytes]:
     ]
 
 
-def _is_left_out(path: bytes, trial: TestedRun) -> bool:
+def _is_left_out(path: bytes, trial: RepeatedRun) -> bool:
     if path == CACHE or file_list.is_host_noise(path):
         return True
     if any(rule.fullmatch(path) for rule in trial.left_out):

@@ -195,13 +195,13 @@ _EXPANDED = re.compile(r"[$`]")
 
 def shell_syntax(command: str, more: str = "") -> str:
     """Return the first syntax in `command` that only a shell knows, or a sign of `more`; or ""."""
-    plain = _unquoted(command)
+    plain = _mask_quotes(command)
     if found := _SHELL_ONLY.search(plain):
         return found[0].strip() or "a second line"
     return next((sign for sign in more if sign in plain), "")
 
 
-def _unquoted(command: str) -> str:
+def _mask_quotes(command: str) -> str:
     """Return `command` with each quoted character as a letter: any sign left may be syntax."""
 
     def mask(found: re.Match[str]) -> str:
@@ -212,7 +212,7 @@ def _unquoted(command: str) -> str:
 
 
 def _split_at(command: str, sign: str) -> tuple[str, bool, str]:
-    before, found, _ = _unquoted(command).partition(sign)
+    before, found, _ = _mask_quotes(command).partition(sign)
     return command[: len(before)], bool(found), command[len(before) + 1 :]
 
 

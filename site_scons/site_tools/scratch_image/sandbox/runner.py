@@ -207,10 +207,10 @@ class _Server:
 
 
 def _select_programs(living: Sequence[Process]) -> list[Process]:
-    """Return which processes get the signal to stop.
+    """Return the processes that get the signal to stop.
 
-    That is the process that a tracer started; if it has gone, all that the tracer traces; without
-    a tracer, the first process.
+    This is the one that a tracer started; if it has gone, all that the tracer traces; without a
+    tracer, the first process.
     """
     traced = [each for each in living if each.tracer]
     return [each for each in traced if each.parent == each.tracer] or traced or list(living[:1])

@@ -39,7 +39,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What a run did, as far as strace saw it."""
+    """The accesses of a run, as far as strace saw them."""
 
     accesses: tuple[Access, ...]
     """Sorted, each once."""
@@ -240,12 +240,12 @@ class _LogReader:
         """Note the use of a path; return whether the line means the same in any task."""
         string = parts[named.name] if named.name is not None else b'""'
         path = _resolve_name(named, decode(string), parts)
+        real = decode_file(parts[named.real]) if named.real is not None else None
         if string[-1:] != b'"':
             self._problems.add(Problem(meaning.call, _CUT_OFF))
         elif b"\0" in path:
             self._unparsed.append(b"".join(parts))
         elif path[:1] == b"/":
-            real = decode_file(parts[named.real]) if named.real is not None else None
             self._accesses.add((path, named.kind, _follows(named, path), real or b"", True))
             if real is None and _THROUGH.match(path):
                 self._problems.add(Problem(meaning.call, _BEHIND))
@@ -253,19 +253,13 @@ class _LogReader:
         elif named.nameless and path:
             self._problems.add(Problem(meaning.call, NAMELESS))
         elif path:
-            self._note_relative(named, path, parts, where)
+            if where.shared:
+                self._later.append((where, path, named, real or b""))
+            else:
+                self._note_candidates(where, path, named, real or b"")
             self._go(meaning, path, where)
             return False
         return True
-
-    def _note_relative(
-        self, named: NamedPath, path: bytes, parts: list[bytes], where: _WorkingDirectory
-    ) -> None:
-        opened = decode_file(parts[named.real]) if named.real is not None else None
-        if where.shared:
-            self._later.append((where, path, named, opened or b""))
-        else:
-            self._note_candidates(where, path, named, opened or b"")
 
     def _note_candidates(
         self, where: _WorkingDirectory, name: bytes, named: NamedPath, real: bytes

@@ -1,7 +1,7 @@
 r"""One line of strace(1), split into words. Pure: bytes in, values out.
 
-A line is split into strings ("..."), descriptor paths (<...>) and the text between. That text, the
-*skeleton*, repeats from line to line. strace prints names by ``print_quoted_string_ex`` of its
+A line is split into strings ("..."), descriptor paths (<...>) and the text between, the *skeleton*,
+which repeats from line to line. strace prints names by ``print_quoted_string_ex`` of its
 ``util.c``.
 """
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import TraceError
+from ..fs.file_system import FileSystem
 from ..fs.paths import join, show
 from ..sandbox import process
 from ..sandbox.run import Run
@@ -80,13 +81,15 @@ class Strace:
         """Return whether `program` executes files without the privileges that they give."""
         return os.geteuid() != 0 or (self.filters(program) and self.version < KEEPS_PRIVILEGES)
 
-    def privilege_hint(self, program: Program, *, private: bool) -> str:
-        """Return how the files that `program` executes keep their privileges."""
+    def privilege_hint(self, program: Program, files: FileSystem, *, private: bool) -> str:
+        """Return how the files of `files` that `program` executes keep their privileges."""
+        if files.base != b"/":
+            return "run it without that, and list its files"
+        is_old = self.filters(program) and self.version < KEEPS_PRIVILEGES
         hints = {
             "build as root": os.geteuid() != 0,
             "set TRACE_ROOT=plain": private,
-            "install strace 6.2 or newer": self.filters(program)
-            and self.version < KEEPS_PRIVILEGES,
+            "install strace 6.2 or newer": is_old,
         }
         return " and ".join(hint for hint, helps in hints.items() if helps)
 

@@ -40,54 +40,50 @@ def _calls(*rows: tuple[str, tuple[_PathArgument, ...]]) -> dict[bytes, tuple[_P
     return {name.encode(): arguments for names, arguments in rows for name in names.split()}
 
 
-def _link_itself(index: int, kind: Use, *, at: bool = False) -> _PathArgument:
+def _link(index: int, kind: Use, *, at: bool = False) -> _PathArgument:
     """Return a path that names a link itself, not its target."""
     return _PathArgument(index, kind, at, follow=False)
 
 
+_path = _PathArgument
+
+
 _PATHS = _calls(
-    ("open", (_PathArgument(0, None),)),
-    ("openat openat2", (_PathArgument(1, None, at=True),)),
-    ("creat", (_PathArgument(0, Use.CREATE),)),
-    ("execve", (_PathArgument(0, Use.EXEC),)),
-    ("execveat", (_PathArgument(1, Use.EXEC, at=True),)),
-    ("uselib", (_PathArgument(0, Use.READ),)),
-    ("stat stat64 oldstat access statfs statfs64", (_PathArgument(0, Use.STAT),)),
-    ("chdir chroot getxattr listxattr", (_PathArgument(0, Use.STAT),)),
-    ("lstat lstat64 oldlstat readlink", (_link_itself(0, Use.STAT),)),
-    ("lgetxattr llistxattr", (_link_itself(0, Use.STAT),)),
-    ("newfstatat fstatat64 statx faccessat faccessat2", (_PathArgument(1, Use.STAT, at=True),)),
+    ("open", (_path(0, None),)),
+    ("openat openat2", (_path(1, None, at=True),)),
+    ("creat", (_path(0, Use.CREATE),)),
+    ("execve", (_path(0, Use.EXEC),)),
+    ("execveat", (_path(1, Use.EXEC, at=True),)),
+    ("uselib", (_path(0, Use.READ),)),
+    ("stat stat64 oldstat access statfs statfs64", (_path(0, Use.STAT),)),
+    ("chdir chroot getxattr listxattr", (_path(0, Use.STAT),)),
+    ("lstat lstat64 oldlstat readlink", (_link(0, Use.STAT),)),
+    ("lgetxattr llistxattr", (_link(0, Use.STAT),)),
+    ("newfstatat fstatat64 statx faccessat faccessat2", (_path(1, Use.STAT, at=True),)),
     (
         "getxattrat listxattrat file_getattr open_tree fspick",
-        (_PathArgument(1, Use.STAT, at=True),),
+        (_path(1, Use.STAT, at=True),),
     ),
-    ("readlinkat name_to_handle_at", (_link_itself(1, Use.STAT, at=True),)),
-    ("inotify_add_watch quotactl", (_PathArgument(1, Use.STAT),)),
-    ("fanotify_mark", (_PathArgument(4, Use.STAT, at=True),)),
-    ("chmod chown chown32 utime utimes truncate truncate64", (_PathArgument(0, Use.WRITE),)),
-    ("setxattr removexattr acct swapon swapoff", (_PathArgument(0, Use.WRITE),)),
-    ("lchown lchown32 lsetxattr lremovexattr", (_link_itself(0, Use.WRITE),)),
-    ("fchmodat fchmodat2 fchownat futimesat", (_PathArgument(1, Use.WRITE, at=True),)),
-    ("utimensat utimensat_time64", (_PathArgument(1, Use.WRITE, at=True),)),
-    ("setxattrat removexattrat file_setattr", (_PathArgument(1, Use.WRITE, at=True),)),
-    ("unlink rmdir", (_link_itself(0, Use.WRITE),)),
-    ("unlinkat", (_link_itself(1, Use.WRITE, at=True),)),
-    ("mkdir mknod", (_link_itself(0, Use.CREATE),)),
-    ("mkdirat mknodat", (_link_itself(1, Use.CREATE, at=True),)),
-    ("symlink", (_link_itself(1, Use.CREATE),)),
-    ("symlinkat", (_link_itself(2, Use.CREATE, at=True),)),
+    ("readlinkat name_to_handle_at", (_link(1, Use.STAT, at=True),)),
+    ("inotify_add_watch quotactl", (_path(1, Use.STAT),)),
+    ("fanotify_mark", (_path(4, Use.STAT, at=True),)),
+    ("chmod chown chown32 utime utimes truncate truncate64", (_path(0, Use.WRITE),)),
+    ("setxattr removexattr acct swapon swapoff", (_path(0, Use.WRITE),)),
+    ("lchown lchown32 lsetxattr lremovexattr", (_link(0, Use.WRITE),)),
+    ("fchmodat fchmodat2 fchownat futimesat", (_path(1, Use.WRITE, at=True),)),
+    ("utimensat utimensat_time64", (_path(1, Use.WRITE, at=True),)),
+    ("setxattrat removexattrat file_setattr", (_path(1, Use.WRITE, at=True),)),
+    ("unlink rmdir", (_link(0, Use.WRITE),)),
+    ("unlinkat", (_link(1, Use.WRITE, at=True),)),
+    ("mkdir mknod", (_link(0, Use.CREATE),)),
+    ("mkdirat mknodat", (_link(1, Use.CREATE, at=True),)),
+    ("symlink", (_link(1, Use.CREATE),)),
+    ("symlinkat", (_link(2, Use.CREATE, at=True),)),
     # The run may read the file by its other name later.
-    (
-        "link rename",
-        (_link_itself(0, Use.READ), _link_itself(0, Use.WRITE), _link_itself(1, Use.CREATE)),
-    ),
+    ("link rename", (_link(0, Use.READ), _link(0, Use.WRITE), _link(1, Use.CREATE))),
     (
         "linkat renameat renameat2",
-        (
-            _link_itself(1, Use.READ, at=True),
-            _link_itself(1, Use.WRITE, at=True),
-            _link_itself(3, Use.CREATE, at=True),
-        ),
+        (_link(1, Use.READ, at=True), _link(1, Use.WRITE, at=True), _link(3, Use.CREATE, at=True)),
     ),
     ("mount mount_setattr move_mount pivot_root umount umount2", ()),
 )

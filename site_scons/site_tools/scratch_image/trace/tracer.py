@@ -75,9 +75,7 @@ def trace(
             outcome, text = _trace_plain(run, program, root, tool, directory)
         log = _with_start(parse(text, run.cwd), run.cwd)
         is_stripped = private or tool.strips_privileges(program)
-        hint = "run it without that, and list its files"
-        if root.files.base == b"/":
-            hint = tool.privilege_hint(program, private=private)
+        hint = tool.privilege_hint(program, root.files, private=private)
         if is_stripped and outcome.failure:
             # The run may have failed only because a program in it lost its privileges.
             named = {access.path for access in log.accesses if access.kind is Use.EXEC}

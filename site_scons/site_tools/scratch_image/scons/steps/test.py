@@ -18,7 +18,7 @@ from .traced_run import TracedRun, layers_and_records, traced_run
 
 if TYPE_CHECKING:
     from ...fs.root import Root
-    from ...inspect.replay import TestedRun
+    from ...inspect.replay import RepeatedRun
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ class TestStep(Step):
         there = f"{'' if same else shorten(contained) + ' '}in a container"
         return " and ".join([*own, *([there] if contained else [])])
 
-    def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> TestedRun:
-        from ...inspect.replay import TestedRun
+    def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> RepeatedRun:
+        from ...inspect.replay import RepeatedRun
         from ...trace.record import read_record
 
         record, stdout = read_record(content(next(sources))), content(next(sources))
         run = replace(traced.command, stdin=next(sources) if traced.stdin else None)
-        return TestedRun(self.name, run, traced.program, record, stdout)
+        return RepeatedRun(self.name, run, traced.program, record, stdout)
 
 
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
