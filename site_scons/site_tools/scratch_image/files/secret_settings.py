@@ -18,13 +18,13 @@ def in_variable(name: str, value: str) -> str:
     """Return the kind of secret in the variable or label `name`; empty without one."""
     if not re.search(_SUSPECT, f"{name}={value}"):
         return ""
-    from . import secret
+    from . import secret, secret_kinds
 
     text = os.fsencode(value)
-    if re.fullmatch(secret.SETTING, os.fsencode(name)) and secret.is_password(text):
+    if re.fullmatch(secret.SETTING, os.fsencode(name)) and secret_kinds.is_password(text):
         return "password"
     login = re.search(rb"://[^\s:/@]*:([^\s/@]+)@", text)
-    if login and secret.is_password(login[1]):
+    if login and secret_kinds.is_password(login[1]):
         return "password in a URL"
     found = secret.find(b"", text, is_first=False)
     return found.kind if found else ""
