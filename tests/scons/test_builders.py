@@ -69,7 +69,7 @@ def test_bad_input_is_one_line_and_spoils_nothing(
     after = _tree(lab.out("").parent)
     assert {name: data for name, data in after.items() if name in before} == before
     assert not [name for name in after if name.endswith(".new")]
-    # The mistake is not forgotten: without a mend, the next build says the same.
+    # The mistake is not forgotten: without a fix, the next build says the same.
     assert mistake_line(lab.build(status=2).output) == mistake_line(output)
 
 

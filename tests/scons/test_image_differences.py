@@ -1,4 +1,4 @@
-"""What an image has otherwise than the machine: accounts, owners, special files."""
+"""Differences between an image and the machine: accounts, owners, special files."""
 
 from __future__ import annotations
 

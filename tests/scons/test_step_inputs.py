@@ -1,4 +1,4 @@
-"""What the steps of an image are made from: names, captured text, settings, extra lists."""
+"""Inputs of the steps of an image: names, captured text, settings, extra lists."""
 
 from __future__ import annotations
 

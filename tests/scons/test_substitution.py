@@ -10,7 +10,7 @@ import SCons.Environment
 from scratch_image.errors import InputError
 from scratch_image.image.settings import HealthCheck
 from scratch_image.sandbox.run import Run
-from scratch_image.scons.substitution import literal, substituted
+from scratch_image.scons.substitution import literal, substitute
 
 NODE = object()
 
@@ -52,13 +52,13 @@ def env() -> Any:
     ],
 )
 def test_variables_are_substituted_wherever_text_is(env: Any, given: Any, expected: Any) -> None:
-    assert substituted(env, given, "IMAGE_TAG") == expected
+    assert substitute(env, given, "IMAGE_TAG") == expected
 
 
 @pytest.mark.parametrize("text", ["a/$NONE:1", "${NONE}", "$NONE.x"])
 def test_variable_that_is_not_set_is_an_error(env: Any, text: str) -> None:
     with pytest.raises(InputError) as caught:
-        substituted(env, ["fine", text], "IMAGE_TAG")
+        substitute(env, ["fine", text], "IMAGE_TAG")
 
     assert str(caught.value) == (
         f"cannot use IMAGE_TAG {text!r}: there is no construction variable NONE; set it, or write "
@@ -68,7 +68,7 @@ def test_variable_that_is_not_set_is_an_error(env: Any, text: str) -> None:
 
 def test_what_scons_cannot_substitute_is_an_error(env: Any) -> None:
     with pytest.raises(InputError) as caught:
-        substituted(env, "hello-$VERSION.1", "the stem")
+        substitute(env, "hello-$VERSION.1", "the stem")
 
     assert str(caught.value) == (
         "cannot use the stem 'hello-$VERSION.1': SCons cannot substitute it; put the variable's name "
@@ -78,4 +78,4 @@ def test_what_scons_cannot_substitute_is_an_error(env: Any) -> None:
 
 @pytest.mark.parametrize("given", ["$VERSION $$ ^x$", ["$NONE"], Run("", (b"echo", b"$HOME"))])
 def test_literal_text_is_substituted_by_itself(env: Any, given: Any) -> None:
-    assert substituted(env, literal(given), "RUN") == given
+    assert substitute(env, literal(given), "RUN") == given

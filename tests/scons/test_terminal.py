@@ -1,4 +1,4 @@
-"""What is told, and what a terminal shows besides: on a real one, a pty."""
+"""Lines of steps, and the extra line of a terminal: on a real one, a pty."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_lines_are_aligned_and_plain_in_a_pipe(tmp_path: Path) -> None:
     with terminal.showing("TAR    x", os.fsencode(tmp_path)):
         time.sleep(1.6)
 
-    terminal.tell("TAR", "x", "1.0 MB", 0.123)
-    terminal.tell("TRACE", "hello (default)", "3 files\nlint: x\nmore", 12)
+    terminal.report("TAR", "x", "1.0 MB", 0.123)
+    terminal.report("TRACE", "hello (default)", "3 files\nlint: x\nmore", 12)
 
     assert pipe.getvalue() == (
         "TAR    x                   1.0 MB, 0.12 s\n"
@@ -63,7 +63,7 @@ def test_line_about_tracing_is_told_once() -> None:
     terminal = Terminal(pipe, XTERM)
 
     for name in ("x", "y"):
-        terminal.tell("TRACE", name, "3 files\ntrace: runs see all\nlint: a", 1)
+        terminal.report("TRACE", name, "3 files\ntrace: runs see all\nlint: a", 1)
 
     assert pipe.getvalue().splitlines()[1:] == [
         "trace: runs see all", "lint: a", "TRACE  y                   3 files, 1.00 s", "lint: a"
@@ -72,7 +72,7 @@ def test_line_about_tracing_is_told_once() -> None:
 
 def test_line_that_the_stream_cannot_encode_is_written_all_the_same(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="ascii") as stream:
-        Terminal(stream, XTERM).tell("IMAGE", "x", "sha256:0123…", 1)
+        Terminal(stream, XTERM).report("IMAGE", "x", "sha256:0123…", 1)
 
     assert "sha256:0123\\u2026, 1.00 s\n" in (tmp_path / "log").read_text()
 
@@ -95,7 +95,7 @@ def test_line_that_the_stream_cannot_encode_is_written_all_the_same(tmp_path: Pa
 def test_colours_are_for_terminals(
     screen: tuple[TextIO, int], environment: dict[str, str], told: str
 ) -> None:
-    Terminal(screen[0], environment).tell("TAR", "x", "1.0 MB\nlint: y", 0.1)
+    Terminal(screen[0], environment).report("TAR", "x", "1.0 MB\nlint: y", 0.1)
 
     assert _seen(screen[1]) == told
 
@@ -108,7 +108,7 @@ def test_long_steps_are_shown_while_they_run(screen: tuple[TextIO, int], tmp_pat
         terminal.showing("TRACE  y", os.fsencode(tmp_path / "none")),
     ):
         time.sleep(1.6)
-    terminal.tell("TAR", "x", "2.0 MB", 1.6)
+    terminal.report("TAR", "x", "2.0 MB", 1.6)
 
     shown = _seen(screen[1]).split("\r")
     assert "\x1b[KTAR    x  1 s, 2.0 MB | TRACE  y  1 s" in shown

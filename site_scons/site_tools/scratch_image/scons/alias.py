@@ -41,7 +41,7 @@ class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no 
         self._decided: list[Any] | None = None
         self._taken: Seal | None = None
 
-    # What SCons asks. Like those of a footprint none of these may raise.
+    # SCons calls these. Like those of a footprint none of them may raise.
 
     def scan(self) -> None:
         """Name what is to be looked at: steps, or what has to be there to know whether any."""
@@ -80,7 +80,7 @@ class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no 
         if self._decided is None and not self._has_seal():
             self._decided = self.steps
         if self._decided is None:
-            steps, stored = _Steps(self.steps), self._stored()
+            steps, stored = _Steps(self.steps), self._read_seal()
             before = steps.built_before(stored) if stored else []
             if any(node.get_state() <= SCons.Node.executing for node in before):
                 return before
@@ -94,7 +94,7 @@ class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no 
         shows_all = SCons.Script.GetOption("clean") or SCons.Script.GetOption("tree_printers")
         return bool(self.file) and not shows_all and all(map(_is_as_declared, self.steps))
 
-    def _stored(self) -> Seal | None:
+    def _read_seal(self) -> Seal | None:
         try:
             with open(self.file, "rb") as stream:
                 return seal.read(stream.read())
@@ -110,7 +110,7 @@ class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no 
 
 
 class _Steps:
-    """What a seal has to know of the steps of an image."""
+    """The steps of an image, as its seal sees them."""
 
     def __init__(self, nodes: Sequence[Any]) -> None:
         self._nodes = nodes
@@ -126,7 +126,7 @@ class _Steps:
             for node in dict.fromkeys(itertools.chain(*self._sources, *needed))
             if node not in self._made
         ]
-        """What the steps are made from that none of them makes."""
+        """Sources and prerequisites of the steps that none of the steps makes."""
         self._own = self._files()
 
     def _files(self) -> frozenset[bytes]:

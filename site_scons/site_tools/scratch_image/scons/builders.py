@@ -155,7 +155,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     except OSError as error:
         return _os_error_line(error, target, source)
     if not is_silent and not _users_line(target, source, env):
-        terminal.tell(label, step.name, lines, time.monotonic() - begun)
+        terminal.report(label, step.name, lines, time.monotonic() - begun)
     return None
 
 

@@ -17,13 +17,13 @@ from ..fs.paths import is_plain
 from ..sandbox import run
 from . import command_line, commands
 from .builders import require_known
-from .checks import OneFile, WrongPartError, checked, cut
+from .checks import OneFile, WrongPartError, check_arguments, quote_value
 from .nodes import image_path, kind_of, stem
 from .project import DeclaredImage, Project
 from .sconscript import refuse
 from .steps.step import ImageParts
 from .steps.table import ON_REQUEST, find_kind
-from .substitution import literal, substituted
+from .substitution import literal, substitute
 from .tags import tags_of
 from .variables import read
 
@@ -31,7 +31,7 @@ FILE = OneFile("one file", '"hello.conf"')
 PROGRAM = OneFile("one program, or a dictionary of files", '{"/usr/bin/hello": hello}')
 
 
-@checked("ScratchImage")
+@check_arguments("ScratchImage")
 def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list[Any]:
     """Declare all steps from `program` to an image in an engine; return their targets.
 
@@ -68,7 +68,7 @@ def _stem(env: Any, target: Any) -> str:
         return str(literal(target.get_abspath()))
     if not isinstance(target, str) or not os.path.basename(target):
         raise InputError(f"name an image {target!r}", "it is no path", "name the stem of files")
-    return str(literal(substituted(env, target, "stem")))
+    return str(literal(substitute(env, target, "stem")))
 
 
 def _declare(env: Any, target: str) -> DeclaredImage:
@@ -217,15 +217,11 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     """Return the staged files and the program nodes that `program` means."""
     if not isinstance(program, Mapping):
         named = PROGRAM.read("program", program, "ScratchImage")
-        try:
-            node = env.arg2nodes(named, env.File)[0]
-        except TypeError:
-            # So SCons tells of a directory where a file is meant.
-            node = env.arg2nodes(named, env.Dir)[0]
+        node = _node(env, named)
         if kind := kind_of(node):
             raise InputError(f"make an image of {node}", f"it is {kind}", "name a program")
         return {}, [node]
-    program = {substituted(env, path, "path"): given for path, given in program.items()}
+    program = {substitute(env, path, "path"): given for path, given in program.items()}
     for path, node in program.items():
         if isinstance(node, Mapping):
             raise InputError(
@@ -233,7 +229,7 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
                 "there is no IMAGE_PLATFORMS",
                 "name one file, or set it",
             )
-    nodes = {path: _staged(env, path, given) for path, given in program.items()}
+    nodes = {path: _staged_node(env, path, given) for path, given in program.items()}
     staged = {os.fsencode(path): node for path, node in nodes.items()}
     for path in staged:
         if path == b"/" or not is_plain(path):
@@ -253,26 +249,26 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
     return staged, [next(iter(staged.values()))]
 
 
-def _staged(env: Any, path: str, given: Any) -> Any:
+def _staged_node(env: Any, path: str, given: Any) -> Any:
     """Return the File node that is to lie at `path`."""
+    action = f"stage {quote_value(given)} at {quote_value(path)}"
     if not path or not isinstance(path, str):
-        raise InputError(
-            f"stage {cut(given)} at {cut(path)}", "that is not a path", "write one in the image"
-        )
+        raise InputError(action, "that is not a path", "write one in the image")
     try:
-        given = FILE(given)
+        node = _node(env, FILE(given))
     except WrongPartError as wrong:
-        raise InputError(
-            f"stage {cut(given)} at {cut(path)}", wrong.cause(given), "name one file"
-        ) from wrong
-    try:
-        node = env.arg2nodes(given, env.File)[0]
-    except TypeError:
-        # So SCons tells of a directory where a file is meant.
-        node = env.arg2nodes(given, env.Dir)[0]
+        raise InputError(action, wrong.cause(given), "name one file") from wrong
     if kind := kind_of(node):
         raise InputError(f"stage {path!r}", f"{node} is {kind}", "stage files")
     return node
+
+
+def _node(env: Any, given: Any) -> Any:
+    """Return the node of the file `given`; a Dir where the project has a directory there."""
+    try:
+        return env.arg2nodes(given, env.File)[0]
+    except TypeError:
+        return env.arg2nodes(given, env.Dir)[0]
 
 
 def _runs(env: Any) -> list[run.Run]:

@@ -1,4 +1,4 @@
-"""Checks of values in SConscripts: what a value may be, and the line that tells of a mistake.
+"""Checks of values in SConscripts: kinds of values, and the line about a wrong one.
 
 A check takes a value as a user wrote it, and returns it as steps want it: a command line as words,
 one tag as a tuple of tags. Numbers are taken for text where they have one meaning (a port, the
@@ -43,7 +43,7 @@ class WrongPartError(Exception):
 
     def cause(self, given: Any) -> str:
         """Return what is wrong with `given`, which is the part or has it somewhere inside."""
-        part = "it" if self.part is given else f"{cut(self.part)} in it"
+        part = "it" if self.part is given else f"{quote_value(self.part)} in it"
         return f"{part} is not {self.noun}"
 
 
@@ -55,7 +55,7 @@ class Check:
     """
 
     noun: str
-    """What such a value is: the end of a sentence that begins "it is not"."""
+    """Such a value in words: the end of a sentence that begins "it is not"."""
     example: str
     """A value that is taken, as an SConscript has it."""
 
@@ -71,7 +71,7 @@ class Check:
         try:
             return self(given)
         except WrongPartError as wrong:
-            place, written = f"{name} {cut(given)}", f"{name}={self.example}"
+            place, written = f"{name} {quote_value(given)}", f"{name}={self.example}"
             if function:
                 place, written = f"{place} of {function}", f"{function}(..., {written})"
             raise InputError(
@@ -193,7 +193,7 @@ class Words(Check):
             return tuple(shlex.split(line))
         except ValueError as error:
             raise InputError(
-                f"read words {cut(given)}",
+                f"read words {quote_value(given)}",
                 str(error),
                 "write them as a shell would take them, or as a list",
             ) from error
@@ -226,7 +226,7 @@ class Health(Words):
         words = Words._take(self, check.command)
         if words[:1] in (("CMD",), ("CMD-SHELL",), ("NONE",)):
             raise InputError(
-                f"check health by {cut(list(words))}",
+                f"check health by {quote_value(list(words))}",
                 f"{words[0]} is a word of Dockerfiles, and no program",
                 "begin with the program",
             )
@@ -243,7 +243,7 @@ _OPERATOR = re.compile(r"\|\|?|&&|[0-9]?>>?(?:&[0-9]|/\S*)?")
 
 def _for_a_shell(given: Any, syntax: str) -> InputError:
     return InputError(
-        f"read words {cut(given)}",
+        f"read words {quote_value(given)}",
         f"{syntax} is for a shell, and an image has none",
         'write a list of words, or ["/bin/sh", "-c", "..."], and /bin/sh in an extra list',
     )
@@ -337,23 +337,23 @@ def is_list(given: Any) -> bool:
     return isinstance(given, Sequence) and not isinstance(given, (str, bytes, UserString))
 
 
-def cut(given: Any) -> str:
+def quote_value(given: Any) -> str:
     """Return `given` for a message: one line, of no more than `_LONGEST` characters."""
-    text = one_line(shown(given))
+    text = one_line(value_text(given))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return `value` as an SConscript has it: paths of nodes, and command lines of runs."""
     if isinstance(value, run.Run):
         return repr(shlex.join(map(os.fsdecode, value.argv))) if value.argv else "Run()"
     if isinstance(value, UserString):
         return repr(str(value))
     if isinstance(value, Mapping):
-        pairs = (f"{shown(key)}: {shown(each)}" for key, each in value.items())
+        pairs = (f"{value_text(key)}: {value_text(each)}" for key, each in value.items())
         return f"{{{', '.join(pairs)}}}"
     if is_list(value):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(value_text, value))}]"
     return repr(value) if isinstance(value, (str, bytes)) else str(value)
 
 
@@ -371,11 +371,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def misspelt(name: str, known: Collection[str]) -> InputError:
     """Return the error about a variable `name` that is not one of the `known`."""
-    mend = nearest(name, known) or "one of those in docs/reference.md"
-    return InputError(f"set {name}", "there is no such variable", f"write {mend}")
+    right = nearest(name, known) or "one of those in docs/reference.md"
+    return InputError(f"set {name}", "there is no such variable", f"write {right}")
 
 
-def checked(title: str, **checks: Check) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+def check_arguments(title: str, **checks: Check) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     """Decorate a function that SConscripts call as `title`.
 
     Mistaken arguments end SCons with a line: an unknown name, and a value that is not its default

@@ -14,7 +14,7 @@ import SCons.Script
 from ..errors import ScratchImageError
 from ..fs.paths import show
 from .nodes import host_path, step_of
-from .project import DeclaredImage, Project, requested
+from .project import DeclaredImage, Project, request_nodes
 
 
 def offer(env: Any, name: str, images: Sequence[DeclaredImage], *, builds: bool = True) -> None:
@@ -35,7 +35,7 @@ def _alias(env: Any, name: str, images: Sequence[DeclaredImage], builds: bool, w
         return _why_alias(env, images, alias)
     if word == "help":
         return print_alias(env, functools.partial(_help, name, images, builds), alias)
-    return env.Alias(alias, requested(images, word))[0]
+    return env.Alias(alias, request_nodes(images, word))[0]
 
 
 def print_alias(env: Any, text: Callable[[], str], alias: str) -> Any:

@@ -22,12 +22,12 @@ from .checks import (
     OneOf,
     Several,
     Text,
-    checked,
+    check_arguments,
 )
 from .variables import HEALTH, RUN
 
 
-@checked(
+@check_arguments(
     "Run",
     command=RUN,
     name=RUN_NAME,
@@ -72,12 +72,12 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     printed when it was traced.
 
     A run with `ready` (``tcp:PORT``, ``unix:/PATH``, ``exec:COMMAND LINE``) is a server: when it
-    can be asked, it is asked `probes` (command lines, ``http://127.0.0.1:PORT/...``), gets the
+    answers, it gets the `probes` (command lines, ``http://127.0.0.1:PORT/...``), gets the
     signal `stop`, and has to end. Its `network` is a loopback device of its own, or the ``host``'s.
     `read_only` and `cap_drop` are false for a run that, in a
     container, has to write outside of volumes, or needs capabilities.
 
-    What cannot be read, as a command line that needs a shell, ends SCons.
+    A mistake, such as a command line that needs a shell, ends SCons.
     """
     made: run.Run = RUN(command)
     return replace(
@@ -98,7 +98,7 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     )
 
 
-@checked(
+@check_arguments(
     "HealthCheck",
     interval=SECONDS,
     timeout=SECONDS,

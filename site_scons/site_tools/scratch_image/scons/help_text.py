@@ -21,7 +21,7 @@ def targets(directory: str, names: Sequence[str]) -> str:
     """Return what to ask SCons for where `directory` has images of these `names`."""
     first = {directory: "all images", f"{directory}/NAME": "one of them"}
     rows = _rows({**first, **_further(f"{directory}[/NAME]", f"{directory}/NAME")})
-    return f"Targets of images:\n{rows}{_filled('NAME is one of: ', ' '.join(names))}"
+    return f"Targets of images:\n{rows}{_wrap('NAME is one of: ', ' '.join(names))}"
 
 
 def targets_of(image: str, *, builds: bool = True) -> str:
@@ -50,15 +50,15 @@ def variables(value: Callable[[str], Any], heading: str = HEADING) -> str:
     for variable in VARIABLES:
         found = value(variable.name)
         unset = f"; not set: {variable.default_text}" if found is None else ""
-        lines.append(_filled(f"{variable.name:19}", f"{variable.meaning}{unset}".replace("`", "")))
+        lines.append(_wrap(f"{variable.name:19}", f"{variable.meaning}{unset}".replace("`", "")))
         if found is not None:
-            text = found if isinstance(found, str) else checks.shown(found)
+            text = found if isinstance(found, str) else checks.value_text(found)
             shown = textwrap.shorten(f"= {text}", _LONGEST, placeholder=" ...")
-            lines.append(_filled(" " * 19, shown))
+            lines.append(_wrap(" " * 19, shown))
     return "".join(lines)
 
 
-def _filled(start: str, text: str) -> str:
+def _wrap(start: str, text: str) -> str:
     """Return lines of `text` after `start`, indented as `start` is long."""
     return (
         textwrap.fill(

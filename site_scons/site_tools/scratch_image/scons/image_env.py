@@ -30,7 +30,7 @@ def search_env(env: Any) -> Variables:
     return tuple((name, variables[name]) for name in names if name in variables)
 
 
-def allowed(env: Any) -> tuple[bytes, ...]:
+def allowed_secrets(env: Any) -> tuple[bytes, ...]:
     """Return the paths, and the names of settings, that may look like secrets."""
     found: tuple[bytes, ...] = read(env, "IMAGE_ALLOW")
     return found
@@ -43,7 +43,7 @@ def refuse_secrets(
     kinds = {name: secret_settings.in_variable(name, value) for name, value in variables.items()}
     kinds |= {name: secret_settings.in_words(words) for name, words in commands.items()}
     for name, kind in kinds.items():
-        if kind and os.fsencode(name) not in allowed(env):
+        if kind and os.fsencode(name) not in allowed_secrets(env):
             raise InputError(
                 f"use {name}",
                 f"it holds a secret ({kind})",

@@ -126,6 +126,6 @@ class Project:
             print(f"no engine answers at {address}: docker load -i {nodes[0]}{more}")  # noqa: T201
 
 
-def requested(images: Iterable[DeclaredImage], word: str) -> list[Any]:
+def request_nodes(images: Iterable[DeclaredImage], word: str) -> list[Any]:
     """Return what `word` asks for of all `images`."""
     return [node for image in images for node in image.requested.get(word, ())]

@@ -11,19 +11,21 @@ REMOTE = ("image", "tag")
 def remote_state(path: bytes, aspect: str) -> str:
     """Return the digest under the "path" of a remote `aspect`, or a word; never raises."""
     try:
-        return (_tagged(path.decode()) if aspect == "tag" else _loaded(path.decode())) or "absent"
+        return (
+            _registry_digest(path.decode()) if aspect == "tag" else _engine_image(path.decode())
+        ) or "absent"
     except (ScratchImageError, UnicodeDecodeError) as error:
         return unknown_state(error)
 
 
-def _tagged(text: str) -> str:
+def _registry_digest(text: str) -> str:
     from ..publish import registry
     from ..publish.registry_tag import Tag
 
     return str(registry.digest_of(Tag.parse(text)) or "")
 
 
-def _loaded(text: str) -> str:
+def _engine_image(text: str) -> str:
     from ..publish import engine
 
     address, _, name = text.partition(" ")

@@ -17,7 +17,7 @@ from ..errors import InputError
 _VARIABLE = re.compile(r"\$(?:\$|\{?([A-Za-z_]\w*))")
 
 
-def substituted(env: Any, given: Any, where: str) -> Any:
+def substitute(env: Any, given: Any, where: str) -> Any:
     """Return `given` with the construction variables of `env` in all its text, as builders do it.
 
     Text lies in lists, tuples, sets, the values of dictionaries, and the fields of dataclasses,
@@ -26,27 +26,27 @@ def substituted(env: Any, given: Any, where: str) -> Any:
     """
     if isinstance(given, str) and "$" not in given:  # Most values, of which each image has many.
         return given
-    return _mapped(given, functools.partial(_text, env, where))
+    return _map_text(given, functools.partial(_text, env, where))
 
 
 def literal(given: Any) -> Any:
     """Return what becomes `given` when its construction variables are substituted."""
-    return _mapped(given, lambda text: text.replace("$", "$$"))
+    return _map_text(given, lambda text: text.replace("$", "$$"))
 
 
-def _mapped(given: Any, change: Callable[[str], str]) -> Any:
+def _map_text(given: Any, change: Callable[[str], str]) -> Any:
     match given:
         case str():
             return change(given)
         case bytes():
             return os.fsencode(change(os.fsdecode(given)))
         case list() | tuple() | UserList() | set() | frozenset():
-            return type(given)([_mapped(each, change) for each in given])
+            return type(given)([_map_text(each, change) for each in given])
         case dict() | Mapping():  # The check of a Mapping takes longer.
-            return {key: _mapped(value, change) for key, value in given.items()}
+            return {key: _map_text(value, change) for key, value in given.items()}
         case _ if dataclasses.is_dataclass(given) and not isinstance(given, type):
             names = [each.name for each in dataclasses.fields(given)]
-            values = {name: _mapped(getattr(given, name), change) for name in names}
+            values = {name: _map_text(getattr(given, name), change) for name in names}
             return dataclasses.replace(given, **values)
     return given
 

@@ -1,4 +1,4 @@
-"""What a person sees: a line for each finished step and, on a terminal, one for those that run.
+"""Lines for a person: one for each finished step and, on a terminal, one for those that run.
 
 Nothing but the finished lines goes into a pipe or a file. Colours are for terminals only, and not
 where NO_COLOR is set (https://no-color.org) or TERM is dumb.
@@ -32,12 +32,12 @@ class _Running:
 
     title: str
     file: bytes
-    """What it writes, as far as it is there."""
+    """The file that it writes, whole or not."""
     begun: float
     """By the monotonic clock."""
     progress: Progress
 
-    def shown(self, now: float) -> str:
+    def text(self, now: float) -> str:
         """Return how far it is at the time `now`."""
         written = 0
         with suppress(OSError):  # It comes late, and goes when it is whole.
@@ -61,14 +61,14 @@ class Terminal:
         self._watch: threading.Thread | None = None
         self._is_drawn = False
         self._notes: set[str] = set()
-        """What was told of how runs are traced, which is the same for all of them: told once."""
+        """Lines about the way runs are traced: each is printed once, for all runs."""
 
-    def tell(self, label: str, name: str, told: str, seconds: float) -> None:
-        """Write what a step has `told` when it ended; more lines of that follow its first."""
-        first, *more = told.split("\n")
-        lines = [f"{self._painted(_LABEL, f'{label:5}')}  {name:18}  {first}, {seconds:.2f} s"]
+    def report(self, label: str, name: str, text: str, seconds: float) -> None:
+        """Write the lines of `text` about a step that has ended; its title begins the first one."""
+        first, *more = text.split("\n")
+        lines = [f"{self._paint(_LABEL, f'{label:5}')}  {name:18}  {first}, {seconds:.2f} s"]
         with self._lock:
-            lines += map(self._shown, filter(self._is_new, more))
+            lines += map(self._paint_line, filter(self._is_new, more))
         self.say("\n".join(lines))
 
     def say(self, text: str) -> None:
@@ -84,15 +84,15 @@ class Terminal:
             self._notes.add(line)
         return not known
 
-    def _shown(self, line: str) -> str:
-        return self._painted(_LINT, line) if line.startswith("lint:") else line
+    def _paint_line(self, line: str) -> str:
+        return self._paint(_LINT, line) if line.startswith("lint:") else line
 
     def _writable(self, text: str) -> str:
         """Return `text` as the stream can take it: some have ASCII only."""
         encoding = self._stream.encoding or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
 
-    def _painted(self, colour: str, text: str) -> str:
+    def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self._is_coloured else text
 
     @contextmanager
@@ -126,7 +126,7 @@ class Terminal:
         now = time.monotonic()
         old = [each for each in self._running if now - each.begun >= _PATIENCE]
         if old:
-            text = " | ".join(each.shown(now) for each in old)
+            text = " | ".join(each.text(now) for each in old)
             width = os.get_terminal_size(self._stream.fileno()).columns or 80
             # The cursor goes back: whatever else is printed starts where this line does.
             self._stream.write(f"{_ERASE}{text[: width - 1]}\r")

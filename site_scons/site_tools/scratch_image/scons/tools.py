@@ -1,4 +1,4 @@
-"""What besides sources, files and our own code decides over the bytes of a target.
+"""Programs, libraries and the processor, where they decide over the bytes of a target.
 
 Programs, libraries and the processor are no paths of a step's root, so they are in no footprint:
 they are part of the signature of each step that uses them.
@@ -32,7 +32,7 @@ def program(name: bytes) -> str:
 
 
 _find = functools.cache(process.find)
-"""Where a program lies, which is asked for each step; whether it is there is seen each time."""
+"""The path of a program, found once; each step looks whether the program is there."""
 
 
 @functools.cache

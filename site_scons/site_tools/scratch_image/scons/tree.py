@@ -1,4 +1,4 @@
-"""A repository of images: ``images/NAME/SConscript``, read only where it is asked for."""
+"""A repository of images: ``images/NAME/SConscript``, read only where a target can mean it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from . import command_line, commands
 from .alias import image_alias
 from .builders import cleans
 from .chain import add_help
-from .checks import OneFile, checked
+from .checks import OneFile, check_arguments
 from .nodes import step_of
-from .project import DeclaredImage, Project, requested
+from .project import DeclaredImage, Project, request_nodes
 from .sconscript import refuse
 
 
-@checked("ImageTree", directory=OneFile("a directory", '"images"'))
+@check_arguments("ImageTree", directory=OneFile("a directory", '"images"'))
 def image_tree(env: Any, directory: str) -> list[Any]:
     """Read the SConscripts below `directory` that the targets can mean; return all their nodes.
 
@@ -61,7 +61,7 @@ def _alias(env: Any, top: str, names: list[str], images: Sequence[DeclaredImage]
     """Declare the alias of a word for all images of a tree; return its node, if there is one."""
     if word == "help":
         return commands.print_alias(env, functools.partial(_help, env, top, names), f"help/{top}")
-    nodes = [node for node in requested(images, word) if step_of(node).has_work()]
+    nodes = [node for node in request_nodes(images, word) if step_of(node).has_work()]
     return env.Alias(f"{word}/{top}", nodes)[0] if word in command_line.REQUESTS else None
 
 

@@ -32,14 +32,14 @@ from .checks import (
     misspelt,
     nearest,
 )
-from .substitution import substituted
+from .substitution import substitute
 
 EPOCH = 1793491200
 """Default of SOURCE_DATE_EPOCH: 2026-11-01, seconds since 1970; later file times become this.
 
-It is the date of this release. What a distribution had shipped by then keeps its time, so that
-.pyc files, which name the time of their source, stay valid. What a build makes is newer: its time
-says nothing, and two builds of the same files give the same bytes.
+It is the date of this release. Files that a distribution had shipped by then keep their time, so
+that .pyc files, which name the time of their source, stay valid. Files of a build are newer: their
+times say nothing, and two builds of the same files give the same bytes.
 """
 
 
@@ -137,7 +137,8 @@ VARIABLES = (
         "IMAGE_PACKAGES",
         True,
         OneOf("True, False or 'copyright'", "False", [True, False, "copyright"]),
-        "whether scanners are told of Debian's packages; `copyright` brings their copyright files",
+        "whether the image has the records of Debian's packages, for scanners; `copyright` brings "
+        "their copyright files, too",
     ),
     Variable(
         "IMAGE_PLATFORMS",
@@ -330,15 +331,15 @@ _UNSET = object()
 
 
 def read(env: Any, name: str) -> Any:
-    """Return the value of the variable `name` in `env`, checked, and converted for steps.
+    """Return the value of the variable `name` in `env`, check_arguments, and converted for steps.
 
-    The construction variables in its text are substituted. InputError when it is set to a value
+    The construction variables in its text are substitute. InputError when it is set to a value
     that it cannot have.
     """
     given = env.get(name, _UNSET)
-    if given is _UNSET or given is _ROWS[name].default:  # Most are, and are asked for often.
+    if given is _UNSET or given is _ROWS[name].default:  # Most are, and each is read often.
         return _DEFAULTS[name]
-    return _ROWS[name].check.read(name, substituted(env, given, name))
+    return _ROWS[name].check.read(name, substitute(env, given, name))
 
 
 def require(env: Any, given: Mapping[str, Any], more: Iterable[str]) -> None:

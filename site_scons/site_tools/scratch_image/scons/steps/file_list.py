@@ -16,8 +16,8 @@ from ...fs.paths import show
 from ...fs.status import FileKind
 from ...fs.target import write
 from .. import tools
-from ..checks import RUN_NAME, cut
-from ..image_env import Variables, allowed, image_env, search_env
+from ..checks import RUN_NAME, quote_value
+from ..image_env import Variables, allowed_secrets, image_env, search_env
 from ..nodes import host_path, stem, step_of, suffix, top_of
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources
@@ -83,17 +83,17 @@ class ListStep(Step):
         view = Overlay(root, self.top)
         request = self.read(view, sources)
         closure.require(request.missing())
-        entries = self._merged(view, request)
+        entries = self._merge(view, request)
         found = self._needs(view, request, entries)
         request.wants += found.wants
-        entries = self._merged(view, request)
+        entries = self._merge(view, request)
         image = presets.Image(entries, self.user, self.locales)
         request.wants += presets.wants(view, image, self.presets)
-        listed = self._merged(view, request)
+        listed = self._merge(view, request)
         if self.packages:
             request.wants += packages.files(view, listed, with_copyright=self.copyright)
-            request.wants += packages.status(view, self._merged(view, request))
-            listed = self._merged(view, request)
+            request.wants += packages.status(view, self._merge(view, request))
+            listed = self._merge(view, request)
         file_list.refuse_content(view, listed, self.allow)
         write(targets[0], [file_list.write(listed)])
         user = presets.lacks_certificates(view, entries)
@@ -116,7 +116,7 @@ class ListStep(Step):
 
     def findings(self, view: Overlay, request: Request, listed: Sequence[Entry]) -> tuple[str, ...]:
         """Return the findings of lint about `listed`, the list of the `request`."""
-        found = self._needs(view, request, self._merged(view, request))
+        found = self._needs(view, request, self._merge(view, request))
         return self._lint(view, request, listed, found.findings)
 
     def _needs(self, view: Overlay, request: Request, entries: Sequence[Entry]) -> Needs:
@@ -154,7 +154,7 @@ class ListStep(Step):
         names = tuple(that_bring(view, image, found.real)) if exists else ()
         return Absent(found.real, exists, names, request.left_out)
 
-    def _merged(self, view: Overlay, request: Request) -> tuple[Entry, ...]:
+    def _merge(self, view: Overlay, request: Request) -> tuple[Entry, ...]:
         from ...files import file_list
 
         return file_list.merge(view, request.wants, self.allow, request.left_out)
@@ -187,7 +187,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         forms,
         tuple(sorted(read(env, "IMAGE_STAGED"))),
         top=top_of(target[0]),
-        allow=tuple(path for path in allowed(env) if path[:1] == b"/"),
+        allow=tuple(path for path in allowed_secrets(env) if path[:1] == b"/"),
         presets=wanted,
         listed=read(env, "IMAGE_LISTED"),
         user=_listed_user(read(env, "IMAGE_USER"), wanted),
@@ -237,7 +237,7 @@ def source_form(node: Any) -> ListSource:
     name = file if form == "extra" else stem(node, (".strace", ".trace", ".ldd"))
     if form in ("record", "strace") and not re.fullmatch(RUN_NAME.pattern, name):
         raise InputError(
-            f"list {cut(file)}",
+            f"list {quote_value(file)}",
             f"a trace is named as its run, which is not {RUN_NAME.noun}",
             "rename it",
         )

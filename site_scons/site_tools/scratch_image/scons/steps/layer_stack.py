@@ -58,8 +58,8 @@ class StackStep(Step):
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     """Pack the files of a list, a layer for each Debian package: ``STEM.layers``.
 
-    The target has a line for each layer; the blobs lie in ``STEM.blobs``. What another image of the
-    tree has packed is not packed again.
+    The target has a line for each layer; the blobs lie in ``STEM.blobs``. A layer that another
+    image of the tree has is not packed again.
     """
     require_sources("pack", target, source, "one file list")
     suffix = compression.suffix_of(os.fsencode(f"{target[0]}{read(env, 'LAYERTARSUFFIX')}"))

@@ -14,9 +14,9 @@ from ...image import compression
 from ...sysroot import sysroot
 from ...sysroot.debian import DebianOrigin
 from ...sysroot.origin import EngineOrigin, Origin, TarOrigin
-from ..checks import TEXT, Names, OneFile, Several, checked
+from ..checks import TEXT, Names, OneFile, Several, check_arguments
 from ..nodes import epoch_of, find_node, top_of
-from ..substitution import substituted
+from ..substitution import substitute
 from ..variables import read
 from .step import Plan, Step, StepKind
 
@@ -33,7 +33,7 @@ class SysrootStep(Step):
     tree: bytes = field(repr=False)
     """Its directory, absolute; not part of the signature: a checkout may be anywhere."""
     directory: str = ""
-    """That directory as the project names it, if the origin is None."""
+    """The directory as the project names it, if the origin is None."""
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Make the tree of `sources`, or check the directory."""
@@ -72,7 +72,7 @@ class SysrootArguments:
     image: str
 
 
-@checked(
+@check_arguments(
     "Sysroot",
     target=OneFile("a path", '"build/base"'),
     source=OneFile("a tar", '"base.tar"'),
@@ -107,7 +107,7 @@ def sysroot_call(
     a URL or a line of sources.list(5). They are for the machine, or for another `architecture` in
     dpkg's word.
     """
-    given = substituted(env, [packages, suite, mirror, architecture], "argument of Sysroot")
+    given = substitute(env, [packages, suite, mirror, architecture], "argument of Sysroot")
     packages, suite, mirror, architecture = given
     if len([each for each in (source, directory, packages, image) if each]) != 1:
         raise InputError(
