@@ -32,12 +32,12 @@ right      the ELF loader                                  tracer      kinds_of_
 right      mmap and dlopen                                 tracer      libraries_opened_by_name
 right      memfd, and execveat of a descriptor             tracer      files_without_names_and_names_without_files
 right      a link of /proc that is opened                  tracer      files_without_names_and_names_without_files
-refused    a lookup behind a link of /proc                 syscalls    what_hides_something_is_a_problem
+refused    a lookup behind a link of /proc                 syscalls    call_that_hides_something_is_a_problem
 right      /proc, /sys and /dev are no files               resolution  outputs_and_the_kernels_trees_are_not_looked_at
 right      UNIX sockets, connected or sent to              tracer      sockets
 right      descriptors by message                          tracer      descriptors_that_come_by_message
 right      descriptors by inheritance: there are none      process     nothing_is_inherited
-refused    open_by_handle_at                               trust       what_hides_something
+refused    open_by_handle_at                               trust       program_that_hides_something
 right      io_uring is not there                           tracer      io_uring_is_refused
 right      stat, access, statx, extended attributes        tracer      rare_calls
 right      threads                                         tracer      threads_signals_and_vfork
@@ -48,18 +48,18 @@ right      names of any bytes                              tracer      odd_names
 right      long names, and deep directories                tracer      odd_names
 right      execvp along PATH                               tracer      threads_signals_and_vfork
 right      a script without #!                             resolution  a_script_without_interpreter
-refused    chroot                                          trust       what_hides_something
-refused    mount namespaces, mounts, pivot_root            syscalls    what_hides_something_is_a_problem
+refused    chroot                                          trust       program_that_hides_something
+refused    mount namespaces, mounts, pivot_root            syscalls    call_that_hides_something_is_a_problem
 right      a namespace of process numbers                  tracer      a_namespace_of_process_numbers
 right      set-id programs that keep their privileges      trust       a_set_id_program_keeps_its_privileges
 refused    set-id programs that lost them                  trust       privileges_that_a_run_lost_are_an_error
 right      a debugger looked for in vain                   tracer      a_debugger_looked_for_in_vain
-refused    a program that traces another                   syscalls    what_hides_something_is_a_problem
-refused    CLONE_UNTRACED                                  trust       what_hides_something
+refused    a program that traces another                   syscalls    call_that_hides_something_is_a_problem
+refused    CLONE_UNTRACED                                  trust       program_that_hides_something
 right      a filter of the program's own                   tracer      a_filter_of_the_programs_own
 right      32-bit programs, and int 0x80                   tracer      32_bit_calls
 right      static programs                                 tracer      kinds_of_program
-refused    a call that strace does not know                syscalls    what_hides_something_is_a_problem
+refused    a call that strace does not know                syscalls    call_that_hides_something_is_a_problem
 impossible the same under --seccomp-bpf: strace 5.10 at least is asked for strace_tool unfit_strace
 right      the vDSO has no files                           oracle      workloads
 right      daemons                                         runner      a_daemon_under_strace

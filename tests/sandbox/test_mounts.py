@@ -13,7 +13,7 @@ from programs import (
 WRITABLE = "find /proc -path '/proc/[0-9]*' -prune -o -type f -perm /222 -writable -print 2>&-; :"
 
 
-def test_what_is_the_machines_in_proc_cannot_be_written(site: Path) -> None:
+def test_host_settings_in_proc_cannot_be_written(site: Path) -> None:
     assert traced(b"/bin/sh", "-c", WRITABLE, private=True).stdout == b""
 
 
@@ -26,7 +26,7 @@ echo x >/dev/null
 
 
 @pytest.mark.dangerous
-def test_what_is_the_machines_keeps_mode_and_owner(site: Path) -> None:
+def test_host_files_keep_mode_and_owner(site: Path) -> None:
     assert traced(b"/bin/sh", "-c", DRESSED, private=True).stdout == b""
 
 

@@ -125,7 +125,7 @@ def look(sandbox: namespaces.Sandbox, *paths: str, cwd: bytes = b"/") -> str:
 def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> None:
     assert namespaces.find_obstacle() is None
     with image_root.unpacked_layers([looker], Run("x", (), cwd=b"/srv/work")) as sandbox:
-        told = look(
+        output = look(
             sandbox,
             "/etc/hosts",
             "/dev/null",
@@ -135,7 +135,7 @@ def test_process_sees_its_own_root_and_what_a_runtime_adds(looker: bytes) -> Non
             cwd=b"/srv/work",
         )
 
-    assert told == (
+    assert output == (
         "uid 0 pid 1 cwd /srv/work no_new_privs 1 A=b c Z= "
         "/etc/hosts:1:1 /dev/null:1:0 /dev/zero:1:1 /dev/fd/0:1:0 /etc/passwd:0:-1"
     )
@@ -149,7 +149,7 @@ def test_mounts_are_not_seen_outside(looker: bytes) -> None:
         assert sandbox.root.decode() not in Path("/proc/self/mounts").read_text()
 
 
-def test_what_it_starts_ends_with_it(looker: bytes) -> None:
+def test_child_processes_end_with_it(looker: bytes) -> None:
     with image_root.unpacked_layers([looker]) as sandbox:
         command = [
             *sandbox.unshare_words(),
@@ -183,14 +183,14 @@ def test_no_way_leads_out(leaver: bytes) -> None:
 @pytest.mark.dangerous
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "output"),
     [
         pytest.param("looker", "uid 0 pid 2 cwd / no_new_privs 1\n", id="is root inside"),
         pytest.param("leaver", "end\n", id="cannot leave"),
     ],
 )
 def test_ordinary_user(
-    request: pytest.FixtureRequest, temporary: Path, name: str, told: str
+    request: pytest.FixtureRequest, temporary: Path, name: str, output: str
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as copy:
         os.chmod(copy, 0o755)
@@ -207,12 +207,12 @@ def test_ordinary_user(
         )
         ran = run_python(code, temporary, user="nobody")
 
-    assert ran.stdout == told, ran.stderr
+    assert ran.stdout == output, ran.stderr
 
 
 @pytest.mark.dangerous
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
-def test_no_way_leads_out_for_who_cannot_give_capabilities_up(
+def test_no_way_leads_out_for_a_user_who_cannot_drop_capabilities(
     leaver: bytes, temporary: Path
 ) -> None:
     code = (
@@ -265,7 +265,7 @@ def test_refused_calls_have_the_kernels_numbers(architecture: int, bits: int) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
-def test_refused_namespaces_are_told_with_what_to_allow(temporary: Path) -> None:
+def test_obstacle_names_the_settings_to_allow(temporary: Path) -> None:
     code = "from scratch_image.sandbox import namespaces; print(namespaces.find_obstacle())"
 
     ran = run_python(code, temporary, *WITHOUT_NAMESPACES)
@@ -295,12 +295,12 @@ IN_A_CONTAINER = """
 from scratch_image.fs import root
 from scratch_image.sandbox import namespaces, run
 from scratch_image.trace import tracer
-told = str(namespaces.find_obstacle() or '')
-if not told:
+output = str(namespaces.find_obstacle() or '')
+if not output:
     words = (b"sh", b"-c", b"ls -d /home/* /etc/hostname /sys/kernel 2>&-; echo x > /etc/made && echo $?")
     traced = tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
-    told = traced.stdout.decode() + str(b"/etc/hostname" in {use.path for use in traced.record.uses})
-print(told.partition("; ")[0])
+    output = traced.stdout.decode() + str(b"/etc/hostname" in {use.path for use in traced.record.uses})
+print(output.partition("; ")[0])
 """
 
 
@@ -346,8 +346,8 @@ def test_container_gives_private_roots_where_seccomp_allows(
     refusal = (
         "cannot give a process a root of its own: unshare: unshare failed: Operation not permitted"
     )
-    told = refusal if refused else "/etc/hostname\n/sys/kernel\n0\nTrue"
-    assert ran.stdout == f"{told}\n", ran.stderr
+    output = refusal if refused else "/etc/hostname\n/sys/kernel\n0\nTrue"
+    assert ran.stdout == f"{output}\n", ran.stderr
 
 
 CLIENT = "import socket; socket.create_connection(('127.0.0.1', {})); print('reached')"
@@ -409,9 +409,9 @@ def test_hostile_run_leaves_nothing(site: Path) -> None:
     search = ["find", "/", "-xdev", "-name", f"hostile-{mark}*"]
     assert subprocess.run(search, capture_output=True, text=True).stdout == ""
     for words in (["ps", "-eo", "args"], ["ss", "-xlnt"]):
-        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        assert f"hostile-{mark}" not in told
-        assert ":47113" not in told
+        output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert f"hostile-{mark}" not in output
+        assert ":47113" not in output
 
 
 ORPHAN = """
@@ -425,7 +425,7 @@ tracer.trace(run.Run("x", words), b"/bin/sh", root.Root(), private=True)
 
 
 @pytest.mark.parametrize("user", [None, "nobody"])
-def test_run_ends_with_who_builds(site: Path, user: str | None) -> None:
+def test_run_ends_with_scons(site: Path, user: str | None) -> None:
     if user and os.geteuid() != 0:
         pytest.skip("only root becomes somebody else")
     mark = f"{5000 + os.getpid() % 1000}"
@@ -518,11 +518,11 @@ for call in (
 
 
 @pytest.mark.dangerous
-def test_what_would_hide_calls_is_refused(site: Path) -> None:
+def test_calls_that_would_hide_others_are_refused(site: Path) -> None:
     found = traced(b"/usr/bin/python3", "-c", REFUSED, private=True, cwd=b"/")
 
-    told = "-1 EINVAL\n-1 ENOSYS\nEPERM\nEAFNOSUPPORT\nTrue socket\n"
-    assert found.stdout.decode() == told
+    output = "-1 EINVAL\n-1 ENOSYS\nEPERM\nEAFNOSUPPORT\nTrue socket\n"
+    assert found.stdout.decode() == output
 
 
 KEYS = """

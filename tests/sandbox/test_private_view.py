@@ -223,12 +223,12 @@ def test_run_that_writes_too_much(site: Path, directory: str) -> None:
     with pytest.raises(TraceError) as caught:
         traced(b"/bin/sh", "-c", script, **limited(space=16))
 
-    told = str(caught.value)
-    assert told.startswith(
+    message = str(caught.value)
+    assert message.startswith(
         "cannot trace run demo: it ended with status 1, not with status 0, and said"
     )
-    assert "No space left on device" in told
-    assert told.endswith(
+    assert "No space left on device" in message
+    assert message.endswith(
         ", when nothing was left of the 16 MB that it may write; "
         "let it write less, or raise TRACE_SPACE"
     )
@@ -307,7 +307,7 @@ def linked(tmp_path: Path) -> Path:
     return base
 
 
-def test_what_hidden_links_lead_to_is_hidden(linked: Path) -> None:
+def test_targets_of_hidden_links_are_hidden(linked: Path) -> None:
     (linked / "data/home/me").mkdir(parents=True)
     (linked / "home").symlink_to("/data/home")
     settle_clock()
@@ -395,7 +395,7 @@ print(traced.stdout)
 
 @pytest.mark.dangerous
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
-def test_what_takes_no_overlay_can_be_read(temporary: Path) -> None:
+def test_file_system_that_takes_no_overlay_can_be_read(temporary: Path) -> None:
     ran = run_python(AUTOMOUNT, temporary, "unshare", "-m")
 
     assert ran.stdout == "b'x\\n'\n", ran.stderr

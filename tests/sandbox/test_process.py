@@ -174,7 +174,7 @@ print("served")
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts /proc")
 @pytest.mark.parametrize("hides", [1, 2])
-def test_what_runs_is_ended_where_proc_hides_others(hides: int) -> None:
+def test_processes_are_ended_where_proc_hides_others(hides: int) -> None:
     mark = f"{6000 + os.getpid() % 1000}.{hides}"
     code = HIDDEN.format(path=sys.path, mark=mark)
     script = (
@@ -190,15 +190,17 @@ def test_what_runs_is_ended_where_proc_hides_others(hides: int) -> None:
     )
 
     limit = f"cannot trace run x: after 1 s it still ran (/bin/sh\\040-c\\040setsid\\040sleep\\040{mark}"
-    told = ran.stdout.splitlines()
-    assert told[:2] == ["hidden", f"sleep {mark}"], ran.stderr
-    assert [line.startswith(limit) for line in told[2:4]] == [True, True], ran.stdout
-    assert told[4:] == ["served"], ran.stderr
+    output = ran.stdout.splitlines()
+    assert output[:2] == ["hidden", f"sleep {mark}"], ran.stderr
+    assert [line.startswith(limit) for line in output[2:4]] == [True, True], ran.stdout
+    assert output[4:] == ["served"], ran.stderr
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert f"sleep {mark}" not in listed.stdout.splitlines()
 
 
-def test_who_left_the_session_cannot_hold_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_that_left_the_session_cannot_hold_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(process, "_PATIENCE", 0.3)
     begun = time.monotonic()
     found = run("sh", "-c", "(setsid sleep 5 & echo $!); sleep 95", timeout=0.3)
@@ -210,7 +212,7 @@ def test_a_process_that_closes_its_pipes_has_the_same_limit() -> None:
     assert run("sh", "-c", "exec >&- 2>&-; sleep 94", timeout=0.3).overdue
 
 
-def test_who_interrupts_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
 
     def interrupt(*_: object) -> None:

@@ -18,7 +18,7 @@ CAPTURED = (
 )
 
 
-def test_a_captured_text_is_settled() -> None:
+def test_a_captured_text_has_a_record() -> None:
     found = kind_by_path(read_captured(CAPTURED, "x.strace", Root()))
     assert (found[b"/etc/passwd"], found[b"/usr/bin/cat"]) == (Use.READ, Use.EXEC)
 
@@ -41,7 +41,7 @@ WAY_OUT = f"{AGAIN}, run it without that call, or name its files in an extra lis
         pytest.param(b"2 getdents64(3, 0x55 /* 2 entries */, 32768) = 48\n" + CAPTURED, f"use x:1: getdents64 named a directory by its descriptor only, for want of strace -y; {WAY_OUT}", id="no names"),
     ],
 )  # fmt: skip
-def test_a_captured_text_that_is_of_no_use(text: bytes, message: str) -> None:
+def test_a_captured_text_that_is_unfit(text: bytes, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read_captured(text, "x", Root())
     assert str(caught.value) == f"cannot {message}"

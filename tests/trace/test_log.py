@@ -74,7 +74,7 @@ def test_every_form_of_output_means_the_same(name: str, accesses: set[Access]) -
     assert Log(tuple(sorted(accesses, key=access_key))) == log
 
 
-def test_without_descriptor_paths_what_is_named_by_descriptor_is_a_problem() -> None:
+def test_without_descriptor_paths_a_descriptor_is_a_problem() -> None:
     log = parse(read_golden("f-o"), b"/srv")
     by_descriptor = {
         Access(DEMO + b"/real/../sub/chain", Use.READ, real=DEMO + b"/real/a.txt"),
@@ -86,7 +86,7 @@ def test_without_descriptor_paths_what_is_named_by_descriptor_is_a_problem() -> 
     assert all(problem.cause.endswith("for want of strace -y") for problem in log.problems)
 
 
-def test_what_is_alike_tells_of_the_working_directory_too() -> None:
+def test_equal_lines_show_the_working_directory_too() -> None:
     there, elsewhere = (
         b'newfstatat(AT_FDCWD</%b>, "/x", 0x7ffe%%d, 0) = -1 ENOENT (No such file)' % place
         for place in (b"there", b"elsewhere")

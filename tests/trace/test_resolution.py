@@ -99,7 +99,7 @@ def test_a_foreign_program_is_run_by_a_registered_interpreter(site: Path) -> Non
     assert Resolution(Log((Access(path, Use.EXEC),)), Root(), 1).registered == [path]
 
 
-def test_what_the_trace_depends_on_is_looked_at(programs: Path, site: Path) -> None:
+def test_inputs_of_the_trace_are_looks_of_the_root(programs: Path, site: Path) -> None:
     root = Root()
     traced(programs / "chdirs", root=root)
     start = os.fsencode(site)
@@ -149,7 +149,7 @@ def test_without_the_loaders_cache_no_answer_is_looked_at(programs: Path, site: 
     assert not [name for name, aspect in root.looked if aspect is Aspect.SONAME]
 
 
-def test_looks_of_before_are_kept() -> None:
+def test_earlier_looks_are_kept() -> None:
     root = Root()
     root.look(b"/kept", Aspect.HARD)
     resolve(Log(()), root, 1)
@@ -181,7 +181,7 @@ def test_a_candidate_that_does_not_agree_is_dropped(site: Path) -> None:
     assert resolved_kinds(*accesses) == {path: Use.STAT, other: Use.ABSENT}
 
 
-def test_what_was_absent_and_is_there_now(site: Path) -> None:
+def test_absent_path_that_exists_now(site: Path) -> None:
     path = os.fsencode(site / "d/b.txt")
     assert resolved_kinds(Access(path + b"/", Use.ABSENT)) == {path: Use.STAT}
 
@@ -250,7 +250,7 @@ def test_directory_of_a_file_that_was_made_and_removed_is_needed(tmp_path: Path)
 @pytest.mark.dangerous
 @needs_root
 @pytest.mark.parametrize("move", ["ln", "mv"])
-def test_what_a_private_run_read_by_another_name_is_an_input(move: str) -> None:
+def test_file_that_a_private_run_read_by_another_name_is_an_input(move: str) -> None:
     script = f"{move} /etc/debian_version /etc/other && cat /etc/other"
 
     found = traced(b"/bin/sh", "-c", script, private=True, cwd=b"/")

@@ -19,7 +19,7 @@ from strace_logs import accesses
         pytest.param(b"strace: cannot do that", id="a message of strace's"),
     ],
 )
-def test_what_is_not_understood_is_kept(line: bytes) -> None:
+def test_lines_that_are_not_understood_are_kept(line: bytes) -> None:
     assert Log((), unparsed=(line,)) == parse(line)
 
 
@@ -32,12 +32,12 @@ def test_addresses_make_no_difference() -> None:
 
 
 @pytest.mark.parametrize("start", [b"c, ", b"d 3<b>, ", rb"\", ", rb"<\", "])
-def test_what_looks_like_an_address_in_a_name_is_none(start: bytes) -> None:
+def test_part_of_a_name_is_no_address(start: bytes) -> None:
     lines = [b'access("%b0x%d", F_OK) = 0' % (start, number) for number in (1, 2)]
     assert len(accesses(*lines)) == 2
 
 
-def test_what_looks_like_an_address_in_a_directory_is_none() -> None:
+def test_part_of_a_directory_is_no_address() -> None:
     lines = [rb'openat(3</d\", 0x%d>, "a", O_RDONLY) = 4' % number for number in (1, 2)]
     assert len(accesses(*lines)) == 2
 

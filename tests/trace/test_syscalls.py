@@ -384,13 +384,13 @@ def test_line(line: bytes, expected: list[Access]) -> None:
         ),
     ],
 )
-def test_what_hides_something_is_a_problem(line: bytes, call: bytes, cause: str) -> None:
+def test_call_that_hides_something_is_a_problem(line: bytes, call: bytes, cause: str) -> None:
     (problem,) = parse(line).problems
     assert call == problem.call
     assert cause in problem.cause
 
 
-def test_what_failed_hides_nothing() -> None:
+def test_failed_call_hides_nothing() -> None:
     assert [Access(b"/w/d", Use.STAT)] == accesses(
         b'chroot("d") = -1 EPERM (Operation not permitted)',
         b"unshare(CLONE_NEWNS) = -1 EPERM (Operation not permitted)",

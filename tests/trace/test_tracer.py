@@ -159,7 +159,7 @@ def test_a_server(site: Path) -> None:
     assert uses_below(trace.record, site) == {"d/b.txt": "read", "up": "write"}
 
 
-def test_a_server_in_trouble(site: Path) -> None:
+def test_a_server_that_fails(site: Path) -> None:
     assert trace_error(b"/bin/sh", "-c", "exit 3", ready="tcp:1") == (
         "cannot trace run demo: it ended with status 3 before it was ready, and said ''; "
         "correct the run"
@@ -303,7 +303,7 @@ def test_argument_that_names_a_staged_file_is_its_build_path(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("private", [False, True])
-def test_directory_of_what_is_temporary_may_be_listed(
+def test_directory_of_temporary_files_may_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, private: bool
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -400,7 +400,7 @@ def test_private_run_ended_by_a_signal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "cause"),
     [
         pytest.param({"cwd": b"/etc/passwd"},
                      "its root cannot be entered at /etc/passwd: Not a directory; let it start "
@@ -411,13 +411,13 @@ def test_private_run_ended_by_a_signal() -> None:
     ],
 )  # fmt: skip
 def test_private_run_that_does_not_start(
-    site: Path, settings: dict[str, object], told: str
+    site: Path, settings: dict[str, object], cause: str
 ) -> None:
     (site / "odd").write_bytes(b"\0")
     (site / "odd").chmod(0o755)
     with pytest.raises(TraceError) as caught:
         traced(site / "odd", private=True, **settings)  # type: ignore[arg-type]
-    assert str(caught.value) == f"cannot trace run demo: {told.format(here=site)}"
+    assert str(caught.value) == f"cannot trace run demo: {cause.format(here=site)}"
 
 
 BOMB = "f() { f | f & }; f; sleep 60"
@@ -460,7 +460,7 @@ def test_as_many_processes_as_are_allowed(site: Path) -> None:
     traced(b"/bin/sh", "-c", script, **limited(processes=20))
 
 
-def test_what_asks_a_server_is_where_that_is(site: Path) -> None:
+def test_commands_that_test_a_server_run_in_its_root(site: Path) -> None:
     mark = 4000 + os.getpid() % 1000
     asked = f"sh -c 'setsid sleep {mark} >/dev/null 2>&1 & test ! -e /proc/{os.getpid()}/exe'"
     run = {"ready": "exec:true", "probes": (asked,), "timeout": 10.0, "cwd": b"/"}

@@ -100,7 +100,7 @@ def test_privileges_that_a_run_lost_are_an_error(
 
 
 @needs_root
-def test_file_capabilities_count_for_who_is_not_root(
+def test_file_capabilities_count_for_ordinary_users(
     programs: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(programs / "open", site / "capable")
@@ -166,7 +166,7 @@ def test_runs_that_never_end(site: Path) -> None:
         ),
     ],
 )
-def test_what_hides_something(what: str, cause: str, programs: Path, site: Path) -> None:
+def test_program_that_hides_something(what: str, cause: str, programs: Path, site: Path) -> None:
     assert trace_error(programs / "hides", what) == (
         f"cannot trust the trace of run demo: {cause}; run it without that, "
         "or name its files in an extra list"
@@ -186,7 +186,7 @@ def test_lines_that_are_not_understood(site: Path) -> None:
     assert int(found[1]) > 1
 
 
-def test_all_problems_are_told() -> None:
+def test_message_has_all_problems() -> None:
     problems = (Problem(b"a", "did one thing"), Problem(b"b", "did another"))
     with pytest.raises(TraceError, match="demo: a did one thing, b did another; run it without"):
         check_log(Run("demo", (b"x",)), Log((), problems=problems))

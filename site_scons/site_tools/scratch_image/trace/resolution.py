@@ -136,9 +136,7 @@ class Resolution:
 
     def _add_output(self, access: Access) -> None:
         for walk in self._walks(access):
-            if is_in_kernel_tree(walk.real):
-                continue
-            if self._is_output(walk):
+            if not is_in_kernel_tree(walk.real) and self._is_output(walk):
                 self._outputs.add(walk.real)
                 if access.kind is Use.CREATE:
                     self._made.add(walk.real)

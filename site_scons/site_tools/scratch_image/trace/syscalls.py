@@ -294,9 +294,9 @@ def _unknown_cause(call: Call) -> str:
         return _OTHER_VIEW
     first = call.argument(0)
     takes_path = first == b'"' or first.startswith(b"AT_FDCWD")
-    known = call.name in _PATHS or call.name in _NOT_PATHS
-    odd = call.name.startswith(b"syscall_0x") or (takes_path and not known)
-    return "is a call that is not known here" if odd and call.error != b"ENOSYS" else ""
+    is_known = call.name in _PATHS or call.name in _NOT_PATHS
+    is_odd = call.name.startswith(b"syscall_0x") or (takes_path and not is_known)
+    return "is a call that is not known here" if is_odd and call.error != b"ENOSYS" else ""
 
 
 def _hidden_cause(call: Call) -> str:
