@@ -195,7 +195,7 @@ SYSROOTS = [
     pytest.param("env.Sysroot('x', packages='dash')\n",
                  "cannot make sysroot of packages: '' is no suite; correct it", id="no suite"),
     pytest.param("env.Sysroot('x', 'rootfs.zip')\n",
-                 "cannot use tar rootfs.zip: its suffix tells no compression; ", id="other archive"),
+                 "cannot use tar rootfs.zip: its suffix means no compression; ", id="other archive"),
     pytest.param("env.Sysroot('x', directory='SConstruct')\n",
                  "cannot use sysroot SConstruct: it is of another kind; name a directory, or the tar of one as source",
                  id="file for a directory"),

@@ -11,9 +11,8 @@ REMOTE = ("image", "tag")
 def remote_state(path: bytes, aspect: str) -> str:
     """Return the digest under the "path" of a remote `aspect`, or a word; never raises."""
     try:
-        return (
-            _registry_digest(path.decode()) if aspect == "tag" else _engine_image(path.decode())
-        ) or "absent"
+        find = _registry_digest if aspect == "tag" else _engine_image
+        return find(path.decode()) or "absent"
     except (ScratchImageError, UnicodeDecodeError) as error:
         return unknown_state(error)
 
