@@ -12,7 +12,7 @@ import pytest
 from loads import ID, NAME, http, liar
 from registries import forward
 from scratch_image.errors import EngineError
-from scratch_image.publish import engine
+from scratch_image.publish import engine, ping
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_an_engine_that_is_not_there(tmp_path: Path, text: str, cause: str) -> N
     if not text:
         text = f"unix://{tmp_path}"
         cause = "Connection refused"
-    assert not engine.answers(text)
+    assert not ping.answers(text)
     with pytest.raises(EngineError) as caught:
         engine.image_id(text, NAME)
     assert str(caught.value).startswith(f"cannot reach engine at {text}: {cause}")
@@ -45,14 +45,14 @@ def test_proxy_is_not_asked_for_an_engine_of_this_machine(
     monkeypatch.setenv(name, "http://127.0.0.1:9")
 
     assert engine.image_id(tcp, NAME) is None
-    assert engine.answers(address)
+    assert ping.answers(address)
 
 
 def test_engine_behind_a_proxy(tcp: str, daemon: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with forward({"engine.test:2375": tcp.removeprefix("tcp://")}) as way:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{way.port}")
 
-        assert engine.answers("tcp://engine.test:2375")
+        assert ping.answers("tcp://engine.test:2375")
 
     assert way.log == ["GET http://engine.test:2375/_ping"]
     for value, message in (

@@ -33,7 +33,7 @@ from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Root
 from scratch_image.image import archive, layer
 from scratch_image.image.config import Image
-from scratch_image.publish import container, engine, load
+from scratch_image.publish import container, engine, load, ping
 from scratch_image.publish.engine import LoadedImage
 from scratch_image.sandbox.run import Run
 
@@ -166,7 +166,7 @@ def test_an_engine_at_a_tcp_address(
     address: str, tcp: str, tmp_path: Path, program: bytes, text: Text
 ) -> None:
     path, image = build(tmp_path, [program, text("one")])
-    assert engine.answers(tcp)
+    assert ping.answers(tcp)
     assert engine.image_id(tcp, NAME) is None
     assert config_id(image) == load.load(tcp, path).id
     assert config_id(image) == engine.image_id(tcp, NAME)

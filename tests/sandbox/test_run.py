@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.sandbox.run import Command, Page, Run, Tcp, Unix
+from scratch_image.sandbox.request import Command, Page, Tcp, Unix
+from scratch_image.sandbox.run import Run
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from ..errors import EngineError, InputError
 from ..fs.digest import Digest
 from ..fs.private_file import Format
-from .engine_api import ASK_SECONDS, PING_SECONDS, api_errors, ask_error, client, document, get
+from .engine_api import ASK_SECONDS, api_errors, ask_error, client, document, get
 
 _FORMAT = Format("loaded", 1)
 
@@ -40,14 +40,6 @@ class LoadedImage:
         pairs = [(Digest.parse(diff_id), Digest.parse(blob)) for diff_id, blob in values["layers"]]
         layers = tuple(blob for _, blob in pairs)
         return cls(str(Digest.parse(values["id"])), layers, tuple(diff_id for diff_id, _ in pairs))
-
-
-def answers(address: str) -> bool:
-    """Return whether an engine answers at `address`; never raises."""
-    try:
-        return get(address, "/_ping", PING_SECONDS).status == 200
-    except EngineError:
-        return False
 
 
 def image_id(address: str, tag: str) -> str | None:

@@ -8,45 +8,14 @@ import shlex
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 
+if TYPE_CHECKING:
+    from .request import Command, Page, Tcp, Unix
+
 _SIGNALS = signal.valid_signals()
-
-
-@dataclass(frozen=True, slots=True)
-class Tcp:
-    """A port on 127.0.0.1 that accepts connections."""
-
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unix:
-    """A UNIX socket that accepts connections."""
-
-    path: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page that a server on 127.0.0.1 sends, by HTTP and with a status from 200 to 399."""
-
-    port: int
-    target: str
-    """Path and query."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command that ends with status 0."""
-
-    argv: tuple[bytes, ...]
-    stdin: bytes | None
-
-
-Request = Tcp | Unix | Page | Command
-"""A test of a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +84,10 @@ class Run:
     @property
     def readiness(self) -> Tcp | Unix | Command | None:
         """`ready` as a request; None for a run that ends by itself."""
+        if not self.ready:
+            return None
+        from .request import Tcp, Unix
+
         kind, _, rest = self.ready.partition(":")
         if kind == "tcp" and (port := _port(rest)):
             return Tcp(port)
@@ -122,11 +95,9 @@ class Run:
             return Unix(os.fsencode(rest))
         if kind == "exec":
             return self._command(rest)
-        if self.ready:
-            cause = "it is no port from 1 to 65535, socket of up to 107 bytes, or command"
-            hint = "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
-            raise _bad(self, f"ready {self.ready!r}", cause, hint)
-        return None
+        cause = "it is no port from 1 to 65535, socket of up to 107 bytes, or command"
+        hint = "use tcp:PORT, unix:/PATH or exec:COMMAND LINE"
+        raise _bad(self, f"ready {self.ready!r}", cause, hint)
 
     @property
     def requests(self) -> tuple[Page | Command, ...]:
@@ -147,6 +118,8 @@ class Run:
     def _request(self, probe: str) -> Page | Command:
         if not re.match(r"https?:", probe):
             return self._command(probe)
+        from .request import Page
+
         found = _PAGE.fullmatch(probe)
         if found and (port := _port(found[1])):
             return Page(port, found[2] or "/")
@@ -154,6 +127,8 @@ class Run:
         raise _bad(self, f"the probe {probe!r}", "it is no page of 127.0.0.1", hint)
 
     def _command(self, text: str) -> Command:
+        from .request import Command
+
         run = Run.parse(self.name, text)
         return Command(run.argv, run.stdin)
 

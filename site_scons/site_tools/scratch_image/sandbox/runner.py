@@ -15,7 +15,8 @@ from ..fs.paths import show
 from . import probe, process
 from .output import last_words
 from .process import Process, Result, Running
-from .run import Command, Page, Request, Run, Tcp, Unix
+from .request import Command, Page, Request, Tcp, Unix
+from .run import Run
 
 _POLL = 0.05
 """Seconds between two looks at a server."""

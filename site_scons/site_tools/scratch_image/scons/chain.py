@@ -251,13 +251,17 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
 
 def _staged_node(env: Any, path: str, given: Any) -> Any:
     """Return the File node that is to lie at `path`."""
-    action = f"stage {quote_value(given)} at {quote_value(path)}"
+    value, place = quote_value(given), quote_value(path)
     if not path or not isinstance(path, str):
-        raise InputError(action, "that is not a path", "write one in the image")
+        raise InputError(
+            f"stage {value} at {place}", "that is not a path", "write one in the image"
+        )
     try:
         node = _node(env, FILE(given))
     except WrongPartError as wrong:
-        raise InputError(action, wrong.cause(given), "name one file") from wrong
+        raise InputError(
+            f"stage {value} at {place}", wrong.cause(given), "name one file"
+        ) from wrong
     if kind := kind_of(node):
         raise InputError(f"stage {path!r}", f"{node} is {kind}", "stage files")
     return node

@@ -78,10 +78,10 @@ class Project:
 
     def answers(self, address: str) -> bool:
         """Tell whether an engine answers at `address`: one look for all images."""
-        from ..publish import engine
+        from ..publish import ping
 
         if address not in self._answers:
-            self._answers[address] = engine.answers(address)
+            self._answers[address] = ping.answers(address)
         return self._answers[address]
 
     @functools.cached_property

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 
 from ..elf import processor as cpu
-from ..fs.paths import show
-from ..sandbox import process
+from ..fs.paths import SEARCH_PATH, show
 
 
 def program(name: bytes) -> str:
@@ -31,8 +31,11 @@ def program(name: bytes) -> str:
     )
 
 
-_find = functools.cache(process.find)
-"""The path of a program, found once; each step looks whether the program is there."""
+@functools.cache
+def _find(name: bytes) -> bytes | None:
+    """Return the path of a program, as `process.find`, which takes longer to import."""
+    found = shutil.which(os.fsdecode(name), path=os.fsdecode(SEARCH_PATH))
+    return None if found is None else os.fsencode(os.path.abspath(found))
 
 
 @functools.cache

@@ -51,7 +51,7 @@ class ImageStep(Step):
         from ...image import archive, permissions, stack
         from ...image.config import Image, architecture
         from ...image.rootfs import Contents
-        from ...publish import engine
+        from ...publish import ping
         from ...trace.record import read_record
 
         rest = sources[self.layers :]
@@ -70,7 +70,7 @@ class ImageStep(Step):
         with replacing(targets[0]) as sink:
             archive.write(sink, image, [blob.path for blob in blobs], self.references)
         digest = image.manifest.config.digest.short
-        if engine.answers(self.address):
+        if ping.answers(self.address):
             return digest
         path = os.path.relpath(os.fsdecode(targets[0]))
         return f"{digest}\nno engine answers at {self.address}: docker load -i {path}"
