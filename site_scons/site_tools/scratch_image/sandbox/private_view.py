@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from ..fs.file_system import FileSystem
@@ -51,9 +51,7 @@ def private_view(
     # These mounts are seen in the new namespaces only.
     place = join(directory, b"mount")
     os.mkdir(place)
-    mounts = _host_mounts() if files.base == b"/" else ()
-    has_users = needs_users(emulator)
-    view = _View(place, files, mounts, run.limits.space, writes=run.cwd, has_users=has_users)
+    view = _View(place, files, run, has_users=needs_users(emulator))
     return Sandbox(join(place, b"root"), tuple(view.steps()), directory, run.network, emulator)
 
 
@@ -70,32 +68,23 @@ def _host_mounts() -> list[bytes]:
 class _View:
     """Plans overlays that together are a base, and the other mounts of a root."""
 
-    def __init__(
-        self,
-        place: bytes,
-        files: FileSystem,
-        mounts: Sequence[bytes],
-        space: int,
-        *,
-        writes: bytes,
-        has_users: bool,
-    ) -> None:
-        """Plan at `place`, for a run that writes below `writes`.
+    def __init__(self, place: bytes, files: FileSystem, run: Run, *, has_users: bool) -> None:
+        """Plan at `place`; `has_users` means that `run` gets a user namespace.
 
-        `has_users` means that it gets a user namespace. There no overlay may cover a directory with
-        other mounts below it. Nor does an overlay copy a directory of another user for a write
-        below it: so those on the way to places of writes lie in the uppermost lower layer, where
-        they are the user's own.
+        There no overlay may cover a directory with other mounts below it. Nor does an overlay copy
+        a directory of another user for a write below it: so those on the way to places of writes
+        lie in the uppermost lower layer, where they are the user's own.
         """
+        mounts = _host_mounts() if files.base == b"/" else []
         self._place = place
         self._top = join(place, b"root")
         self._files = files
-        self._placed = {**self._files.staged, **self._files.shown}
+        self._placed = {**files.staged, **files.shown}
         self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
-        self._space = space
+        self._space = run.limits.space
         self._overlays = 0
         self._avoids_mounts = has_users
-        self._copied = [each for each in (_TEMPORARY, writes) if has_users and self._has(each)]
+        self._copied = [each for each in (_TEMPORARY, run.cwd) if has_users and self._has(each)]
 
     def _has(self, directory: bytes) -> bool:
         """Return whether the base shows `directory`, by a path without links."""

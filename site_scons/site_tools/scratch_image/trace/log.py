@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ..fs import paths
 from .record import Use
-from .strace_line import decode, decode_file, is_remark, skeleton, split_line, without_address
+from .strace_line import REMARK, decode, decode_file, skeleton, split_line, without_address
 from .syscalls import NAMELESS, Meaning, NamedPath, Problem, find_meaning
 from .tasks import Task, TaskSorter, without_resumed
 
@@ -100,13 +100,13 @@ class _WorkingDirectory:
     def __init__(self, candidates: Iterable[bytes]) -> None:
         self.candidates = list(candidates)
         """Where it may be; more than one only where the lines do not say it."""
-        self.shared = False
+        self.is_shared = False
         """Whether other tasks may move it at times that no line shows."""
 
     def move(self, path: bytes) -> bool:
         """Take a change to `path`; return whether it can still be followed."""
         places = [paths.join(place, path) for place in self.candidates]
-        kept = self.candidates if self.shared else []
+        kept = self.candidates if self.is_shared else []
         moved = list(dict.fromkeys([*kept, *places]))
         if len(moved) > _MOST_PLACES or len(moved[-1]) > _DEEPEST:
             return False
@@ -115,7 +115,7 @@ class _WorkingDirectory:
 
     def see(self, path: bytes) -> None:
         """Take `path`, which strace printed as the working directory."""
-        if not self.shared:
+        if not self.is_shared:
             self.candidates = [path]
         elif path not in self.candidates and len(self.candidates) < _MOST_PLACES:
             self.candidates.append(path)
@@ -208,7 +208,7 @@ class _LogReader:
             self._meanings[text] = find_meaning(parts)
         meaning = self._meanings[text]
         if meaning is None:
-            if not is_remark(line):
+            if not REMARK.match(line):
                 self._unparsed.append(line)
             return where
         cwd = decode_file(parts[meaning.cwd]) if meaning.cwd is not None else None
@@ -227,10 +227,10 @@ class _LogReader:
         """Take a birth, or the end of sharing; return where the task is now."""
         waiting = self._waiting.get(meaning.child)
         if waiting and meaning.shares:
-            where.shared = True
+            where.is_shared = True
             self._sharers.append((waiting.popleft(), where))
         elif waiting:
-            start = where if where.shared else _WorkingDirectory(where.candidates)
+            start = where if where.is_shared else _WorkingDirectory(where.candidates)
             self._others.append((waiting.popleft(), start))
         return _WorkingDirectory(where.candidates) if meaning.leaves else where
 
@@ -250,10 +250,10 @@ class _LogReader:
             if real is None and _THROUGH.match(path):
                 self._problems.add(Problem(meaning.call, _BEHIND))
             self._go(meaning, path, where)
-        elif named.nameless and path:
+        elif named.is_nameless and path:
             self._problems.add(Problem(meaning.call, NAMELESS))
         elif path:
-            if where.shared:
+            if where.is_shared:
                 self._later.append((where, path, named, real or b""))
             else:
                 self._note_candidates(where, path, named, real or b"")
@@ -290,7 +290,7 @@ def _resolve_name(named: NamedPath, name: bytes, parts: list[bytes]) -> bytes:
     if name:
         base = decode(parts[named.base])
         return paths.join(base, name) if base[:1] == b"/" else b""
-    return b"" if named.gone else decode_file(parts[named.base]) or b""
+    return b"" if named.is_gone else decode_file(parts[named.base]) or b""
 
 
 def _follows(named: NamedPath, path: bytes) -> bool:

@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 )
 _CALL = re.compile(rb"(\w+)\((.*?)\) += (-?\w+|\?)(.*)", re.DOTALL)
 _ADDRESS = re.compile(rb" 0x[0-9a-f]+")
-_REMARK = re.compile(
+REMARK = re.compile(
     rb"--- .* ---$|\[ Process PID=\d+ runs in .* mode\. \]$|\?+\(|strace: Process \d+ detached$"
 )
 """Lines without a meaning for files: signals, ABI changes, calls that strace could not fetch."""
@@ -45,11 +45,6 @@ def without_address(line: bytes) -> bytes:
     if not address or b"\\" in head or head.count(b"<") != head.count(b">"):
         return line
     return head + address + tail.lstrip(b"0123456789abcdef")
-
-
-def is_remark(line: bytes) -> bool:
-    """Return whether `line` is no call, and has no meaning for files."""
-    return _REMARK.match(line) is not None
 
 
 class Call:

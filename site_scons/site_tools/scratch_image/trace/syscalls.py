@@ -114,15 +114,10 @@ _OTHER_VIEW = "gave the run another view of the file system"
 
 NAMELESS = "named a directory by its descriptor only, for want of strace -y"
 
+_OTHER_VIEWS = b"chroot mount mount_setattr move_mount pivot_root setns umount umount2".split()
+
 _PROBLEMS = {
-    b"chroot": _OTHER_VIEW,
-    b"mount": _OTHER_VIEW,
-    b"mount_setattr": _OTHER_VIEW,
-    b"move_mount": _OTHER_VIEW,
-    b"pivot_root": _OTHER_VIEW,
-    b"setns": _OTHER_VIEW,
-    b"umount": _OTHER_VIEW,
-    b"umount2": _OTHER_VIEW,
+    **dict.fromkeys(_OTHER_VIEWS, _OTHER_VIEW),
     b"ptrace": "traced a process itself, which strace then cannot",
     b"io_uring_setup": "opened a way to files that strace does not see",
 }
@@ -150,9 +145,9 @@ class NamedPath:
     """The string; None where the descriptor alone names the file."""
     base: int | None = None
     """The path of the descriptor that the string starts from; None for the working directory."""
-    nameless: bool = False
+    is_nameless: bool = False
     """Whether there is such a descriptor without a path: no ``-y``."""
-    gone: bool = False
+    is_gone: bool = False
     """Whether that descriptor's file has no path any more."""
     real: int | None = None
     """The path of the descriptor that the call returned."""
@@ -224,7 +219,7 @@ def _find_paths(call: Call) -> Iterator[NamedPath]:
             yield NamedPath(_outcome(_SOCKETS[call.name], call), True, token)
     elif call.name in _ON_DESCRIPTORS and call.has_succeeded:
         base = call.token(0, b"<>")
-        yield NamedPath(_ON_DESCRIPTORS[call.name], False, None, base, gone=_is_gone(call, 0))
+        yield NamedPath(_ON_DESCRIPTORS[call.name], False, None, base, is_gone=_is_gone(call, 0))
     elif call.name in _BRINGS_DESCRIPTORS and call.has_succeeded:
         opened = call.new_descriptor()
         for part in call.passed_descriptors() if opened is None else [opened]:
@@ -244,8 +239,8 @@ def _argument_paths(call: Call, argument: _PathArgument) -> Iterator[NamedPath]:
             and not any(map(call.flags.__contains__, _NO_FOLLOW)),
             call.token(argument.index, b'"'),
             call.token(before, b"<>"),
-            nameless=descriptor[:1].isdigit() and b"<>" not in descriptor,
-            gone=_is_gone(call, before),
+            is_nameless=descriptor[:1].isdigit() and b"<>" not in descriptor,
+            is_gone=_is_gone(call, before),
             real=None if argument.kind else call.new_descriptor(),
         )
 
