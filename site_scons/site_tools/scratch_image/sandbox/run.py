@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..fs.paths import SEARCH_PATH
 
 if TYPE_CHECKING:
     from .request import Command, Page, Tcp, Unix
@@ -80,6 +81,11 @@ class Run:
             raise _bad(self, f"network {self.network!r}", cause, "use loopback or host")
         if self.stop not in _SIGNALS:
             raise _bad(self, f"stop {self.stop!r}", "there is no such signal", "use signal.SIGTERM")
+
+    @property
+    def variables(self) -> dict[bytes, bytes]:
+        """All variables that the program gets: `environment`, with PATH and HOME."""
+        return {b"PATH": SEARCH_PATH, b"HOME": b"/", **self.environment}
 
     @property
     def readiness(self) -> Tcp | Unix | Command | None:

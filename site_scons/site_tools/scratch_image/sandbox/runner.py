@@ -66,7 +66,7 @@ def execute(
         return RunOutcome(Result(words, 0, b"", b""), failure)
     with process.start(
         command,
-        environment={b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment},
+        environment=run.variables,
         stdin=run.stdin,
         cwd=run.cwd,
         most=run.limits.processes,

@@ -118,8 +118,7 @@ def trace_in_sandbox(
     the sandbox's namespaces. Return how it went, and strace's text by the names that paths have in
     the sandbox, from the start of the program on.
     """
-    environment = {b"PATH": process.SEARCH_PATH, b"HOME": b"/", **run.environment}
-    enter_words = sandbox.enter_words(environment, run.cwd)
+    enter_words = sandbox.enter_words(run.variables, run.cwd)
     words = [*enter_words, path, *run.argv[1:]]
     command = [*sandbox.unshare_words(run.stdin), *tool.command(words, sandbox.directory)]
     access = ServerAccess(sandbox.join_words, sandbox.root, enter_words if has_commands else ())
