@@ -327,14 +327,25 @@ def is_number(given: Any) -> bool:
 
 def is_name(given: Any) -> bool:
     """Tell whether `given` is a name of a file that is no text; a node of SCons is more."""
-    return isinstance(given, (bytes, os.PathLike)) and not isinstance(given, SCons.Node.Node)
+    return _is_name_type(given.__class__)
 
 
 def is_list(given: Any) -> bool:
     """Tell whether `given` is a list, as SCons has several kinds of."""
-    if isinstance(given, (list, tuple)):
-        return True
-    return isinstance(given, Sequence) and not isinstance(given, (str, bytes, UserString))
+    return _is_list_type(given.__class__)
+
+
+# Once for each type: a check of an abstract class takes long, and a project has many values.
+
+
+@functools.cache
+def _is_name_type(kind: type) -> bool:
+    return issubclass(kind, (bytes, os.PathLike)) and not issubclass(kind, SCons.Node.Node)
+
+
+@functools.cache
+def _is_list_type(kind: type) -> bool:
+    return issubclass(kind, Sequence) and not issubclass(kind, (str, bytes, UserString))
 
 
 def quote_value(given: Any) -> str:

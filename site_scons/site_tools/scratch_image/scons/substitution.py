@@ -35,20 +35,35 @@ def literal(given: Any) -> Any:
 
 
 def _map_text(given: Any, change: Callable[[str], str]) -> Any:
-    match given:
-        case str():
+    match _form_of(given.__class__):
+        case "text":
             return change(given)
-        case bytes():
+        case "bytes":
             return os.fsencode(change(os.fsdecode(given)))
-        case list() | tuple() | UserList() | set() | frozenset():
+        case "list":
             return type(given)([_map_text(each, change) for each in given])
-        case dict() | Mapping():  # The check of a Mapping takes longer.
+        case "dictionary":
             return {key: _map_text(value, change) for key, value in given.items()}
-        case _ if dataclasses.is_dataclass(given) and not isinstance(given, type):
+        case "fields":
             names = [each.name for each in dataclasses.fields(given)]
             values = {name: _map_text(getattr(given, name), change) for name in names}
             return dataclasses.replace(given, **values)
     return given
+
+
+@functools.cache
+def _form_of(kind: type) -> str:
+    """Return how values of this `kind` hold text: each value would have to be tried otherwise."""
+    forms: list[tuple[str, tuple[type, ...]]] = [
+        ("text", (str,)),
+        ("bytes", (bytes,)),
+        ("list", (list, tuple, UserList, set, frozenset)),
+        ("dictionary", (Mapping,)),
+    ]
+    for form, kinds in forms:
+        if issubclass(kind, kinds):
+            return form
+    return "fields" if dataclasses.is_dataclass(kind) else ""
 
 
 def _text(env: Any, where: str, text: str) -> str:
