@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -263,33 +264,31 @@ def _docker_manifest(image: Image, references: Sequence[Reference]) -> list[dict
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Documents:
-    """The JSON of an archive, parsed, but of any shape."""
-
-    index: Any
-    docker: Any
-    manifest: Any
-    config: Any
-
-
 def read(path: bytes) -> Archive:
     """Return the content of the archive `path` (hostile), of the kind that `write` makes.
 
     Layers are not read, and may be left out. InputError when it is not such an archive.
     """
-    with open(path, "rb") as file:
-        return _read(path, file)
-
-
-def _read(path: bytes, file: BinaryIO) -> Archive:
-    try:
+    with _json_errors(path, "its JSON is not that of one image"), open(path, "rb") as file:
         members = _members(file)
-        return _archive(path, members, _documents(file, members))
-    except ValueError as error:
-        raise _unreadable(path, str(error)) from error
-    except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _unreadable(path, "its JSON is not that of one image") from error
+        index = _document(file, members, "index.json")
+        docker = _document(file, members, "manifest.json")
+        digest = Digest.parse(index["manifests"][0]["digest"])
+        manifest = _document(file, members, _blob(digest))
+        config = _document(file, members, _blob(Digest.parse(manifest["config"]["digest"])))
+        found = Archive(
+            path,
+            tuple(members.values()),
+            tuple(Reference.parse(text) for text in docker[0]["RepoTags"]),
+            digest,
+            Digest.parse(manifest["config"]["digest"]),
+            tuple(Digest.parse(layer["digest"]) for layer in manifest["layers"]),
+            tuple(Digest.parse(text) for text in config["rootfs"]["diff_ids"]),
+            str(config["architecture"]),
+        )
+        if not found.references or len(found.layers) != len(found.diff_ids):
+            raise TypeError
+        return found
 
 
 def layout(path: bytes) -> Layout:
@@ -297,22 +296,28 @@ def layout(path: bytes) -> Layout:
 
     InputError when it is not such an archive, a document has another digest, or a blob is missing.
     """
-    with open(path, "rb") as file:
-        try:
-            members = _members(file)
-            described = _document(file, members, "index.json")["manifests"][0]
-            top = _verified_document(file, members, described)
-            children = []
-            if top.media_type == INDEX_TYPE:
-                listed = _json(top.data, _blob(top.digest))["manifests"]
-                children = [_verified_document(file, members, each) for each in listed]
-            documents = tuple(dict.fromkeys([*children, top]))
-            blobs = [blob for each in children or [top] for blob in _blobs(members, each)]
-            return Layout(path, documents, dict(blobs))
-        except ValueError as error:
-            raise _unreadable(path, str(error)) from error
-        except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise _unreadable(path, "its JSON is not that of an image") from error
+    with _json_errors(path, "its JSON is not that of an image"), open(path, "rb") as file:
+        members = _members(file)
+        descriptor = _document(file, members, "index.json")["manifests"][0]
+        top = _verified_document(file, members, descriptor)
+        children = []
+        if top.media_type == INDEX_TYPE:
+            listed = _json(top.data, _blob(top.digest))["manifests"]
+            children = [_verified_document(file, members, each) for each in listed]
+        documents = tuple(dict.fromkeys([*children, top]))
+        blobs = [blob for each in children or [top] for blob in _blobs(members, each)]
+        return Layout(path, documents, dict(blobs))
+
+
+@contextmanager
+def _json_errors(path: bytes, cause: str) -> Iterator[None]:
+    """Turn errors about the archive `path` into a line; `cause` is for JSON of another shape."""
+    try:
+        yield
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from error
+    except (InputError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(path, cause) from error
 
 
 def _verified_document(file: BinaryIO, members: dict[str, Member], descriptor: Any) -> Document:
@@ -334,33 +339,6 @@ def _blobs(members: dict[str, Member], manifest: Document) -> Iterator[tuple[Dig
 
 def _unreadable(path: bytes, cause: str) -> InputError:
     return InputError(f"read image archive {show(path)}", cause, "delete it and build it again")
-
-
-def _archive(path: bytes, members: dict[str, Member], documents: _Documents) -> Archive:
-    found = Archive(
-        path,
-        tuple(members.values()),
-        tuple(Reference.parse(text) for text in documents.docker[0]["RepoTags"]),
-        Digest.parse(documents.index["manifests"][0]["digest"]),
-        Digest.parse(documents.manifest["config"]["digest"]),
-        tuple(Digest.parse(layer["digest"]) for layer in documents.manifest["layers"]),
-        tuple(Digest.parse(text) for text in documents.config["rootfs"]["diff_ids"]),
-        str(documents.config["architecture"]),
-    )
-    if not found.references or len(found.layers) != len(found.diff_ids):
-        raise TypeError
-    return found
-
-
-def _documents(file: BinaryIO, members: dict[str, Member]) -> _Documents:
-    index = _document(file, members, "index.json")
-    manifest = _document(file, members, _blob(Digest.parse(index["manifests"][0]["digest"])))
-    return _Documents(
-        index,
-        _document(file, members, "manifest.json"),
-        manifest,
-        _document(file, members, _blob(Digest.parse(manifest["config"]["digest"]))),
-    )
 
 
 def _document(file: BinaryIO, members: dict[str, Member], name: str) -> Any:

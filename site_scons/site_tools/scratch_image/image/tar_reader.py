@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, Literal, Protocol
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from ..fs.digest import CHUNK
 from ..fs.status import FileKind, Status
@@ -23,23 +23,6 @@ _CUT = "the end of the tar is missing"
 
 _MAX_HEADER = 4 << 20
 """Bytes of a PAX or GNU header, which may hold a path and a link's text."""
-
-
-class TarSource(Protocol):
-    """The bytes of a tar, before and after the next one."""
-
-    @property
-    def mode(self) -> Literal["r:", "r|"]:
-        """The mode in which `tarfile` reads it."""
-
-    def take(self, size: int) -> bytes:
-        """Return `size` bytes; fewer only at the end."""
-
-    def skip(self, size: int) -> bool:
-        """Pass `size` bytes; return whether there were as many."""
-
-    def put_back(self, data: bytes) -> None:
-        """Let `data`, which was taken last, come once more."""
 
 
 class StreamedTar(io.RawIOBase):
@@ -131,7 +114,7 @@ class TarReader:
     the source is taken for that of the tar: the caller compares its last bytes with `END`.
     """
 
-    def __init__(self, source: TarSource) -> None:
+    def __init__(self, source: StreamedTar | SeekableTar) -> None:
         self._source = source
         self._left = 0
         """Bytes of the content that were not read yet."""

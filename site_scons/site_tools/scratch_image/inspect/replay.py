@@ -23,6 +23,7 @@ from ..sandbox.namespaces import Sandbox
 from ..sandbox.output import last_words
 from ..sandbox.process import Result, shell_status
 from ..sandbox.run import Run
+from ..sandbox.runner import Failure
 from ..sysroot.image_root import unpacked_layers
 from ..trace.log import parse
 from ..trace.program import find_emulator
@@ -30,6 +31,8 @@ from ..trace.record import Record, Use
 from ..trace.resolution import resolve
 from ..trace.strace_tool import Strace
 from ..trace.tracer import trace_in_sandbox
+
+_ADD = "add what it lacks to an extra list"
 
 _ALLOWED: Mapping[str, Mapping[str, Any]] = {
     "give the run read_only=False, or name the directory that it writes to in IMAGE_VOLUMES": {
@@ -99,22 +102,22 @@ def repeat_in_container(trial: RepeatedRun, address: str, image: str) -> bool:
         return container.run_container(address, image, run, trial.program, content, capable)
 
     result = repeat(trial.run)
-    if found := _fault_in_container(trial, result):
+    if found := _container_failure(trial, result):
         more = {} if result.overdue else _ALLOWED
         hints = (
             hint
             for hint, allowed in more.items()
-            if not _fault_in_container(trial, repeat(replace(trial.run, **allowed)))
+            if not _container_failure(trial, repeat(replace(trial.run, **allowed)))
         )
         raise _test_error(trial, replace(found, hint=next(hints, found.hint)))
     return True
 
 
-def _fault_in_container(trial: RepeatedRun, result: Result) -> _Fault | None:
+def _container_failure(trial: RepeatedRun, result: Result) -> Failure | None:
     # After a signal the status is 128 and the signal's number.
     if result.overdue or result.status != shell_status(trial.run.status):
-        return _Fault(f"{result.end} in its container, and {result.quote}")
-    return _fault_of_output(trial, result)
+        return Failure(f"{result.end} in its container, and {result.quote}", _ADD)
+    return _output_failure(trial, result)
 
 
 def _repeat(trial: RepeatedRun, sandbox: Sandbox, strace: bytes) -> Record:
@@ -124,42 +127,35 @@ def _repeat(trial: RepeatedRun, sandbox: Sandbox, strace: bytes) -> Record:
     record = resolve(parse(text, b"/"), root, started_ns=0)
     failure = outcome.failure
     if failure and failure.is_limit:
-        raise _test_error(trial, _Fault(failure.cause, failure.hint))
+        raise _test_error(trial, failure)
     if missing := _missing(trial, record):
         raise _test_error(
-            trial, _Fault(f"it did not find {_format_paths(missing)}, which the machine has")
+            trial, Failure(f"it did not find {_format_paths(missing)}, which the machine has", _ADD)
         )
     if failure:
-        raise _test_error(trial, _Fault(failure.cause))
-    if found := _fault_of_output(trial, outcome.result):
+        raise _test_error(trial, Failure(failure.cause, _ADD))
+    if found := _output_failure(trial, outcome.result):
         raise _test_error(trial, found)
     return record
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """A difference from the run on the machine."""
-
-    cause: str
-    hint: str = "add what it lacks to an extra list"
-
-
-def _fault_of_output(trial: RepeatedRun, result: Result) -> _Fault | None:
+def _output_failure(trial: RepeatedRun, result: Result) -> Failure | None:
     """Return how the program printed something else; servers print what they like."""
     pattern, printed = trial.run.pattern, last_words(result.stdout)
     if pattern and not pattern.fullmatch(result.stdout):
-        return _Fault(f"it printed {printed!r}, which does not match {trial.run.stdout!r}")
+        cause = f"it printed {printed!r}, which does not match {trial.run.stdout!r}"
+        return Failure(cause, _ADD)
     if not pattern and not trial.run.ready and result.stdout != trial.stdout:
-        return _Fault(
+        return Failure(
             f"it printed {printed!r}, on the machine {last_words(trial.stdout)!r}",
             "if its output may vary, give the run a stdout that matches all of it",
         )
     return None
 
 
-def _test_error(trial: RepeatedRun, fault: _Fault) -> ImageError:
-    cause = f"run {trial.run.name} failed its test: {fault.cause}"
-    return ImageError(f"accept image {trial.image}", cause, fault.hint)
+def _test_error(trial: RepeatedRun, failure: Failure) -> ImageError:
+    cause = f"run {trial.run.name} failed its test: {failure.cause}"
+    return ImageError(f"accept image {trial.image}", cause, failure.hint)
 
 
 def _format_paths(paths: Sequence[bytes]) -> str:

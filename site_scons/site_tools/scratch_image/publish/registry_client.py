@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import RegistryError, innermost_cause, one_line
@@ -242,17 +242,14 @@ def _connections(way: Proxy | None) -> urllib3.PoolManager:
     import urllib3
 
     context = ssl.create_default_context()
-    timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+    settings: dict[str, Any] = {
+        "maxsize": CONNECTIONS,
+        "retries": False,
+        "timeout": urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
+        "ssl_context": context,
+    }
     if way is None:
-        return urllib3.PoolManager(
-            maxsize=CONNECTIONS, retries=False, timeout=timeout, ssl_context=context
-        )
+        return urllib3.PoolManager(**settings)
     return urllib3.ProxyManager(
-        way.url,
-        proxy_headers=way.headers,
-        proxy_ssl_context=context,
-        maxsize=CONNECTIONS,
-        retries=False,
-        timeout=timeout,
-        ssl_context=context,
+        way.url, proxy_headers=way.headers, proxy_ssl_context=context, **settings
     )
