@@ -276,7 +276,7 @@ JSON = "its JSON is not that of one image"
         ),
     ],
 )
-def test_what_is_no_image_archive(
+def test_damaged_archive_is_a_line(
     small: Path, change: Callable[[dict[str, bytes]], object], cause: str
 ) -> None:
     members = contents(small)
@@ -343,7 +343,7 @@ def head(name: bytes, **values: Any) -> bytes:
         ),
     ],
 )
-def test_what_is_no_tar(tmp_path: Path, data: bytes, cause: str) -> None:
+def test_file_that_is_not_a_tar(tmp_path: Path, data: bytes, cause: str) -> None:
     path = tmp_path / "x.oci.tar"
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""Each kind of damage to an archive is told."""
+"""Each kind of damage to an archive is reported."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ DAMAGES = [
     pytest.param(drop("layer"), ["{layer}: missing"], id="no layer"),
     pytest.param(put(f"blobs/sha256/{Digest.of(b'more').hex}", b"more"),
                  [f"blobs/sha256/{Digest.of(b'more').hex}: not a member that is due here"],
-                 id="a blob that nobody names"),
+                 id="a blob without a name"),
     pytest.param(put("README", b"more"), ["README: not a member that is due here"], id="more"),
     pytest.param(last("index.json"), ["manifest.json: not a member that is due here"], id="order"),
     pytest.param(last("config"), ["{manifest}: not a member that is due here"],
@@ -266,7 +266,7 @@ JSON = "its JSON is not that of an image"
         pytest.param(put("manifest.json", b"[]"), JSON, id="no image"),
     ],
 )  # fmt: skip
-def test_what_is_no_image_archive(damaged: Damaged, change: Change, cause: str) -> None:
+def test_damaged_archive_is_a_line(damaged: Damaged, change: Change, cause: str) -> None:
     change(damaged)
     damaged.write()
     with pytest.raises(InputError) as caught:
@@ -289,7 +289,7 @@ def test_what_is_no_image_archive(damaged: Damaged, change: Change, cause: str) 
                      "'a' is not a file, or not the only one", id="link"),
     ],
 )  # fmt: skip
-def test_what_is_no_tar_of_ours(tmp_path: Path, data: bytes, cause: str) -> None:
+def test_other_tar_is_not_an_archive(tmp_path: Path, data: bytes, cause: str) -> None:
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(InputError) as caught:
         audit.validate(os.fsencode(tmp_path / "x"))
@@ -305,7 +305,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=40))
-def test_damage_is_our_error_or_is_told(scratch: Path, start: int, damage: bytes) -> None:
+def test_damage_is_an_error_or_a_line(scratch: Path, start: int, damage: bytes) -> None:
     scratch.write_bytes(GOOD[:start] + damage + GOOD[start + len(damage) :])
     try:
         audit.validate(os.fsencode(scratch))

@@ -362,7 +362,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("entries", "message"), BAD)
-def test_what_cannot_be_packed(tmp_path: Path, entries: list[Entry], message: str) -> None:
+def test_entries_that_cannot_be_packed(tmp_path: Path, entries: list[Entry], message: str) -> None:
     (tmp_path / "dir").mkdir()
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ListError) as caught:
@@ -372,7 +372,7 @@ def test_what_cannot_be_packed(tmp_path: Path, entries: list[Entry], message: st
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_file_that_may_not_be_read() -> None:
-    # Below /tmp itself: nobody may pass pytest's own directories.
+    # Below /tmp itself: other users cannot enter pytest's own directories.
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         _pack_as_nobody(Path(directory))
 

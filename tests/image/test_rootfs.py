@@ -77,7 +77,7 @@ def test_a_layer_is_read_and_hashed_at_once(tmp_path: Path, suffix: str) -> None
     [b"no tar" * 200, SYSTEM[0][:100], member("x", uid=1 << 40, size=1 << 20)],
     ids=["text", "cut", "gap"],
 )
-def test_what_is_no_tar(tmp_path: Path, data: bytes) -> None:
+def test_file_that_is_not_a_tar(tmp_path: Path, data: bytes) -> None:
     chunks = iter([data, b"rest"])
     with pytest.raises(ValueError, match=r"^it is not a whole tar \("):
         Contents().add(chunks)

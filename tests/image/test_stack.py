@@ -96,7 +96,7 @@ def test_large_packages_have_layers_of_their_own_and_what_is_nobodys_the_last(ba
     }
 
 
-def test_what_is_told_of_a_package_lies_with_it(base: Path) -> None:
+def test_records_of_a_package_are_in_its_layer(base: Path) -> None:
     planned = _plan(base, *ALL)
 
     assert planned["bash"] == [

@@ -1,4 +1,4 @@
-"""Tests of tester.py: finished images, whole and with something missing, as root and as nobody."""
+"""Finished images, whole and with something missing, tested as root and as an ordinary user."""
 
 from __future__ import annotations
 
@@ -214,13 +214,13 @@ def test_missing_library_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["/etc/ld.so.cache", "/etc/resolv.conf", "/var/log/dpkg.log", "/dev/zero"]
 )
-def test_what_lists_leave_out_by_rule_is_not_missing(tmp_path: Path, path: str) -> None:
+def test_path_that_lists_leave_out_by_rule_is_not_missing(tmp_path: Path, path: str) -> None:
     trial = traced(b"/bin/sh", "-c", f"test -e {path}; true")
 
     replay.repeat_in_root(trial, [packed(tmp_path, trial, [path, "/var/log", "/var"])])
 
 
-def test_what_an_extra_list_leaves_out_is_not_missing(tmp_path: Path) -> None:
+def test_path_that_an_extra_list_leaves_out_is_not_missing(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     trial = traced(b"/bin/sh", "-c", f"test -e {tmp_path}/data; true")
     layer = packed(tmp_path, trial, [f"{tmp_path}/data"])
@@ -314,7 +314,7 @@ def test_program_that_is_not_in_the_image(tmp_path: Path, changeable: bytes) -> 
     assert f"it did not find {os.fsdecode(changeable)}, which the machine has" in told
 
 
-def test_what_a_run_writes_is_gone_with_its_root(tmp_path: Path, changeable: bytes) -> None:
+def test_written_files_go_with_the_root(tmp_path: Path, changeable: bytes) -> None:
     trial = traced(changeable, "prints")
     trial = replace(trial, run=replace(trial.run, argv=(changeable, b"writes")), stdout=b"")
     layer = packed(tmp_path, trial)
@@ -543,7 +543,7 @@ def test_engine_without_an_init_is_told(
         ),
     ],
 )
-def test_what_a_run_needs_of_its_container_is_told(
+def test_message_names_the_setting_that_a_run_needs(
     tmp_path: Path, engine: str, changeable: bytes, words: list[str], cause: str, mend: str
 ) -> None:
     if engine == NO_ENGINE:

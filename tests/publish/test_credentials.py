@@ -93,7 +93,7 @@ def test_config_tells_who_the_user_is(
     assert credentials.find(host) == expected
 
 
-def test_who_never_logged_in_is_nobody(config: object) -> None:
+def test_user_without_a_login_has_no_credentials(config: object) -> None:
     assert credentials.find("x.example") == Credentials()
 
 
@@ -162,7 +162,7 @@ NO_SENSE = (
         pytest.param([7], "", NO_SENSE, id="no object"),
     ],
 )
-def test_what_makes_no_sense_is_a_line_without_secrets(
+def test_config_without_sense_is_a_line_without_secrets(
     config: Callable[[object], None],
     helper: Callable[[str], Path],
     found: object,

@@ -90,9 +90,7 @@ def test_only_the_layer_that_is_missing_is_sent(
     assert before.count("PUT", "/blobs/uploads/") == 2
 
 
-def test_what_another_repository_has_is_mounted(
-    before: Gate, small: bytes, repository: str
-) -> None:
+def test_blob_of_another_repository_is_mounted(before: Gate, small: bytes, repository: str) -> None:
     push.push(small, tags(before, f"{repository}/one:1", f"{repository}/two:1"))
 
     assert before.count("POST", "mount=") == 3
@@ -101,7 +99,7 @@ def test_what_another_repository_has_is_mounted(
 
 
 @pytest.mark.parametrize("status", [202, 403])
-def test_what_cannot_be_mounted_is_sent(
+def test_blob_that_cannot_be_mounted_is_sent(
     before: Gate, small: bytes, repository: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The registry itself answers 202 where it has no such blob there.
@@ -166,7 +164,7 @@ def test_index_takes_the_images_of_all_platforms_along(
         pytest.param(Fault("POST", "/uploads/", 502, times=2), id="502 twice"),
     ],
 )
-def test_what_passes_is_tried_again(
+def test_failure_that_may_pass_is_retried(
     before: Gate, small: bytes, repository: str, fault: Fault
 ) -> None:
     before.faults.append(fault)

@@ -25,7 +25,7 @@ def make(
 
 
 def as_nobody(directory: Path, act: Callable[[], object]) -> None:
-    """Let a child process `act` as an ordinary user, to whom `directory` becomes open."""
+    """Let a child process `act` as an ordinary user, who may use `directory`."""
     directory.chmod(0o755)
     child = os.fork()
     if child == 0:

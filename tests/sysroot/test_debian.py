@@ -22,7 +22,7 @@ from trees import make
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Repository, DebianOrigin]:
-    """Make a repository of our own; give it, and the one package that is asked of it."""
+    """Make a repository of our own; give it, and an origin of its one package."""
     repository = Repository(tmp_path / "repository")
     found = os.fsencode(repository.tools) + b":" + process.SEARCH_PATH
     monkeypatch.setattr(process, "SEARCH_PATH", found)
@@ -52,7 +52,7 @@ def test_locked_packages_give_the_same_tree(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="for other users it has one of its own anyway")
-def test_what_mmdebstrap_mounts_ends_with_it(
+def test_mounts_of_mmdebstrap_end_with_it(
     small: tuple[Repository, DebianOrigin], tmp_path: Path, tree: bytes
 ) -> None:
     repository, packages = small
@@ -70,7 +70,7 @@ AS_NOBODY = """\
 mount --bind {numbers} /etc/subuid && mount --bind {numbers} /etc/subgid &&
 exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 """
-"""For a mount namespace: nobody has these numbers of others, and builds."""
+"""For a mount namespace: the user nobody gets these subordinate numbers, and builds."""
 
 HEAD = "# scratch_image lock 1\nsuite small\nmirror {mirror}\nasked hello\n"
 
@@ -277,7 +277,7 @@ def test_tool_that_mmdebstrap_lacks_is_named(
         pytest.param("x", (), "http://a/b", "none is named; name some", id="no package"),
     ],
 )
-def test_what_mmdebstrap_would_take_for_options(
+def test_words_that_mmdebstrap_would_take_for_options(
     suite: str, names: tuple[str, ...], mirror: str, cause: str
 ) -> None:
     with pytest.raises(InputError) as error:
