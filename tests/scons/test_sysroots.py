@@ -222,7 +222,7 @@ BAD_SYSROOTS = [
     pytest.param("'none.tar'", "Source `none.tar' not found", id="no tar"),
     pytest.param("image='x'", "cannot reach engine at unix:///nonexistent/docker.sock: ", id="no engine"),
     pytest.param("packages='dash', suite='bookworm', lock='hello.extra'",
-                 "cannot read lock hello.extra: it is not one; ", id="no lock"),
+                 "cannot read lock hello.extra: it is not a lock; ", id="no lock"),
 ]  # fmt: skip
 
 
