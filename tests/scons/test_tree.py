@@ -152,7 +152,7 @@ def test_what_is_made_on_request_is_declared_where_it_may_be_asked_for(
 ) -> None:
     with (tree / "SConstruct").open("a") as sconstruct:
         sconstruct.write(
-            'env.Alias("release", "images")\nfrom scratch_image.project import Project\n'
+            'env.Alias("release", "images")\nfrom scratch_image.scons.project import Project\n'
         )
         sconstruct.write("images = Project.of(env).images\n")
         sconstruct.write(
