@@ -95,8 +95,8 @@ def test_null_build_does_not_scan_the_tree(project: Path, newest: Scons) -> None
     )  # fmt: skip
 
     assert "is up to date" in ran.stdout
-    # Of thousands of files it has; some looks are at the kind, capabilities and content of one.
-    assert log.read_text().count("debian.root/") < 600
+    # It has thousands of files.
+    assert log.read_text().count("debian.root/") < 300
 
 
 @pytest.fixture(scope="module")

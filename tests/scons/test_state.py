@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,8 +14,9 @@ from debs import install
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf.loader_cache import loader_cache
-from scratch_image.files import dpkg
+from scratch_image.files import dpkg, secret
 from scratch_image.fs.digest import Digest
+from scratch_image.fs.file_system import FileSystem
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.scons import state
 
@@ -217,6 +219,51 @@ def test_database_that_is_the_same_is_not_read(base: Path) -> None:
     old = replace(state.take(root), states={(b"/usr/bin/one", Aspect.OWNER): known})
 
     assert old.again(Root(os.fsencode(base))) == old
+
+
+@pytest.mark.parametrize(
+    ("edit", "is_read"),
+    [
+        pytest.param(lambda base: None, False, id="nothing"),
+        pytest.param(lambda base: install(base, "one", {}), True, id="dpkg's database"),
+        pytest.param(lambda base: (base / "file").chmod(0o600), True, id="mode"),
+        pytest.param(lambda base: os.utime(base / "file", (1, 1)), True, id="time"),
+        pytest.param(_same_time, True, id="content, same size and time"),
+    ],
+)
+def test_file_that_is_the_same_is_not_read_for_a_verdict(
+    base: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[Path], object], *, is_read: bool
+) -> None:
+    root = Root(os.fsencode(base))
+    root.look(b"/file", Aspect.SECRET)
+    root.look(b"/file", Aspect.MAGIC)
+    time.sleep(0.05)
+    old = state.take(root)
+    edit(base)
+    read = []
+    opened = FileSystem.open
+
+    def noted(files: FileSystem, path: bytes) -> io.FileIO:
+        read.append(path)
+        return opened(files, path)
+
+    monkeypatch.setattr(FileSystem, "open", noted)
+    monkeypatch.setattr(secret, "_known", {})
+
+    again = old.again(Root(os.fsencode(base)))
+
+    assert bool(read) == is_read
+    assert is_read or again == old
+
+
+def test_verdict_on_a_fresh_file_is_found_again(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "is_fresh", lambda _: True)
+    root = Root(os.fsencode(base))
+    root.look(b"/file", Aspect.MAGIC)
+
+    assert state.take(root).identities == {}
 
 
 def test_engine_that_is_down_is_a_state(base: Path) -> None:

@@ -139,16 +139,16 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
                 trust_time(node)
             fresh = self.fresh()
             self._fresh = _NONE if fresh is None else fresh.signature()
-            self._note_stamp(fresh)
+            self._note(fresh)
         return self._fresh
 
-    def _note_stamp(self, fresh: state.Footprint | None) -> None:
-        """Write down that another database of dpkg gives the same answers: reading it takes time.
+    def _note(self, fresh: state.Footprint | None) -> None:
+        """Write down that another database of dpkg, or other files, give the same states.
 
-        Where that cannot be, the next build reads it, too.
+        Reading these takes time: where that cannot be written, the next build reads them, too.
         """
         stored = self.stored()
-        if fresh is None or stored is None or stored.stamp == fresh.stamp:
+        if fresh is None or stored is None or stored == fresh:
             return
         reads_only = SCons.Script.GetOption("no_exec") or SCons.Script.GetOption("question")
         if self._fresh == stored.signature() and not reads_only:

@@ -7,14 +7,15 @@ depends on has changed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..elf.loader_cache import CACHE, loader_cache
-from ..errors import ScratchImageError
+from ..errors import ListError, ScratchImageError
 from ..files import dpkg
 from ..fs.digest import Digest
 from ..fs.file_system import FileSystem
@@ -32,6 +33,11 @@ _MOVED = "moved"
 
 _HIDDEN, _SHOWN = "hidden", "shown"
 """States of what a root hides of its base, and of what it shows all the same."""
+
+_VERDICTS = (Aspect.MAGIC, Aspect.TRUST, Aspect.SECRET)
+"""Aspects whose states are verdicts on the content of a file: to find one, the file is read."""
+
+_StatusOf = Callable[[bytes], Status | None]
 
 _CHANGES = {
     Aspect.CONTENT: "content",
@@ -75,10 +81,16 @@ class Footprint:
     """
     states: dict[tuple[bytes, Aspect], str]
     """Each path and aspect with its state, a few words of text."""
+    identities: dict[bytes, str] = field(default_factory=dict)
+    """Each file that was read for a verdict, by what lstat(2) said of it before.
+
+    No part of the signature: as long as the file is the same, so is the verdict.
+    """
 
     def text(self) -> bytes:
         """Return the footprint as its file has it."""
-        return _FORMAT.write({"dpkg": self.stamp, **self._signed()})
+        identities = {to_text(path): found for path, found in self.identities.items()}
+        return _FORMAT.write({"dpkg": self.stamp, "identities": identities, **self._signed()})
 
     def _signed(self) -> dict[str, Any]:
         states: dict[str, dict[str, str]] = {}
@@ -87,7 +99,7 @@ class Footprint:
         return {"nonce": self.nonce, "states": states}
 
     def signature(self) -> str:
-        """Return the digest of the text without the stamp."""
+        """Return the digest of the nonce and the states."""
         return str(Digest.of(_FORMAT.write(self._signed())))
 
     def moved(self) -> tuple[bytes, ...]:
@@ -99,11 +111,14 @@ class Footprint:
         views = [(key[0], was) for key, was in self.states.items() if key[1] is Aspect.VIEW]
         hidden, shown = ([path for path, was in views if was == word] for word in (_HIDDEN, _SHOWN))
         root.hide(hidden, shown)
-        kept, stamp = {}, _stamp(root.files, self.states)
+        status = functools.cache(root.files.status)
+        stamp, identities = _stamp(root.files, self.states), _identities(self.states, status)
+        kept = {}
         if self.stamp == stamp:
-            kept = {key: was for key, was in self.states.items() if key[1] is Aspect.OWNER}
-        fresh = _states(root.files, self.states.keys() - kept.keys())
-        return Footprint(self.nonce, stamp, {**fresh, **kept})
+            same = {path for path, _ in self.identities.items() & identities.items()}
+            kept = {key: was for key, was in self.states.items() if _is_kept(*key, was, same)}
+        fresh = _states(root.files, self.states.keys() - kept.keys(), status)
+        return Footprint(self.nonce, stamp, {**fresh, **kept}, identities)
 
 
 def take(root: Root) -> Footprint:
@@ -114,12 +129,13 @@ def take(root: Root) -> Footprint:
     # Looks from here on are not the step's.
     sights, files, looked = root.end_watch(), root.files, root.looked
     # The stamp first: what dpkg does from now on is seen by the next build.
-    stamp = _stamp(files, looked)
-    states = _states(files, looked - root.known.keys()) | root.known
+    stamp, status = _stamp(files, looked), functools.cache(files.status)
+    identities = _identities(looked, status)
+    states = _states(files, looked - root.known.keys(), status) | root.known
     # Only now: the states were read from files that might change under the reader's hands.
     if sights is not None:
         states |= dict.fromkeys(_moved(files, sights, looked), _MOVED)
-    return Footprint(secrets.token_hex(8), stamp, states)
+    return Footprint(secrets.token_hex(8), stamp, states, identities)
 
 
 def _moved(
@@ -140,8 +156,27 @@ def _moved(
 
 
 def _stamp(files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]) -> str:
-    """Return the stamp of dpkg's database; a word for none where it was not asked."""
-    return dpkg.stamp(files).decode() if any(aspect is Aspect.OWNER for _, aspect in keys) else "-"
+    """Return the stamp of dpkg's database; a word for none where no state depends on it."""
+    depends = any(aspect in (Aspect.OWNER, Aspect.SECRET) for _, aspect in keys)
+    return dpkg.stamp(files).decode() if depends else "-"
+
+
+def _identities(keys: Iterable[tuple[bytes, Aspect]], status: _StatusOf) -> dict[bytes, str]:
+    """Return the identity of each file of which a verdict is wanted, but for fresh ones."""
+    found = {}
+    for path in {path for path, aspect in keys if aspect in _VERDICTS}:
+        with contextlib.suppress(ListError):
+            now = status(path)
+            if now and now.kind is FileKind.FILE and now.ctime_ns and not is_fresh(now):
+                identity = (*now.inode, now.size, now.own_mtime, now.ctime_ns)
+                found[path] = " ".join(map(str, (*identity, now.mode, now.uid, now.gid)))
+    return found
+
+
+def _is_kept(path: bytes, aspect: Aspect, was: str, same: Collection[bytes]) -> bool:
+    """Tell whether a state need not be taken again; `same` are the files that are as they were."""
+    is_verdict = aspect in _VERDICTS and path in same and was.startswith("file ")
+    return is_verdict or aspect is Aspect.OWNER
 
 
 def read(text: bytes) -> Footprint | None:
@@ -156,7 +191,8 @@ def _footprint(values: dict[str, Any]) -> Footprint:
         states |= {(to_bytes(path), aspect): state for path, state in found.items()}
     if not all(isinstance(each, str) for each in states.values()):
         raise ValueError
-    return Footprint(str(values["nonce"]), str(values["dpkg"]), states)
+    identities = {to_bytes(path): str(found) for path, found in values["identities"].items()}
+    return Footprint(str(values["nonce"]), str(values["dpkg"]), states, identities)
 
 
 def explain(old: Footprint, new: Footprint) -> list[str]:
@@ -187,15 +223,12 @@ def _change(aspect: Aspect, was: str, now: str) -> str:
 
 
 def _states(
-    files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]
+    files: FileSystem, keys: Iterable[tuple[bytes, Aspect]], status: _StatusOf
 ) -> dict[tuple[bytes, Aspect], str]:
-    status = functools.cache(files.status)
     return {(path, aspect): _state(files, path, aspect, status) for path, aspect in keys}
 
 
-def _state(
-    files: FileSystem, path: bytes, aspect: Aspect, status: Callable[[bytes], Status | None]
-) -> str:
+def _state(files: FileSystem, path: bytes, aspect: Aspect, status: _StatusOf) -> str:
     """Return the state as words of text; never raises for what machine, engine or registry hold."""
     try:
         if aspect is Aspect.SONAME:
