@@ -18,7 +18,7 @@ from pathlib import Path
 TOP = Path(__file__).parents[1]
 sys.path.insert(0, str(TOP / "site_scons/site_tools"))
 
-from scratch_image.files.file_list import Entry  # noqa: E402
+from scratch_image.files.entry import Entry  # noqa: E402
 from scratch_image.fs.paths import parents  # noqa: E402
 from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.image import layer  # noqa: E402

@@ -20,8 +20,8 @@ sys.path[:0] = [str(TOP / "site_scons/site_tools"), str(TOP / "tests/support")]
 
 from debs import install  # noqa: E402
 from engines import dockerd  # noqa: E402
-from scratch_image.files import file_list  # noqa: E402
-from scratch_image.files.file_list import Want  # noqa: E402
+from scratch_image.files.merge import merge  # noqa: E402
+from scratch_image.files.request import Request  # noqa: E402
 from scratch_image.fs.overlay import Overlay  # noqa: E402
 from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.image import archive, stack  # noqa: E402
@@ -41,7 +41,7 @@ def build(directory: Path, own: str) -> bytes:
     (directory / "base/own").write_text(own)
     view = Overlay(Root(os.fsencode(directory / "base"), epoch=7), os.fsencode(directory))
     paths = [b"/own", *(b"/usr/lib/p%d" % number for number in range(PACKAGES))]
-    entries = file_list.merge(view, [Want(path, "bench") for path in paths])
+    entries = merge(view, [Request(path, "bench") for path in paths])
     groups = stack.plan(view, entries)
     text = os.fsencode(directory / "x.layers")
     blobs = [stack.pack(text, group, view, ".tar")[0] for group in groups]

@@ -27,7 +27,7 @@ TOP = Path(__file__).parents[1]
 sys.path[:0] = [str(TOP / "site_scons/site_tools"), str(TOP / "tests/support")]
 
 from engines import dockerd, newer_dockerd  # noqa: E402
-from scratch_image.files.file_list import Entry  # noqa: E402
+from scratch_image.files.entry import Entry  # noqa: E402
 from scratch_image.fs.root import Root  # noqa: E402
 from scratch_image.image import archive, layer  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402

@@ -15,7 +15,7 @@ from pathlib import Path
 TOP = Path(__file__).parents[1]
 sys.path.insert(0, str(TOP / "site_scons/site_tools"))
 
-from scratch_image.files.file_list import Entry  # noqa: E402
+from scratch_image.files.entry import Entry  # noqa: E402
 from scratch_image.fs.digest import Digest  # noqa: E402
 from scratch_image.inspect import report  # noqa: E402
 from scratch_image.inspect.facts import Content, LayerFacts  # noqa: E402

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf.shebang import EnvCommand, command_of_env
-from scratch_image.files import dependencies, file_list
-from scratch_image.files.file_list import Want
+from scratch_image.files import dependencies
+from scratch_image.files.merge import merge
+from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
 
@@ -52,19 +53,21 @@ def test_any_line_is_read(rest: bytes, option: bytes) -> None:
     command_of_env(b"#!/usr/bin/env " + option + rest, PATH)
 
 
-def _found(where: Path, line: str, *wants: Want, reason: str = "extra:x") -> dependencies.Needs:
+def _found(
+    where: Path, line: str, *wants: Request, reason: str = "extra:x"
+) -> dependencies.Dependencies:
     script = where / "script"
     script.write_text(f"{line}\n")
     script.chmod(0o755)
     view = Overlay(Root(), b"/nonexistent")
-    entries = file_list.merge(view, [Want(os.fsencode(script), reason), *wants])
+    entries = merge(view, [Request(os.fsencode(script), reason), *wants])
     return dependencies.find(view, entries, (), (), {b"PATH": b"/none:/usr/bin:/bin"})
 
 
 def test_program_that_env_starts_comes_with_its_libraries(tmp_path: Path) -> None:
     found = _found(tmp_path, "#!/usr/bin/env -S A=b perl -w")
 
-    reasons = {want.path: want.reason for want in found.wants}
+    reasons = {want.path: want.reason for want in found.requests}
     assert reasons[b"/usr/bin/perl"] == f"interpreter-of:{tmp_path}/script"
     assert {b"/usr/bin/env", b"/lib64/ld-linux-x86-64.so.2"} <= set(reasons)
     needed = subprocess.run(["ldd", "/usr/bin/perl"], stdout=subprocess.PIPE, check=True).stdout
@@ -82,12 +85,14 @@ def test_program_that_env_does_not_find_is_told(tmp_path: Path) -> None:
         "a run that loads it"
     )
     (tmp_path / "lost").write_text("")
-    listed = Want(os.fsencode(tmp_path / "lost"), "run:x")
+    listed = Request(os.fsencode(tmp_path / "lost"), "run:x")
     assert _found(tmp_path, "#!/usr/bin/env lost", listed).findings == ()
 
 
 def test_script_that_a_run_started_needs_no_more(tmp_path: Path) -> None:
-    assert _found(tmp_path, "#!/usr/bin/env lost", reason="run:x") == dependencies.Needs((), ())
+    assert _found(tmp_path, "#!/usr/bin/env lost", reason="run:x") == dependencies.Dependencies(
+        (), ()
+    )
 
 
 def test_script_that_starts_itself(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scratch_image.files import bytecode, file_list
-from scratch_image.files.file_list import Entry
+from scratch_image.files import bytecode
+from scratch_image.files.entry import Entry, write_entries
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import stack
@@ -82,7 +82,7 @@ def packed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path
     def pack(base: Path, entries: list[Entry]) -> Path:
         listing, top = tmp_path / "x.files", os.fsencode(tmp_path)
         root = Root(os.fsencode(base), epoch=EPOCH, own=top)
-        listing.write_bytes(file_list.write(entries))
+        listing.write_bytes(write_entries(entries))
         target = os.fsencode(tmp_path / ("x.tar" if request.param == "layer" else "x.layers"))
         if request.param == "layer":
             LayerStep("x", "none", top).run(root, [target], [os.fsencode(listing)])

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import ElfError
-from scratch_image.files import dependencies, file_list
-from scratch_image.files.file_list import Entry, Want
+from scratch_image.files import dependencies
+from scratch_image.files.entry import Entry
+from scratch_image.files.merge import merge
+from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
 
@@ -39,10 +41,10 @@ def _library(made: Path, *flags: str) -> None:
 
 def _find(
     world: Path, name: str, reason: str = "extra:x", named: bool = False
-) -> dependencies.Needs:
+) -> dependencies.Dependencies:
     path = os.fsencode(world / name)
     view = Overlay(Root(), os.fsencode(world))
-    entries = file_list.merge(view, [Want(path, reason)])
+    entries = merge(view, [Request(path, reason)])
     return dependencies.find(view, entries, (), [path] if named else (), {})
 
 
@@ -50,14 +52,14 @@ def test_plugin_brings_its_libraries(world: Path) -> None:
     found = _find(world, "plugin.so")
 
     user = os.fsdecode(world / "plugin.so")
-    assert found.wants == (Want(os.fsencode(world / "libdep.so"), f"needed-by:{user}"),)
+    assert found.requests == (Request(os.fsencode(world / "libdep.so"), f"needed-by:{user}"),)
     assert found.findings == ()
 
 
 def test_script_brings_its_interpreter_and_that_ones_libraries(world: Path) -> None:
     found = _find(world, "script")
 
-    wants = {want.path: want.reason for want in found.wants}
+    wants = {want.path: want.reason for want in found.requests}
     assert wants[b"/bin/sh"] == f"interpreter-of:{world}/script"
     assert wants[b"/lib64/ld-linux-x86-64.so.2"] == "loader-of:/bin/sh"
     assert any(path.endswith(b"/libc.so.6") for path in wants)
@@ -71,13 +73,13 @@ def test_script_brings_its_interpreter_and_that_ones_libraries(world: Path) -> N
     ],
 )
 def test_what_needs_nothing(world: Path, name: str, reason: str) -> None:
-    assert _find(world, name, reason) == dependencies.Needs((), ())
+    assert _find(world, name, reason) == dependencies.Dependencies((), ())
 
 
 def test_script_without_x_bit_needs_nothing(world: Path, tmp_path: Path) -> None:
     (tmp_path / "script").write_text("#!/bin/sh\n")
 
-    assert _find(tmp_path, "script") == dependencies.Needs((), ())
+    assert _find(tmp_path, "script") == dependencies.Dependencies((), ())
 
 
 def test_covered_and_generated_files_are_passed_by(world: Path) -> None:
@@ -86,7 +88,9 @@ def test_covered_and_generated_files_are_passed_by(world: Path) -> None:
     text = Entry("file", 0o755, 0, 0, b"/x", text=b"#!/bin/sh\n")
 
     assert (
-        dependencies.find(view, [Entry("file", 0o755, 0, 0, path), text], {path}, {path}, {}).wants
+        dependencies.find(
+            view, [Entry("file", 0o755, 0, 0, path), text], {path}, {path}, {}
+        ).requests
         == ()
     )
 
@@ -107,8 +111,8 @@ def test_missing_library_of_a_named_file_is_an_error(world: Path) -> None:
 
 def test_what_a_closure_has_is_not_asked_again(world: Path) -> None:
     view = Overlay(Root(), os.fsencode(world))
-    entries = file_list.merge(view, [Want(b"/usr/bin/sed", "run:1")])
-    libraries = file_list.merge(view, dependencies.find(view, entries, (), (), {}).wants)
+    entries = merge(view, [Request(b"/usr/bin/sed", "run:1")])
+    libraries = merge(view, dependencies.find(view, entries, (), (), {}).requests)
 
     found = dependencies.find(view, [*entries, *libraries], (), (), {})
 
@@ -118,16 +122,19 @@ def test_what_a_closure_has_is_not_asked_again(world: Path) -> None:
 def test_library_that_is_listed_anyway_is_not_missing(world: Path) -> None:
     view = Overlay(Root(), os.fsencode(world))
     view.place_source(b"/opt/libgone.so", b"libdep.so")
-    wants = [Want(os.fsencode(world / "broken.so"), "run:1"), Want(b"/opt/libgone.so", "extra:x")]
+    wants = [
+        Request(os.fsencode(world / "broken.so"), "run:1"),
+        Request(b"/opt/libgone.so", "extra:x"),
+    ]
 
-    assert dependencies.find(view, file_list.merge(view, wants), (), (), {}).findings == ()
+    assert dependencies.find(view, merge(view, wants), (), (), {}).findings == ()
 
 
 def test_content_of_data_is_not_on_record(world: Path) -> None:
     path = os.fsencode(world / "data")
     view = Overlay(Root(), os.fsencode(world))
 
-    dependencies.find(view, file_list.merge(view, [Want(path, "extra:x")]), (), (), {})
+    dependencies.find(view, merge(view, [Request(path, "extra:x")]), (), (), {})
 
     assert (path, Aspect.MAGIC) in view.looked
     assert (path, Aspect.CONTENT) not in view.looked

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.errors import InputError
-from scratch_image.files.extra_list import Extra, Kind, mentions, parse
+from scratch_image.files.extra_list import Extra, LineKind, mentions, parse
 from scratch_image.fs.paths import escape
 
 
@@ -36,26 +36,26 @@ def _parse(text: bytes, name: str = "x.extra", **lists: bytes) -> tuple[Extra, .
 def test_line_names_a_path(line: bytes, path: bytes) -> None:
     text = b"# comment\n\n" + line + b"\n"
 
-    assert parse(text, "x.extra", _none) == (Extra(Kind.PATH, path, "x.extra", 3),)
+    assert parse(text, "x.extra", _none) == (Extra(LineKind.PATH, path, "x.extra", 3),)
 
 
 @pytest.mark.parametrize(
     ("line", "kind", "path", "source"),
     [
-        pytest.param(b"/srv/*.so", Kind.GLOB, b"/srv/*.so", b"", id="star"),
-        pytest.param(b"/srv/?", Kind.GLOB, b"/srv/?", b"", id="question mark"),
-        pytest.param(b"/srv/[ab]", Kind.GLOB, b"/srv/[ab]", b"", id="set"),
-        pytest.param(b"/srv/**/x", Kind.GLOB, b"/srv/**/x", b"", id="any directories"),
-        pytest.param(b"/opt/a -> /b", Kind.MAP, b"/b", b"/opt/a", id="the machine's file"),
-        pytest.param(b"conf/a b -> /b//c/", Kind.MAP, b"/b/c", b"images/x/conf/a b", id="project's"),
-        pytest.param(b"../y/a -> /b", Kind.MAP, b"/b", b"images/y/a", id="file of another image"),
-        pytest.param(b"dir /var/lib/x", Kind.DIR, b"/var/lib/x", b"", id="directory"),
-        pytest.param(b"link /a -> ../b c", Kind.LINK, b"/a", b"../b c", id="link"),
-        pytest.param(b"!/usr/share/doc", Kind.OUT, b"/usr/share/doc", b"", id="left out"),
-        pytest.param(b"! /usr/**/doc", Kind.OUT, b"/usr/**/doc", b"", id="glob left out"),
+        pytest.param(b"/srv/*.so", LineKind.GLOB, b"/srv/*.so", b"", id="star"),
+        pytest.param(b"/srv/?", LineKind.GLOB, b"/srv/?", b"", id="question mark"),
+        pytest.param(b"/srv/[ab]", LineKind.GLOB, b"/srv/[ab]", b"", id="set"),
+        pytest.param(b"/srv/**/x", LineKind.GLOB, b"/srv/**/x", b"", id="any directories"),
+        pytest.param(b"/opt/a -> /b", LineKind.MAP, b"/b", b"/opt/a", id="the machine's file"),
+        pytest.param(b"conf/a b -> /b//c/", LineKind.MAP, b"/b/c", b"images/x/conf/a b", id="project's"),
+        pytest.param(b"../y/a -> /b", LineKind.MAP, b"/b", b"images/y/a", id="file of another image"),
+        pytest.param(b"dir /var/lib/x", LineKind.DIR, b"/var/lib/x", b"", id="directory"),
+        pytest.param(b"link /a -> ../b c", LineKind.LINK, b"/a", b"../b c", id="link"),
+        pytest.param(b"!/usr/share/doc", LineKind.OUT, b"/usr/share/doc", b"", id="left out"),
+        pytest.param(b"! /usr/**/doc", LineKind.OUT, b"/usr/**/doc", b"", id="glob left out"),
     ],
 )  # fmt: skip
-def test_line_asks_for(line: bytes, kind: Kind, path: bytes, source: bytes) -> None:
+def test_line_asks_for(line: bytes, kind: LineKind, path: bytes, source: bytes) -> None:
     name = "images/x/x.extra"
 
     assert parse(line, name, _none) == (Extra(kind, path, name, 1, source),)
@@ -71,7 +71,7 @@ def test_line_asks_for(line: bytes, kind: Kind, path: bytes, source: bytes) -> N
     ],
 )
 def test_options(line: bytes, mode: int, owner: tuple[int, int]) -> None:
-    assert parse(line, "x", _none) == (Extra(Kind.PATH, b"/a", "x", 1, b"", mode, owner),)
+    assert parse(line, "x", _none) == (Extra(LineKind.PATH, b"/a", "x", 1, b"", mode, owner),)
 
 
 def test_included_list_stands_where_it_is_named() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.files import lint
-from scratch_image.files.file_list import Entry
+from scratch_image.files.entry import Entry
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.trace.record import Record, Use, Used

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from debs import install
-from scratch_image.files import file_list, packages
-from scratch_image.files.file_list import Entry, Want
+from scratch_image.files import packages
+from scratch_image.files.entry import Entry
+from scratch_image.files.merge import merge
+from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay, Placed
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.fs.status import FileKind, Status
@@ -47,7 +49,7 @@ def _view(base: Path, staged: dict[bytes, bytes] | None = None) -> Overlay:
 
 
 def _listed(view: Overlay, *paths: str) -> tuple[Entry, ...]:
-    return file_list.merge(view, [Want(os.fsencode(path), "run:1") for path in paths])
+    return merge(view, [Request(os.fsencode(path), "run:1") for path in paths])
 
 
 def _owners(view: Overlay, *paths: str) -> dict[str, str]:
@@ -114,9 +116,9 @@ def test_files_that_come_along(
     view = _view(base)
     entries = _listed(view, *paths)
 
-    found = list(packages.files(view, entries, with_copyright=with_copyright))
+    found = list(packages.release_requests(view, entries, with_copyright=with_copyright))
 
-    assert found == [Want(os.fsencode(path), "packages", must=False) for path in expected]
+    assert found == [Request(os.fsencode(path), "packages", required=False) for path in expected]
 
 
 def _sum(text: str, path: str) -> str:
@@ -127,7 +129,7 @@ def test_status_has_paragraphs_and_the_sums_of_listed_files(base: Path) -> None:
     view = _view(base)
     entries = _listed(view, "/lib/libx.so.1", "/usr/bin/tool")
 
-    wants = list(packages.status(view, entries))
+    wants = list(packages.record_requests(view, entries))
 
     made = {os.fsdecode(path): placed.text.decode() for path, placed in view.files.placed.items()}
     home = "/var/lib/dpkg/status.d"
@@ -147,7 +149,7 @@ def test_package_of_links_alone_has_no_sums(base: Path) -> None:
     _own(base, "links", "/usr/lib/link")
     view = _view(base)
 
-    list(packages.status(view, _listed(view, "/usr/lib/link")))
+    list(packages.record_requests(view, _listed(view, "/usr/lib/link")))
 
     assert list(view.files.placed) == [b"/var/lib/dpkg/status.d/links"]
 
@@ -156,7 +158,7 @@ def test_each_listed_file_is_on_record(base: Path) -> None:
     view = _view(base)
     entries = _listed(view, "/usr/bin/tool", "/usr/lib/none")
 
-    list(packages.status(view, entries))
+    list(packages.record_requests(view, entries))
 
     asked = {path for path, aspect in view.looked if aspect is Aspect.OWNER}
     assert asked == {b"/usr/bin/tool", b"/usr/lib/none"}

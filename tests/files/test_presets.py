@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import InputError, ListError
-from scratch_image.files import file_list, presets
-from scratch_image.files.file_list import Entry, Want
-from scratch_image.files.presets import Image
+from scratch_image.files import presets
+from scratch_image.files.entry import Entry
+from scratch_image.files.merge import merge
+from scratch_image.files.presets import ListedImage
+from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
 from scratch_image.image.settings import PRESETS
@@ -56,36 +58,36 @@ def _entry(path: bytes, uid: int = 0, gid: int = 0, reason: str = "run:1") -> En
 LIBRARY, CLIENT = _entry(b"/usr/lib/libssl.so.3"), _entry(b"/usr/bin/client")
 
 
-def _listed(base: Path, names: list[str], image: Image) -> dict[str, Entry]:
+def _listed(base: Path, names: list[str], image: ListedImage) -> dict[str, Entry]:
     """Return what the presets list, but for directories, by path."""
     view = Overlay(Root(os.fsencode(base)), b"/project")
-    wants = list(presets.wants(view, image, names))
-    entries = file_list.merge(view, wants)
+    wants = list(presets.requests(view, image, names))
+    entries = merge(view, wants)
     return {os.fsdecode(entry.path): entry for entry in entries if entry.reasons != ("parent",)}
 
 
 @pytest.mark.parametrize(
     ("name", "image", "paths"),
     [
-        pytest.param("ca-certificates", Image(()),
+        pytest.param("ca-certificates", ListedImage(()),
                      ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/openssl.cnf",
                       "/usr/lib/ssl/cert.pem"], id="ca-certificates"),
-        pytest.param("tzdata", Image(()),
+        pytest.param("tzdata", ListedImage(()),
                      ["/etc/localtime", "/usr/share/zoneinfo", "/usr/share/zoneinfo/Europe",
                       "/usr/share/zoneinfo/Europe/Oslo", "/usr/share/zoneinfo/UTC"], id="tzdata"),
-        pytest.param("tmp", Image(()), ["/tmp", "/var/tmp"], id="tmp"),
-        pytest.param("nss", Image((_entry(b"/usr/lib/libc.so.6"),)),
+        pytest.param("tmp", ListedImage(()), ["/tmp", "/var/tmp"], id="tmp"),
+        pytest.param("nss", ListedImage((_entry(b"/usr/lib/libc.so.6"),)),
                      ["/etc/nsswitch.conf", "/etc/services", "/usr/lib/libnss_dns.so.2"], id="nss"),
-        pytest.param("locale", Image(()),
+        pytest.param("locale", ListedImage(()),
                      ["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.utf8/LC_CTYPE"], id="locale"),
-        pytest.param("locale", Image((), locales=("de_DE.UTF-8", "C.UTF-8", "C")),
+        pytest.param("locale", ListedImage((), locales=("de_DE.UTF-8", "C.UTF-8", "C")),
                      ["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.utf8/LC_CTYPE",
                       "/usr/lib/locale/de_DE.utf8", "/usr/lib/locale/de_DE.utf8/LC_CTYPE"],
                      id="locale of the environment"),
-        pytest.param("passwd", Image(()), ["/etc/group", "/etc/passwd"], id="passwd"),
+        pytest.param("passwd", ListedImage(()), ["/etc/group", "/etc/passwd"], id="passwd"),
     ],
 )  # fmt: skip
-def test_preset_brings(base: Path, name: str, image: Image, paths: list[str]) -> None:
+def test_preset_brings(base: Path, name: str, image: ListedImage, paths: list[str]) -> None:
     listed = _listed(base, [name], image)
 
     assert list(listed) == paths
@@ -95,11 +97,11 @@ def test_preset_brings(base: Path, name: str, image: Image, paths: list[str]) ->
 
 
 def test_anybody_may_write_to_tmp(base: Path) -> None:
-    assert {entry.mode for entry in _listed(base, ["tmp"], Image(())).values()} == {0o1777}
+    assert {entry.mode for entry in _listed(base, ["tmp"], ListedImage(())).values()} == {0o1777}
 
 
 def test_openssl_finds_the_bundle(base: Path) -> None:
-    link = _listed(base, ["ca-certificates"], Image(()))["/usr/lib/ssl/cert.pem"]
+    link = _listed(base, ["ca-certificates"], ListedImage(()))["/usr/lib/ssl/cert.pem"]
 
     assert (link.kind, link.target) == ("link", b"/etc/ssl/certs/ca-certificates.crt")
 
@@ -108,7 +110,7 @@ def test_locale_may_lie_in_the_archive(base: Path) -> None:
     (base / "usr/lib/locale/locale-archive").write_text("")
 
     assert "/usr/lib/locale/locale-archive" in _listed(
-        base, ["locale"], Image((), locales=("nb_NO",))
+        base, ["locale"], ListedImage((), locales=("nb_NO",))
     )
 
 
@@ -118,26 +120,26 @@ PASSWD = "root:x:0:0::/:/sbin/nologin\n{}nobody:x:65534:65534::/:/sbin/nologin\n
 @pytest.mark.parametrize(
     ("image", "passwd", "group"),
     [
-        pytest.param(Image(()), PASSWD.format(""), "root:x:0:\n", id="nobody else"),
-        pytest.param(Image((_entry(b"/x", 33, 4),)),
+        pytest.param(ListedImage(()), PASSWD.format(""), "root:x:0:\n", id="nobody else"),
+        pytest.param(ListedImage((_entry(b"/x", 33, 4),)),
                      PASSWD.format("www-data:x:33:33::/:/sbin/nologin\n"),
                      "root:x:0:\nlogs:x:4:\nwww-data:x:33:\n", id="owners"),
-        pytest.param(Image((), user="app"), PASSWD.format("app:x:900:901::/:/sbin/nologin\n"),
+        pytest.param(ListedImage((), user="app"), PASSWD.format("app:x:900:901::/:/sbin/nologin\n"),
                      "root:x:0:\napp:x:901:\n", id="user of the image"),
-        pytest.param(Image((), user="900:logs"), PASSWD.format("app:x:900:901::/:/sbin/nologin\n"),
+        pytest.param(ListedImage((), user="900:logs"), PASSWD.format("app:x:900:901::/:/sbin/nologin\n"),
                      "root:x:0:\nlogs:x:4:\napp:x:901:\n", id="number and group"),
-        pytest.param(Image((), user="nonroot"),
+        pytest.param(ListedImage((), user="nonroot"),
                      PASSWD.format("nonroot:x:65532:65532::/:/sbin/nologin\n"),
                      "root:x:0:\nnonroot:x:65532:\n", id="nonroot"),
-        pytest.param(Image((), user="nonroot:logs"),
+        pytest.param(ListedImage((), user="nonroot:logs"),
                      PASSWD.format("nonroot:x:65532:65532::/:/sbin/nologin\n"),
                      "root:x:0:\nlogs:x:4:\nnonroot:x:65532:\n", id="nonroot and group"),
-        pytest.param(Image((), user="4242"), PASSWD.format(""), "root:x:0:\n",
+        pytest.param(ListedImage((), user="4242"), PASSWD.format(""), "root:x:0:\n",
                      id="number of nobody"),
     ],
 )  # fmt: skip
 def test_accounts_are_those_that_are_needed(
-    base: Path, image: Image, passwd: str, group: str
+    base: Path, image: ListedImage, passwd: str, group: str
 ) -> None:
     listed = _listed(base, ["passwd"], image)
 
@@ -150,7 +152,7 @@ def test_nonroot_is_nobody_whom_the_machine_calls_so(base: Path) -> None:
         with (base / "etc" / name).open("a") as accounts:
             accounts.write("nonroot:x:7:0::/root:/bin/sh\nother:x:65532:0::/:/bin/sh\n")
 
-    listed = _listed(base, [], Image((), user="nonroot"))
+    listed = _listed(base, [], ListedImage((), user="nonroot"))
 
     line = "nonroot:x:65532:65532::/:/sbin/nologin\n"
     assert listed["/etc/passwd"].text.decode() == PASSWD.format(line)
@@ -161,7 +163,7 @@ def test_machine_without_accounts_has_root(base: Path) -> None:
     (base / "etc/passwd").unlink()
     (base / "etc/group").unlink()
 
-    listed = _listed(base, ["passwd"], Image(()))
+    listed = _listed(base, ["passwd"], ListedImage(()))
 
     assert listed["/etc/passwd"].text == b"root:x:0:0::/:/sbin/nologin\n"
     assert listed["/etc/group"].text == b"root:x:0:\n"
@@ -184,7 +186,7 @@ def test_machine_without_accounts_has_root(base: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_comes_unasked(base: Path, entries: list[Entry], expected: list[str]) -> None:
-    assert list(_listed(base, [], Image(tuple(entries)))) == expected
+    assert list(_listed(base, [], ListedImage(tuple(entries)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -196,45 +198,45 @@ def test_what_comes_unasked(base: Path, entries: list[Entry], expected: list[str
     ],
 )
 def test_user_by_name_needs_account_files(base: Path, user: str, expected: list[str]) -> None:
-    assert list(_listed(base, [], Image((), user=user))) == expected
+    assert list(_listed(base, [], ListedImage((), user=user))) == expected
 
 
 def test_own_passwd_file_stays(base: Path) -> None:
     view = Overlay(Root(os.fsencode(base), {b"/etc/passwd": b"/etc/passwd"}), b"/project")
     view.place_source(b"/etc/group", b"group")
-    image = Image((_entry(b"/etc/passwd"),), user="somebody")
+    image = ListedImage((_entry(b"/etc/passwd"),), user="somebody")
 
-    assert list(presets.wants(view, image, [])) == []
+    assert list(presets.requests(view, image, [])) == []
 
 
 def test_tls_without_a_bundle_on_the_machine_is_left_to_lint(base: Path) -> None:
     (base / "etc/ssl/certs/ca-certificates.crt").unlink()
 
-    assert _listed(base, [], Image((LIBRARY, CLIENT))) == {}
+    assert _listed(base, [], ListedImage((LIBRARY, CLIENT))) == {}
 
 
 @pytest.mark.parametrize(
     ("names", "image", "error", "message"),
     [
-        pytest.param(["tzdata"], Image(()), ListError,
+        pytest.param(["tzdata"], ListedImage(()), ListError,
                      "cannot use preset tzdata: this machine does not have its files; "
                      "install their package, or take the preset away", id="no files"),
-        pytest.param(["ca-certificates"], Image(()), ListError,
+        pytest.param(["ca-certificates"], ListedImage(()), ListError,
                      "cannot use preset ca-certificates: this machine does not have its files; "
                      "install their package, or take the preset away", id="no certificates"),
-        pytest.param(["locale"], Image((), locales=("xx_XX.UTF-8",)), ListError,
+        pytest.param(["locale"], ListedImage((), locales=("xx_XX.UTF-8",)), ListError,
                      "cannot find locale xx_XX.UTF-8: there is no /usr/lib/locale/xx_XX.utf8; "
                      "install or generate it, or name C.UTF-8", id="locale"),
-        pytest.param(["passwd"], Image((), user="me"), InputError,
+        pytest.param(["passwd"], ListedImage((), user="me"), InputError,
                      "cannot find user me of IMAGE_USER: this machine has no such one; "
                      "write a number, or map a file of the project to /etc/passwd", id="user"),
-        pytest.param(["passwd"], Image((), user="0:us"), InputError,
+        pytest.param(["passwd"], ListedImage((), user="0:us"), InputError,
                      "cannot find group us of IMAGE_USER: this machine has no such one; "
                      "write a number, or map a file of the project to /etc/passwd", id="group"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(
-    tmp_path: Path, names: list[str], image: Image, error: type[Exception], message: str
+    tmp_path: Path, names: list[str], image: ListedImage, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error) as caught:
         _listed(tmp_path, names, image)
@@ -245,7 +247,9 @@ def test_what_cannot_be(
 def test_wants_of_presets_need_not_exist(base: Path) -> None:
     view = Overlay(Root(os.fsencode(base)), b"/project")
 
-    assert Want(b"/tmp", "preset:tmp", must=False) in presets.wants(view, Image(()), ["tmp"])
+    assert Request(b"/tmp", "preset:tmp", required=False) in presets.requests(
+        view, ListedImage(()), ["tmp"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,9 +261,12 @@ def test_wants_of_presets_need_not_exist(base: Path) -> None:
     ],
 )
 def test_presets_that_bring_a_path(base: Path, path: bytes, names: list[str]) -> None:
-    view, image = Overlay(Root(os.fsencode(base)), b"/project"), Image((), locales=("xx_XX.UTF-8",))
+    view, image = (
+        Overlay(Root(os.fsencode(base)), b"/project"),
+        ListedImage((), locales=("xx_XX.UTF-8",)),
+    )
 
-    assert list(presets.that_bring(view, image, path)) == names
+    assert list(presets.presets_with(view, image, path)) == names
 
 
 def test_each_name_of_a_preset_has_its_files() -> None:

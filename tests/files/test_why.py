@@ -5,7 +5,7 @@ import re
 
 import pytest
 from scratch_image.files import why
-from scratch_image.files.file_list import Entry
+from scratch_image.files.entry import Entry
 from scratch_image.files.why import Absent, Reasons
 from scratch_image.trace.record import Record, Use, Used
 

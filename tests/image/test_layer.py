@@ -17,7 +17,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scratch_image.errors import InputError, ListError
-from scratch_image.files.file_list import Entry
+from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import compression, layer

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from debs import install
 from scratch_image.errors import InputError
-from scratch_image.files import file_list, packages
-from scratch_image.files.file_list import Entry, Want
+from scratch_image.files import packages
+from scratch_image.files.entry import Entry
+from scratch_image.files.merge import merge
+from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import compression, layer, stack
@@ -58,10 +60,10 @@ ALL = (
 def _listed(base: Path, *paths: str, told: bool = True) -> tuple[Overlay, tuple[Entry, ...]]:
     """Return the entries of an image of `paths`, and of what is `told` of their packages."""
     view = Overlay(Root(os.fsencode(base), epoch=7), os.fsencode(base.parent / "project"))
-    wants = [Want(os.fsencode(path), "run:1") for path in paths]
+    wants = [Request(os.fsencode(path), "run:1") for path in paths]
     if told:
-        wants += packages.status(view, file_list.merge(view, wants))
-    return view, file_list.merge(view, wants)
+        wants += packages.record_requests(view, merge(view, wants))
+    return view, merge(view, wants)
 
 
 def _plan(base: Path, *paths: str, told: bool = True) -> dict[str, list[str]]:

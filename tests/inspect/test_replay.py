@@ -20,7 +20,8 @@ import pytest
 from engines import dockerd
 from lab import NO_ENGINE, PACKAGE, WITHOUT_NAMESPACES
 from scratch_image.errors import EngineError, ImageError, TraceError
-from scratch_image.files import file_list
+from scratch_image.files.merge import merge
+from scratch_image.files.request import from_record
 from scratch_image.fs.capabilities import ATTRIBUTE, attribute
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
@@ -598,7 +599,7 @@ def test_program_with_capabilities(tmp_path: Path, engine: str, text: str, goes:
     view = Overlay(Root(), b"/project")
     path = tmp_path / "layer.tar"
     with path.open("wb") as sink:
-        entries = file_list.merge(view, file_list.of_record(trial.record, "default"))
+        entries = merge(view, from_record(trial.record, "default"))
         layer.write(sink, entries, view)
 
     assert replay.repeat_in_root(trial, [os.fsencode(path)])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from browser import Browser
-from scratch_image.files.file_list import Entry
+from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
 from scratch_image.inspect import report
 from scratch_image.inspect.facts import Content, ImageFacts, LayerFacts

@@ -12,8 +12,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from debs import install
 from scratch_image.errors import InputError
-from scratch_image.files import file_list, packages
-from scratch_image.files.file_list import Want
+from scratch_image.files import packages
+from scratch_image.files.entry import write_entries
+from scratch_image.files.merge import merge
+from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
 from scratch_image.fs.target import write
@@ -56,11 +58,11 @@ def _bill(base: Path, *paths: bytes) -> Bill:
     project = os.fsencode(base.parent / "project")
     root = Root(os.fsencode(base), {b"/usr/bin/app": project + b"/app"}, EPOCH, own=project)
     view = Overlay(root, project)
-    wants = [Want(path, "run:1") for path in paths]
-    wants += packages.status(view, file_list.merge(view, wants))
-    entries = file_list.merge(view, wants)
+    wants = [Request(path, "run:1") for path in paths]
+    wants += packages.record_requests(view, merge(view, wants))
+    entries = merge(view, wants)
     listed, tar, image = (project + name for name in (b"/x.files", b"/x.tar", b"/x.oci.tar"))
-    write(listed, [file_list.write(entries)])
+    write(listed, [write_entries(entries)])
     LayerStep("x", "none", project).run(root, [tar], [listed])
     step = ImageStep("x", 1, Settings(), (Reference.parse("x"),), "unix:///nonexistent")
     step.run(root, [image], [tar])

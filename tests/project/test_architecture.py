@@ -16,7 +16,8 @@ ORDER = {
     "sandbox": "output process request run probe runner init mounts namespaces private_view",
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
     "trace": "record strace_line syscalls tasks log resolution captured program strace_tool trust tracer",
-    "files": "dpkg extra_list secret_paths secret_kinds key_files secret secret_settings file_list bytecode dependencies presets packages lint why request",
+    "files": "dpkg extra_list secret_paths secret_kinds key_files secret secret_settings entry exclusions request extra_files"
+    " secret_refusal merge bytecode dependencies presets packages sources options file_list lint why",
     "image": "reference annotations settings streams compression tar_header tar_reader layer stack rootfs permissions config archive",
     "publish": "credentials proxy engine_api ping engine load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian sysroot",
@@ -116,7 +117,7 @@ UNTESTED = {
     "fs": "status",
     "sandbox": "request",
     "publish": "ping",
-    "files": "request secret_settings",
+    "files": "secret_settings sources options file_list",
     "scons": "remote sconscript checks commands constructors nodes image_env tags command_line"
     " steps/layer_stack steps/seccomp steps/test steps/traced_run",
 }

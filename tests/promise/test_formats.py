@@ -20,8 +20,7 @@ from scratch_image.elf import ldd_text
 from scratch_image.elf.closure import Closure, Library, Missing
 from scratch_image.elf.ldd_text import Row
 from scratch_image.errors import InputError
-from scratch_image.files import file_list
-from scratch_image.files.file_list import Entry
+from scratch_image.files.entry import Entry, read_entries, write_entries
 from scratch_image.fs import owners
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.owners import Owners
@@ -255,8 +254,8 @@ FORMATS = {
     "ldd": Format(st.lists(closures, min_size=1, max_size=2), ldd_text.write, read_ldd, rows),
     "files": Format(
         st.lists(entries(), max_size=3),
-        file_list.write,
-        lambda text: file_list.read(text, "x"),
+        write_entries,
+        lambda text: read_entries(text, "x"),
         tuple,
     ),
     "footprint": Format(footprints, Footprint.text, state.read),

@@ -16,7 +16,7 @@ import audit
 import pytest
 import scanners
 from lab import NO_ENGINE, PACKAGE, Scons
-from scratch_image.files import file_list
+from scratch_image.files.entry import read_entries
 
 TOP = PACKAGE.parents[2]
 
@@ -52,7 +52,7 @@ def test_container_prints_a_fortune(checkout: tuple[Path, str]) -> None:
 
 def test_image_holds_program_libraries_loader_and_data(checkout: tuple[Path, str]) -> None:
     output, _ = checkout
-    entries = file_list.read((output / "fortune.files").read_bytes(), "fortune.files")
+    entries = read_entries((output / "fortune.files").read_bytes(), "fortune.files")
 
     files = {os.fsdecode(each.path) for each in entries if each.kind == "file" and not each.text}
     data = {path for path in files if path.startswith("/usr/share/games/fortunes/")}
@@ -103,7 +103,7 @@ def test_bills_name_all_files_and_are_the_same_twice(
 
     assert build() == told
     assert [bill.read_bytes() for bill in bills] == texts
-    entries = file_list.read((output / "fortune.files").read_bytes(), "fortune.files")
+    entries = read_entries((output / "fortune.files").read_bytes(), "fortune.files")
     files = {os.fsdecode(entry.path) for entry in entries if entry.kind in ("file", "hard")}
     spdx, cyclonedx = map(json.loads, texts)
     assert {each["fileName"] for each in spdx["files"]} == {f".{path}" for path in files}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
-from scratch_image.files import file_list
+from scratch_image.files.entry import read_entries
 
 PROJECT = Path(__file__).parent / "staged"
 
@@ -109,7 +109,7 @@ def test_program_runs_from_its_image(staged: Staged, image: str) -> None:
 
 @pytest.mark.parametrize("image", list(FILES))
 def test_image_holds_staged_files_and_their_libraries(staged: Staged, image: str) -> None:
-    listed = file_list.read(staged.out(image, ".files").read_bytes(), image)
+    listed = read_entries(staged.out(image, ".files").read_bytes(), image)
 
     paths = {entry.path.decode() for entry in listed if entry.kind == "file"}
     found = {path.removeprefix("/usr/lib/x86_64-linux-gnu/") for path in paths}

@@ -28,7 +28,7 @@ from loads import (
     tar,
 )
 from scratch_image.errors import EngineError
-from scratch_image.files.file_list import Entry
+from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Root
 from scratch_image.image import archive, layer

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import audit
-from scratch_image.files.file_list import Entry
+from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Root
 from scratch_image.image import archive, compression, layer

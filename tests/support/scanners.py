@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scratch_image.files import file_list
+from scratch_image.files.entry import read_entries
 
 SYFT = Path(sys.executable).with_name("syft")
 
@@ -29,7 +29,7 @@ def scanned(archive: Path) -> list[dict[str, Any]]:
 def owners(listed: Path) -> set[str]:
     """Return the names of the packages that files and links to files in a file list are of."""
     paths = []
-    for entry in file_list.read(listed.read_bytes(), str(listed)):
+    for entry in read_entries(listed.read_bytes(), str(listed)):
         path = os.fsdecode(entry.path)
         if not entry.text and not entry.source and os.path.isfile(path):
             paths += [path, path.removeprefix("/usr")]

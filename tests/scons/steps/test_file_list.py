@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from scratch_image.errors import InputError, ListError
-from scratch_image.files import file_list, secret
+from scratch_image.files import secret
+from scratch_image.files.entry import read_entries
+from scratch_image.files.options import Options
 from scratch_image.fs.root import Root
 from scratch_image.scons import state
 from scratch_image.scons.steps.file_list import ListSource, ListStep
@@ -113,7 +115,7 @@ list {directory}/dir
 """
 
 
-def _list_lines(directory: Path, **options: Any) -> list[str]:
+def _list_lines(directory: Path, *listed: bytes, **options: Any) -> list[str]:
     """Build the list of a run; return the lines about it."""
     for name in ("dir/a", "dir/b", "dir/sub/c"):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,9 @@ def _list_lines(directory: Path, **options: Any) -> list[str]:
     lines = RECORD.format(directory=directory).splitlines(keepends=True)
     ordered = sorted(lines[1:], key=lambda line: line.split()[1])
     (directory / "x.trace").write_text("".join([lines[0], *ordered]))
-    step = ListStep("x", (ListSource("record", "1"),), (), os.fsencode(directory), **options)
+    step = ListStep(
+        "x", (ListSource("record", "1"),), (), os.fsencode(directory), Options(**options), listed
+    )
     line = step.run(Root(), [path_in(directory, "x.files")], [path_in(directory, "x.trace")])
     return line.splitlines()
 
@@ -145,8 +149,8 @@ def test_options_of_a_list(tmp_path: Path) -> None:
 
     found = _list_lines(
         tmp_path,
+        directory + b"/dir",
         presets=("locale", "passwd", "tzdata"),
-        listed=(directory + b"/dir",),
         user="daemon",
         locales=("C.UTF-8",),
     )
@@ -186,11 +190,12 @@ def test_secret_in_a_file_is_an_error_unless_it_is_allowed(
         step.run(Root(own=os.fsencode(tmp_path)), targets, sources)
 
     assert str(error.value) == (
-        f"cannot list {path}: it holds a secret (GitHub token, line 2), wanted by extra:x.extra; "
-        "add it to IMAGE_ALLOW if it belongs into the image"
+        f"cannot list secrets: {path} holds a secret (GitHub token, line 2), requested by "
+        "extra:x.extra; leave them out, or add their paths to IMAGE_ALLOW if they belong into the "
+        "image"
     )
     assert not (tmp_path / "x.files").exists()
-    allowed = replace(step, allow=(os.fsencode(path),))
+    allowed = replace(step, options=Options(allow=(os.fsencode(path),)))
     allowed.run(Root(own=os.fsencode(tmp_path)), targets, sources)
     assert f" {path} " in (tmp_path / "x.files").read_text()
 
@@ -225,10 +230,13 @@ def test_secret_of_a_run_is_an_error_unless_it_is_allowed(tmp_path: Path) -> Non
         step.run(Root(), targets, sources)
 
     assert str(error.value) == (
-        f"cannot list {tmp_path}/.netrc: it is a secret (login and password), wanted by "
-        "run:default; add it to IMAGE_ALLOW if it belongs into the image"
+        f"cannot list secrets: {tmp_path}/.netrc is a secret (login and password), requested by "
+        "run:default; leave them out, or add their paths to IMAGE_ALLOW if they belong into the "
+        "image"
     )
-    replace(step, allow=(path_in(tmp_path, ".netrc"),)).run(Root(), targets, sources)
+    replace(step, options=Options(allow=(path_in(tmp_path, ".netrc"),))).run(
+        Root(), targets, sources
+    )
     assert "/.netrc run:default\n" in (tmp_path / "x.files").read_text()
 
 
@@ -275,7 +283,7 @@ def test_no_program_of_debian_holds_a_secret(tmp_path: Path) -> None:
 
     step.run(Root(), [path_in(tmp_path, "x.files")], [path_in(tmp_path, "x.extra")])
 
-    entries = file_list.read((tmp_path / "x.files").read_bytes(), "x.files")
+    entries = read_entries((tmp_path / "x.files").read_bytes(), "x.files")
     files = [entry for entry in entries if entry.kind == "file" and not entry.text]
     assert len(files) > len(PROGRAMS)
     for entry in files:

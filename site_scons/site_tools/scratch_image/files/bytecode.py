@@ -21,7 +21,7 @@ from ..fs.status import Status
 
 if TYPE_CHECKING:
     from ..fs.overlay import Overlay
-    from .file_list import Entry
+    from .entry import Entry
 
 _HEADER = struct.Struct("<4xIII")
 """Flags, and the source's time and size, each modulo 2**32, after the magic number."""

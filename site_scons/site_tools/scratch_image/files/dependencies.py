@@ -1,7 +1,7 @@
-"""What the listed files themselves need: libraries, loaders and interpreters.
+"""Dependencies of listed files: libraries, loaders and interpreters.
 
-Of a program the ldd text tells; this is for all other files: plugins, extension modules, programs
-that a run started, and what extra lists bring.
+The ldd text has those of the image's program. These are for all other files: plugins, extension
+modules, programs that a run started, and files of extra lists.
 """
 
 from __future__ import annotations
@@ -14,59 +14,59 @@ from ..elf.closure import closures, require
 from ..errors import ElfError
 from ..fs.overlay import Overlay
 from ..fs.paths import escape, show
-from .file_list import Entry, Want, of_closure
+from .entry import Entry
+from .request import Request, from_closure
 
 _OF_A_RUN = ("run:", "target-of:", "needed-by:", "loader-of:", "interpreter-of:", "listed-by:")
-"""Reasons of a script that need not be able to start: a run that started it shows what it needs."""
+"""Reasons of scripts that need not start: a run that started one has shown its dependencies."""
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What listed files need."""
+class Dependencies:
+    """The dependencies of listed files."""
 
-    wants: tuple[Want, ...]
+    requests: tuple[Request, ...]
     findings: tuple[str, ...]
-    """What is missing of files that nobody named, a line each."""
+    """Missing dependencies of files that no line of an extra list names, a line each."""
 
 
 def find(
     view: Overlay,
     entries: Iterable[Entry],
-    covered: Collection[bytes],
-    named: Collection[bytes],
+    done: Collection[bytes],
+    explicit: Collection[bytes],
     environment: Mapping[bytes, bytes],
-) -> Needs:
-    """Return what the ELF files and scripts among `entries` need, but for those `covered`.
+) -> Dependencies:
+    """Return the dependencies of the ELF files and scripts among `entries`, but for those `done`.
 
-    A script needs its interpreter when it may be executed and was brought by more than a run, and
-    the program that ``env`` starts for it in `environment`. Libraries and programs of a listed
-    name count as found: a plugin's are often loaded by its program. ElfError when something is
-    missing for a path in `named`, for which the user asked by its name; for all others that is a
-    finding.
+    A script depends on its interpreter, and on the program that ``env`` starts for it in
+    `environment`, if it is executable and not only runs brought it. A library or program whose name
+    is listed counts as found: a plugin's libraries are often loaded by its program. A missing one
+    is an ElfError for the paths in `explicit`, which lines of extra lists name; else a finding.
     """
     listed = list(entries)
     names = {os.path.basename(entry.path) for entry in listed}
-    wants: list[Want] = []
+    requests: list[Request] = []
     findings = []
-    # What a library needs is in the closure of the program that needs it.
-    done = set(covered)
+    # The closure of a program has the dependencies of its libraries, too.
+    done = set(done)
     for path in _users(view, listed, done):
         try:
             for found in closures(view, path, environment):
                 if found.path != path:
-                    wants.append(Want(found.path, f"interpreter-of:{escape(path).decode()}"))
-                wants += of_closure(found)
+                    requests.append(Request(found.path, f"interpreter-of:{escape(path).decode()}"))
+                requests += from_closure(found)
                 done |= {view.walk(library.path).real for library in found.libraries}
                 require([one for one in found.missing if os.path.basename(one.name) not in names])
         except ElfError as error:
-            if path in named:
+            if path in explicit:
                 raise
             findings.append(f"{show(path)}: {error}")
-    return Needs(tuple(wants), tuple(findings))
+    return Dependencies(tuple(requests), tuple(findings))
 
 
 def _users(view: Overlay, entries: Iterable[Entry], done: Collection[bytes]) -> Iterator[bytes]:
-    """Yield the paths of the files, but for those `done`, that need others to load or start."""
+    """Yield the paths of the files, but for those `done`, that may depend on other files."""
     for entry in entries:
         if entry.kind != "file" or entry.text or entry.path in done:
             continue

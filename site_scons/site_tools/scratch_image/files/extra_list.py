@@ -41,8 +41,8 @@ _KEYWORD = re.compile(rb"(dir|link|include)\s+(.*)", re.DOTALL)
 _ARROW = re.compile(rb"(.*\S)\s+->\s+(\S.*)", re.DOTALL)
 
 
-class Kind(StrEnum):
-    """What a line asks for."""
+class LineKind(StrEnum):
+    """The kinds of lines."""
 
     PATH = "path"
     GLOB = "glob"
@@ -50,14 +50,14 @@ class Kind(StrEnum):
     DIR = "dir"
     LINK = "link"
     OUT = "out"
-    """Leave it out."""
+    """A path to leave out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extra:
     """What one line of an extra list asks for."""
 
-    kind: Kind
+    kind: LineKind
     path: bytes
     """Absolute image path, with neither ``.`` nor ``..``; GLOB and OUT have the glob as written."""
     name: str
@@ -115,7 +115,7 @@ def mentions(text: bytes, name: str, read: Reader) -> frozenset[str]:
         return read(other)
 
     found = [*_Reading(note).lines(text, name, (name,))]
-    mapped = {os.fsdecode(extra.source) for extra in found if extra.kind is Kind.MAP}
+    mapped = {os.fsdecode(extra.source) for extra in found if extra.kind is LineKind.MAP}
     return frozenset(included | mapped)
 
 
@@ -165,7 +165,7 @@ def _beside(name: str, other: bytes) -> str:
 def _extra(line: bytes, name: str, number: int) -> Extra:
     rest, mode, owner = _options(line)
     kind, path, source = _statement(rest, name)
-    if (mode, owner) != (None, None) and kind in (Kind.LINK, Kind.OUT):
+    if (mode, owner) != (None, None) and kind in (LineKind.LINK, LineKind.OUT):
         raise _FaultError("neither a link nor what is left out has a mode or an owner")
     return Extra(kind, path, name, number, source, mode, owner)
 
@@ -185,23 +185,23 @@ def _options(line: bytes) -> tuple[bytes, int | None, tuple[int, int] | None]:
     return line, mode, owner
 
 
-def _statement(line: bytes, name: str) -> tuple[Kind, bytes, bytes]:
+def _statement(line: bytes, name: str) -> tuple[LineKind, bytes, bytes]:
     """Return the kind of `line`, its path, and its source or target."""
     keyword, arrow = _KEYWORD.fullmatch(line), _ARROW.fullmatch(line)
     if line.startswith(b"!"):
-        return Kind.OUT, _glob(line[1:].strip()), b""
+        return LineKind.OUT, _glob(line[1:].strip()), b""
     if keyword and keyword[1] == b"dir":
-        return Kind.DIR, _path(keyword[2]), b""
+        return LineKind.DIR, _path(keyword[2]), b""
     if keyword and keyword[1] == b"link":
         link = _ARROW.fullmatch(keyword[2])
         if not link:
             raise _FaultError("a link has a target: link PATH -> TARGET")
-        return Kind.LINK, _path(link[1]), _name(link[2])
+        return LineKind.LINK, _path(link[1]), _name(link[2])
     if arrow:
-        return Kind.MAP, _path(arrow[2]), _source(_name(arrow[1]), name)
+        return LineKind.MAP, _path(arrow[2]), _source(_name(arrow[1]), name)
     if is_glob(line):
-        return Kind.GLOB, _glob(line), b""
-    return Kind.PATH, _path(line), b""
+        return LineKind.GLOB, _glob(line), b""
+    return LineKind.PATH, _path(line), b""
 
 
 def _name(word: bytes) -> bytes:

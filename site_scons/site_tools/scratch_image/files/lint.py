@@ -15,7 +15,7 @@ from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import is_under, join, show
 from ..trace.record import Record
-from .file_list import Entry
+from .entry import Entry
 from .presets import lacks_certificates, lost_accounts
 
 _MOST = 10

@@ -14,7 +14,9 @@ from ..fs.overlay import Overlay, Placed
 from ..fs.status import FileKind, Status
 from . import dpkg
 from .dpkg import Owned, Package
-from .file_list import Entry, Want, merge
+from .entry import Entry
+from .merge import merge
+from .request import Request
 
 REASON = "packages"
 
@@ -66,7 +68,9 @@ def _is_link_to_file(view: Overlay, entry: Entry) -> bool:
     return as_there and end is not None and end.kind is FileKind.FILE
 
 
-def files(view: Overlay, entries: Iterable[Entry], *, with_copyright: bool) -> Iterator[Want]:
+def release_requests(
+    view: Overlay, entries: Iterable[Entry], *, with_copyright: bool
+) -> Iterator[Request]:
     """Yield what of the base tells of its release, if some package has a file among `entries`.
 
     With `with_copyright` comes what tells of the licences of each such package.
@@ -74,12 +78,12 @@ def files(view: Overlay, entries: Iterable[Entry], *, with_copyright: bool) -> I
     found = _packages(view, entries)
     if not found:
         return
-    release = [Want(path, REASON, must=False) for path in _RELEASE]
+    release = [Request(path, REASON, required=False) for path in _RELEASE]
     yield from release
     if with_copyright:
         for package in sorted({*found, *_packages(view, merge(view, release))}, key=_key):
             path = b"/usr/share/doc/%s/copyright" % package.name.encode()
-            yield Want(path, REASON, must=False)
+            yield Request(path, REASON, required=False)
 
 
 def _packages(view: Overlay, entries: Iterable[Entry]) -> set[Package]:
@@ -90,7 +94,7 @@ def _key(package: Package) -> str:
     return package.key
 
 
-def status(view: Overlay, entries: Iterable[Entry]) -> Iterator[Want]:
+def record_requests(view: Overlay, entries: Iterable[Entry]) -> Iterator[Request]:
     """Place in `view` what tells of the packages of `entries`; yield it."""
     sums: dict[Package, list[bytes]] = {}
     for entry in entries:
@@ -104,8 +108,8 @@ def status(view: Overlay, entries: Iterable[Entry]) -> Iterator[Want]:
         yield from _made(view, path + _SUMS, sums[package])
 
 
-def _made(view: Overlay, path: bytes, lines: Sequence[bytes]) -> Iterator[Want]:
+def _made(view: Overlay, path: bytes, lines: Sequence[bytes]) -> Iterator[Request]:
     text = b"".join(lines)
     if text:
         made = Placed(Status(FileKind.FILE, 0o644, 0, 0, len(text)), text=text)
-        yield Want(view.place(path, made), REASON)
+        yield Request(view.place(path, made), REASON)

@@ -31,7 +31,9 @@ from ..fs.overlay import OverlaidFiles, Overlay, Placed
 from ..fs.owners import NONROOT
 from ..fs.paths import is_under, show
 from ..fs.status import FileKind, Status
-from .file_list import Entry, Want, tree
+from .entry import Entry
+from .extra_files import tree
+from .request import Request
 
 BUNDLES = (
     b"/etc/ssl/certs/ca-certificates.crt",
@@ -67,7 +69,7 @@ _NSS_FILES = (b"/etc/services", b"/etc/protocols", b"/etc/host.conf", b"/etc/gai
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ListedImage:
     """What presets have to know of an image."""
 
     entries: tuple[Entry, ...]
@@ -83,7 +85,7 @@ class Image:
         return frozenset(entry.path for entry in self.entries)
 
 
-def wants(view: Overlay, image: Image, names: Collection[str]) -> Iterator[Want]:
+def requests(view: Overlay, image: ListedImage, names: Collection[str]) -> Iterator[Request]:
     """Yield what the presets `names`, and those that come unasked, bring for `image`.
 
     What they make is placed in `view`. InputError for an unknown user; ListError when the
@@ -97,11 +99,11 @@ def wants(view: Overlay, image: Image, names: Collection[str]) -> Iterator[Want]
                 "this machine does not have its files",
                 "install their package, or take the preset away",
             )
-        yield from (Want(path, f"preset:{name}", must=False) for path in found)
+        yield from (Request(path, f"preset:{name}", required=False) for path in found)
     yield from _unasked(view, image, names)
 
 
-def that_bring(view: Overlay, image: Image, path: bytes) -> Iterator[str]:
+def presets_with(view: Overlay, image: ListedImage, path: bytes) -> Iterator[str]:
     """Yield the presets that would bring `path`; what they make is placed in `view`."""
     for name, paths in _PRESETS.items():
         with suppress(ListError):
@@ -134,16 +136,16 @@ def lost_accounts(
                 yield entry.path, [os.fsdecode(name) for name in kept]
 
 
-def _unasked(view: Overlay, image: Image, names: Collection[str]) -> Iterator[Want]:
+def _unasked(view: Overlay, image: ListedImage, names: Collection[str]) -> Iterator[Request]:
     if "ca-certificates" not in names and lacks_certificates(view, image.entries):
         for path in _ca_certificates(view):
-            yield Want(path, "preset:ca-certificates", must=False)
+            yield Request(path, "preset:ca-certificates", required=False)
     if "passwd" not in names:
         for path in [path for path in _ACCOUNTS if _is_to_write(view, image, path)]:
-            yield Want(_write_accounts(view, image, path), "preset:passwd")
+            yield Request(_write_accounts(view, image, path), "preset:passwd")
 
 
-def _is_to_write(view: Overlay, image: Image, path: bytes) -> bool:
+def _is_to_write(view: Overlay, image: ListedImage, path: bytes) -> bool:
     """Tell whether the image needs an account file `path` that nobody has given it."""
     reasons = [reason for each in image.entries if each.path == path for reason in each.reasons]
     given = any(reason.startswith(("extra:", "staged")) for reason in reasons)
@@ -178,7 +180,7 @@ def _tmp(view: Overlay) -> list[bytes]:
     return [view.place(path, everybodys) for path in (b"/tmp", b"/var/tmp")]
 
 
-def _nss(view: Overlay, image: Image) -> list[bytes]:
+def _nss(view: Overlay, image: ListedImage) -> list[bytes]:
     switch = Placed(Status(FileKind.FILE, 0o644, 0, 0, len(_NSSWITCH)), text=_NSSWITCH)
     homes = [path for path in image.paths if os.path.basename(path) == b"libc.so.6"]
     libraries = [
@@ -187,7 +189,7 @@ def _nss(view: Overlay, image: Image) -> list[bytes]:
     return [view.place(b"/etc/nsswitch.conf", switch), *_present(view, [*libraries, *_NSS_FILES])]
 
 
-def _locale(view: Overlay, image: Image) -> list[bytes]:
+def _locale(view: Overlay, image: ListedImage) -> list[bytes]:
     found = _present(view, [_LOCALES + b"/C.utf8"])
     for name in sorted(set(image.locales) - {"", "C", "POSIX"}):
         found.append(_place_of_locale(view, name))
@@ -208,11 +210,11 @@ def _place_of_locale(view: Overlay, name: str) -> bytes:
     )
 
 
-def _passwd(view: Overlay, image: Image) -> list[bytes]:
+def _passwd(view: Overlay, image: ListedImage) -> list[bytes]:
     return [_write_accounts(view, image, path) for path in _ACCOUNTS]
 
 
-def _write_accounts(view: Overlay, image: Image, path: bytes) -> bytes:
+def _write_accounts(view: Overlay, image: ListedImage, path: bytes) -> bytes:
     """Place a passwd or group file with the accounts that `image` needs at `path`."""
     users, groups = (_accounts(view, each) for each in _ACCOUNTS)
     name, _, group = image.user.partition(":")
@@ -262,7 +264,7 @@ def _number(name: str, accounts: dict[int, list[bytes]], what: str) -> list[int]
     return numbers
 
 
-_PRESETS: dict[str, Callable[[Overlay, Image], list[bytes]]] = {
+_PRESETS: dict[str, Callable[[Overlay, ListedImage], list[bytes]]] = {
     "ca-certificates": lambda view, _: _ca_certificates(view),
     "locale": _locale,
     "nss": _nss,

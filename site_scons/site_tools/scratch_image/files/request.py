@@ -1,154 +1,77 @@
-"""The sources of a file list, and what they want in the image together.
-
-A source is the record of a run, strace's text, ldd's text, or an extra list.
-"""
+"""Requests for paths of an image: each by a run, a program, an extra list or a preset."""
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
-from ..elf import ldd_text
-from ..fs import globs
-from ..fs.overlay import Overlay
-from ..fs.paths import show
+from ..elf.closure import Closure
+from ..elf.ldd_text import Row
+from ..fs.paths import escape
 from ..fs.root import Root
-from ..fs.status import FileKind
-from ..trace.captured import read_captured
-from ..trace.record import read_record
-from . import extra_list, file_list
-from .extra_list import Extra
-from .file_list import Entry, Want
-
-if TYPE_CHECKING:
-    from ..elf.closure import Missing
-    from ..elf.ldd_text import Row
-    from ..fs.overlay import OverlaidFiles
-    from ..trace.record import Record
+from ..trace.record import Record
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Request:
-    """All that the sources of a file list want together."""
+    """A path requested for the image."""
 
-    wants: list[Want]
-    listed: tuple[bytes, ...]
-    """Directories that come whole where a run listed them; ``*`` for all such."""
-    records: list[Record] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    """Of the runs whose records these are."""
-    rows: list[Row] = field(default_factory=list)
-    """Of ldd texts."""
-    unfound: list[Missing] = field(default_factory=list)
-    """Of ldd texts."""
-    left_out: list[re.Pattern[bytes]] = field(default_factory=list)
+    path: bytes
+    """Absolute image path; links in it are followed when it is looked up."""
+    reason: str
+    """One of the reasons of `entry`, as one word."""
+    required: bool = True
+    """Whether it is an error if the path does not exist, or no image can hold it."""
+    line: str = ""
+    """The line of the extra list that requests it, ``FILE:LINE``; empty for other requests."""
 
-    def add(self, view: Overlay, form: str, name: str, file: str, text: bytes) -> None:
-        """Add the wants of the source `text`; its `form` is record, strace, ldd or extra.
-
-        `name` is that of the run, or of the extra list; `file` is the path of the text in messages.
-        """
-        if form == "record":
-            self._add_record(view, name, read_record(text))
-        elif form == "strace":
-            record = read_captured(text, file, view.below)
-            self._add_record(view, name, record)
-        elif form == "ldd":
-            rows = ldd_text.read(text, file)
-            self.rows += rows
-            self.unfound += ldd_text.read_missing(text)
-            self.wants += file_list.of_ldd(rows)
-        else:
-            self._add_extras(view, name, text)
-
-    def _add_record(self, view: Overlay, run: str, record: Record) -> None:
-
-        self.records.append(record)
-        self.names.append(run)
-        self.wants += file_list.of_record(record, run)
-        self.wants += file_list.of_listed(view, record, run, self.listed)
-
-    def _add_extras(self, view: Overlay, name: str, text: bytes) -> None:
-
-        found = read_extras(view, name, text)
-        self.wants += file_list.of_extras(view, found)
-        self.left_out += exclusions(found)
-
-    def missing(self) -> list[Missing]:
-        """Return the libraries that neither an ldd text names nor a run loaded.
-
-        A run may find one by what a script, or the program itself, sets (LD_LIBRARY_PATH, dlopen).
-        """
-        uses = [use for record in self.records for use in record.uses]
-        loaded = {
-            os.path.basename(use.path) for use in uses if use.kind in ("read", "link", "exec")
-        }
-        return [each for each in self.unfound if os.path.basename(each.name) not in loaded]
-
-    def covered(self, view: Overlay) -> frozenset[bytes]:
-        """Return the files of ldd texts: those texts have all libraries that these need."""
-        return frozenset(view.walk(row.path).real for row in self.rows)
-
-    def runs(self) -> list[tuple[str, Record]]:
-        """Return the name and the record of each run."""
-        return list(zip(self.names, self.records, strict=True))
-
-    def lines(self, view: Overlay) -> dict[bytes, list[str]]:
-        """Return by path the lines of extra lists that want it."""
-        found: dict[bytes, set[str]] = {}
-        for want in self.wants:
-            if want.where:
-                found.setdefault(view.walk(want.path, follow=False).real, set()).add(want.where)
-        return {path: sorted(lines) for path, lines in found.items()}
-
-    def skipped(self, view: Overlay | OverlaidFiles) -> list[bytes]:
-        """Return the devices, FIFOs and sockets in the directories that lists name, sorted."""
-        found = set()
-        for want in self.wants:
-            if want.where or want.reason.startswith("listed-by:"):
-                status = view.files.status(want.path)
-                if status is not None and status.kind is FileKind.OTHER:
-                    found.add(want.path)
-        return sorted(
-            path
-            for path in found
-            if not file_list.is_made_by_runtime(path)
-            and not any(rule.fullmatch(path) for rule in self.left_out)
-        )
-
-    def named(self, view: Overlay) -> frozenset[bytes]:
-        """Return the files that a line of an extra list names."""
-        return frozenset(view.walk(each.path).real for each in self.wants if each.named)
+    @property
+    def is_explicit(self) -> bool:
+        """Whether a line of an extra list names the path itself."""
+        return self.required and bool(self.line)
 
 
-def read_extras(view: Overlay, name: str, text: bytes) -> tuple[Extra, ...]:
-    """Return the lines of the extra list `text`, and of the lists that it includes."""
-    return extra_list.parse(text, name, lambda included: _project_file(view, included))
+def from_record(record: Record, run: str) -> Iterator[Request]:
+    """Yield the inputs of the run named `run`, and the directories into which it wrote."""
+    outputs = {use.path for use in record.uses if use.kind == "write"}
+    for use in record.uses:
+        if use.kind == "write":
+            above = os.path.dirname(use.path)
+            if above not in outputs:
+                yield Request(above, f"output-dir:{run}", required=False)
+        elif use.kind != "absent":
+            yield Request(use.path, f"run:{run}", required=use.kind in ("exec", "read"))
 
 
-def exclusions(found: Iterable[Extra]) -> list[re.Pattern[bytes]]:
-    """Return patterns of the paths that extra lists leave out."""
-    return [globs.matcher(extra.path) for extra in found if extra.kind is extra_list.Kind.OUT]
+def from_ldd(rows: Iterable[Row]) -> Iterator[Request]:
+    """Yield the programs of an ldd text, their loaders, interpreters and libraries."""
+    words = {"library": "needed-by", "loader": "loader-of", "interpreter": "interpreter-of"}
+    for row in rows:
+        user = f":{escape(row.needed_by).decode()}" if row.needed_by else ""
+        yield Request(row.path, "program" if row.kind == "program" else words[row.kind] + user)
 
 
-def _project_file(view: Overlay, name: str) -> bytes:
-    """Return the text of the project's file `name`; OSError when there is none."""
-    found = view.below.walk(view.source(os.fsencode(name)))
-    if found.status is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    with view.below.open(found.real) as stream:
-        return stream.read()
+def from_closure(found: Closure) -> Iterator[Request]:
+    """Yield the interpreters, the loader and the libraries of the closure `found`."""
+    rows = [
+        Row("interpreter", path, user)
+        for path, user in zip(found.interpreters, (found.path, *found.interpreters), strict=False)
+    ]
+    rows += [Row("library", library.path, library.needed_by) for library in found.libraries]
+    if found.loader is not None:
+        rows.append(Row("loader", found.loader, found.program))
+    return from_ldd(rows)
 
 
-def read_list(root: Root, top: bytes, path: bytes) -> tuple[tuple[Entry, ...], Overlay]:
-    """Return the entries of the file list `path`, and `root` with their sources in place."""
-    with open(path, "rb") as stream:
-        entries, view = file_list.read(stream.read(), show(path)), Overlay(root, top)
-    for entry in entries:
-        if entry.source:
-            view.place_source(entry.path, entry.source)
-    return entries, view
+def from_listings(
+    view: Root, record: Record, run: str, listed: Collection[bytes]
+) -> Iterator[Request]:
+    """Yield the entries of the directories that a run listed, as far as `listed` names them.
+
+    ``*`` in it means all of them. Directories among the entries come without their content.
+    """
+    for use in record.uses:
+        if use.kind == "list" and (b"*" in listed or use.path in listed):
+            for name in view.listing(use.path):
+                yield Request(os.path.join(use.path, name), f"listed-by:{run}", required=False)

@@ -16,7 +16,8 @@ from ..elf.loader_cache import CACHE
 from ..fs.paths import is_under, join, show, unescape
 from ..fs.walk import MAX_LINKS
 from ..trace.record import Record, Use
-from .file_list import Entry, is_host_noise, is_made_by_runtime
+from .entry import Entry
+from .exclusions import is_host_noise, is_made_by_runtime
 from .secret_paths import secret_rule
 
 _BECAUSE_OF = {

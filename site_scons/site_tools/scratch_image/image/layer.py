@@ -22,7 +22,7 @@ from .streams import Sink, Tally
 from .tar_header import BLOCK, DIR, END, FILE, HARD, LINK, format_header, padding
 
 if TYPE_CHECKING:
-    from ..files.file_list import Entry
+    from ..files.entry import Entry
 
 _FLAGS = {"file": FILE, "hard": HARD, "link": LINK, "dir": DIR}
 """Type flags of tar members by the kind of an entry."""

@@ -31,7 +31,7 @@ from .layer import Layer
 from .streams import Tally
 
 if TYPE_CHECKING:
-    from ..files.file_list import Entry
+    from ..files.entry import Entry
     from ..fs.overlay import Overlay
 
 SUFFIX = b".layers"

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..elf.loader_cache import CACHE
 from ..errors import ImageError
-from ..files import file_list
+from ..files.exclusions import is_host_noise
 from ..fs.capabilities import permitted
 from ..fs.paths import parents, show
 from ..fs.root import Root
@@ -191,7 +191,7 @@ def _missing(trial: RepeatedRun, image: Record) -> list[bytes]:
 
 
 def _is_left_out(path: bytes, trial: RepeatedRun) -> bool:
-    if path == CACHE or file_list.is_host_noise(path):
+    if path == CACHE or is_host_noise(path):
         return True
     if any(rule.fullmatch(path) for rule in trial.left_out):
         return True

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..files.file_list import Entry
+from ..files.entry import Entry
 from ..files.why import Reasons
 from ..fs.paths import show, unescape
 from ..trace.record import Record, Use

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from spdx_tools.spdx import model as spdx
 
     from ..files.dpkg import Package
-    from ..files.file_list import Entry
+    from ..files.entry import Entry
     from ..fs.overlay import Overlay
     from ..image.archive import Archive
 

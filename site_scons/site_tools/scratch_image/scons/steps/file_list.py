@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
+from ...files.options import Options
 from ...fs.paths import show
 from ...fs.status import FileKind
 from ...fs.target import write
 from .. import tools
 from ..checks import RUN_NAME, quote_value
-from ..image_env import Variables, allowed_secrets, image_env, search_env
+from ..image_env import allowed_secrets, image_env, search_env
 from ..nodes import host_path, stem, step_of, suffix, top_of
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources
 from .trace import is_traced
 
 if TYPE_CHECKING:
-    from ...files.dependencies import Needs
-    from ...files.file_list import Entry
-    from ...files.request import Request
+    from ...files.entry import Entry
+    from ...files.sources import Sources
     from ...files.why import Absent, Reasons
     from ...fs.overlay import OverlaidFiles, Overlay
     from ...fs.root import Root
@@ -54,120 +54,88 @@ class ListStep(Step):
     """Image paths of the project's files."""
     top: bytes = field(repr=False)
     """The project's directory, absolute; not part of the signature: checkouts lie anywhere."""
-    allow: tuple[bytes, ...] = ()
-    """Paths that may be listed though they look like secrets."""
-    presets: tuple[str, ...] = ()
+    options: Options = field(default_factory=Options)
     listed: tuple[bytes, ...] = ()
     """Directories that come whole where a run listed them; ``*`` for all such."""
-    user: str = ""
-    """The image's user, where it matters for the list."""
-    locales: tuple[str, ...] = ()
-    """Values of LANG and LC variables in the image's environment."""
-    packages: bool = True
-    """Whether the image has the records of Debian's packages, for scanners."""
-    copyright: bool = False
-    """Whether it has the copyright files of these packages, too."""
-    environment: Variables = ()
-    """As in `LddStep`."""
 
     def tools(self) -> tuple[str, ...]:
         """As for `LddStep`."""
         return tools.elf_reader(), tools.processor()
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
-        """Write the list of all that the `sources` want; return lines about what it may lack."""
-        from ...elf import closure
-        from ...files import file_list, packages, presets
+        """Write the list of all that the `sources` request; return lines about what it may lack."""
+        from ...files import file_list
+        from ...files.entry import write_entries
         from ...fs.overlay import Overlay
 
         view = Overlay(root, self.top)
-        request = self.read(view, sources)
-        closure.require(request.missing())
-        entries = self._merge(view, request)
-        found = self._needs(view, request, entries)
-        request.wants += found.wants
-        entries = self._merge(view, request)
-        image = presets.Image(entries, self.user, self.locales)
-        request.wants += presets.wants(view, image, self.presets)
-        listed = self._merge(view, request)
-        if self.packages:
-            request.wants += packages.files(view, listed, with_copyright=self.copyright)
-            request.wants += packages.status(view, self._merge(view, request))
-            listed = self._merge(view, request)
-        file_list.refuse_content(view, listed, self.allow)
-        write(targets[0], [file_list.write(listed)])
-        user = presets.lacks_certificates(view, entries)
-        is_fixed = user and not presets.lacks_certificates(view.files, listed)
-        line = f"{len(listed)} paths" + (f", certificates for {user}" if is_fixed else "")
-        findings = self._lint(view.files, request, listed, found.findings)
+        read = self.read(view, sources)
+        made = file_list.build(view, read, self.options)
+        write(targets[0], [write_entries(made.entries)])
+        line = f"{len(made.entries)} paths"
+        line += f", certificates for {made.certificates_for}" if made.certificates_for else ""
+        findings = self._lint(view.files, read, made.entries, made.findings)
         return "\n".join([line, *(f"lint: {finding}" for finding in findings)])
 
     def _lint(
         self,
         view: Overlay | OverlaidFiles,
-        request: Request,
+        sources: Sources,
         listed: Sequence[Entry],
         more: Sequence[str],
     ) -> tuple[str, ...]:
         from ...files import lint
 
-        skipped = request.skipped(view)
-        return lint.find(view, listed, request.records, more, skipped, self.presets)
+        skipped = sources.skipped(view)
+        return lint.find(view, listed, sources.records, more, skipped, self.options.presets)
 
-    def findings(self, view: Overlay, request: Request, listed: Sequence[Entry]) -> tuple[str, ...]:
-        """Return the findings of lint about `listed`, the list of the `request`."""
-        found = self._needs(view, request, self._merge(view, request))
-        return self._lint(view, request, listed, found.findings)
+    def findings(self, view: Overlay, sources: Sources, listed: Sequence[Entry]) -> tuple[str, ...]:
+        """Return the findings of lint about `listed`, the list of `sources`."""
+        from ...files.file_list import dependency_findings
 
-    def _needs(self, view: Overlay, request: Request, entries: Sequence[Entry]) -> Needs:
-        from ...files import dependencies
-
-        covered, named = request.covered(view), request.named(view)
-        return dependencies.find(view, entries, covered, named, dict(self.environment))
+        found = dependency_findings(view, sources, self.options)
+        return self._lint(view, sources, listed, found)
 
     def why(
         self, root: Root, target: bytes, sources: Sequence[bytes], path: bytes
     ) -> Iterator[str]:
         """Yield lines that say why `path` is in the list `target` of `sources`, or is not."""
-        from ...files import file_list, why
+        from ...files import why
+        from ...files.entry import read_entries
         from ...fs.overlay import Overlay
 
         view = Overlay(root, self.top)
-        request = self.read(view, sources)
-        reasons = why.Reasons(file_list.read(content(target), show(target)))
+        read = self.read(view, sources)
+        reasons = why.Reasons(read_entries(content(target), show(target)))
         listed = reasons.place(path)
         if listed in reasons.entries:
             yield f"WHY    {self.name:18}  {show(listed)} is in the image"
-            lines = why.presence(reasons, listed, request.lines(view))
+            lines = why.presence(reasons, listed, read.lines(view))
         else:
             yield f"WHY    {self.name:18}  {show(path)} is not in the image"
-            lines = why.absence(self._absent(view, reasons, request, path), request.runs())
+            lines = why.absence(self._absent(view, reasons, read, path), read.runs())
         yield from (f"       {line}" for line in lines)
 
-    def _absent(self, view: Overlay, reasons: Reasons, request: Request, path: bytes) -> Absent:
-        from ...files.presets import Image, that_bring
+    def _absent(self, view: Overlay, reasons: Reasons, sources: Sources, path: bytes) -> Absent:
+        from ...files.presets import ListedImage, presets_with
         from ...files.why import Absent
 
         found = view.walk(path, follow=False)
         exists = found.status is not None and found.status.kind is not FileKind.OTHER
-        image = Image(tuple(reasons.entries.values()), self.user, self.locales)
-        names = tuple(that_bring(view, image, found.real)) if exists else ()
-        return Absent(found.real, exists, names, request.left_out)
+        listed = tuple(reasons.entries.values())
+        image = ListedImage(listed, self.options.user, self.options.locales)
+        names = tuple(presets_with(view, image, found.real)) if exists else ()
+        return Absent(found.real, exists, names, sources.left_out)
 
-    def _merge(self, view: Overlay, request: Request) -> tuple[Entry, ...]:
-        from ...files import file_list
-
-        return file_list.merge(view, request.wants, self.allow, request.left_out)
-
-    def read(self, view: Overlay, sources: Sequence[bytes]) -> Request:
-        """Return all that `sources` want; `view` gets what extra lists make."""
-        from ...files.file_list import Want
+    def read(self, view: Overlay, sources: Sequence[bytes]) -> Sources:
+        """Return all that `sources` request; `view` gets the files that extra lists make."""
         from ...files.request import Request
+        from ...files.sources import Sources
 
-        request = Request([Want(path, "staged") for path in self.staged], self.listed)
+        read = Sources([Request(path, "staged") for path in self.staged], self.listed)
         for form, path in zip(self.forms, sources, strict=True):
-            request.add(view, form.form, form.name, form.file, content(path))
-        return request
+            read.add(view, form.form, form.name, form.file, content(path))
+        return read
 
 
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
@@ -181,20 +149,22 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     require_sources("list", target, source, "traces, ldd texts or extra lists", sys.maxsize)
     sources = [node for node in source if not is_traced(node) or suffix(node) == ".trace"]
     forms = tuple(source_form(node) for node in sources)
-    wanted, packages = read(env, "IMAGE_PRESETS"), read(env, "IMAGE_PACKAGES")
+    presets, packages = read(env, "IMAGE_PRESETS"), read(env, "IMAGE_PACKAGES")
     step = ListStep(
         name,
         forms,
         tuple(sorted(read(env, "IMAGE_STAGED"))),
-        top=top_of(target[0]),
-        allow=tuple(path for path in allowed_secrets(env) if path[:1] == b"/"),
-        presets=wanted,
-        listed=read(env, "IMAGE_LISTED"),
-        user=_listed_user(read(env, "IMAGE_USER"), wanted),
-        locales=tuple(sorted(_locales(image_env(env)))) if "locale" in wanted else (),
-        packages=packages is not False,
-        copyright=packages == "copyright",
-        environment=search_env(env),
+        top_of(target[0]),
+        Options(
+            allow=tuple(path for path in allowed_secrets(env) if path[:1] == b"/"),
+            presets=presets,
+            user=_listed_user(read(env, "IMAGE_USER"), presets),
+            locales=tuple(sorted(_locales(image_env(env)))) if "locale" in presets else (),
+            packages=packages is not False,
+            copyright=packages == "copyright",
+            environment=search_env(env),
+        ),
+        read(env, "IMAGE_LISTED"),
     )
     lists = [node for node in sources if is_extra_list(node)]
     return Plan(step, target, sources, mentions=functools.partial(find_mentions, lists))

@@ -41,7 +41,7 @@ class ReportStep(Step):
         The list's own sources follow.
         """
         from ...files import packages
-        from ...files.request import read_list
+        from ...files.sources import read_list
         from ...inspect import facts, report
 
         entries, view = read_list(root, self.listing.top, sources[0])

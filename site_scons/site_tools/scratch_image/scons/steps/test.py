@@ -47,7 +47,7 @@ class TestStep(Step):
 
         ImageError when a run does not do what it did when it was traced.
         """
-        from ...files.request import exclusions, read_extras
+        from ...files.sources import left_out_patterns, read_extras
         from ...fs.overlay import Overlay
         from ...image import stack
         from ...inspect import replay
@@ -57,7 +57,7 @@ class TestStep(Step):
         trials = [self._trial(each, rest) for each in self.runs]
         view = Overlay(root, self.top)
         lists = [read_extras(view, name, content(next(rest))) for name in self.lists]
-        left_out = tuple(rule for found in lists for rule in exclusions(found))
+        left_out = tuple(rule for found in lists for rule in left_out_patterns(found))
         trials = [replace(trial, left_out=left_out, root=root) for trial in trials]
         image = content(next(rest)).decode().strip() if self.address else ""
         obstacle = find_obstacle()

@@ -1,0 +1,153 @@
+"""The sources of a file list: records of runs, strace's and ldd's texts, and extra lists."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..elf import ldd_text
+from ..fs import globs
+from ..fs.overlay import Overlay
+from ..fs.paths import show
+from ..fs.root import Root
+from ..fs.status import FileKind
+from ..trace.captured import read_captured
+from ..trace.record import read_record
+from . import extra_list
+from .entry import Entry, read_entries
+from .exclusions import is_made_by_runtime
+from .extra_files import from_extras
+from .extra_list import Extra, LineKind
+from .request import Request, from_ldd, from_listings, from_record
+
+if TYPE_CHECKING:
+    from ..elf.closure import Missing
+    from ..elf.ldd_text import Row
+    from ..fs.overlay import OverlaidFiles
+    from ..trace.record import Record
+
+
+@dataclass
+class Sources:
+    """All that the sources of a file list request together."""
+
+    requests: list[Request]
+    listed: tuple[bytes, ...]
+    """Directories that come whole where a run listed them; ``*`` for all such."""
+    records: list[Record] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    """Of the runs whose records these are."""
+    rows: list[Row] = field(default_factory=list)
+    """Of ldd texts."""
+    missing: list[Missing] = field(default_factory=list)
+    """Of ldd texts."""
+    left_out: list[re.Pattern[bytes]] = field(default_factory=list)
+    """Patterns of the paths that extra lists leave out."""
+
+    def add(self, view: Overlay, form: str, name: str, file: str, text: bytes) -> None:
+        """Add the requests of the source `text`; its `form` is record, strace, ldd or extra.
+
+        `name` is that of the run, or of the extra list; `file` is the path of the text in messages.
+        """
+        if form == "record":
+            self._add_record(view, name, read_record(text))
+        elif form == "strace":
+            record = read_captured(text, file, view.below)
+            self._add_record(view, name, record)
+        elif form == "ldd":
+            rows = ldd_text.read(text, file)
+            self.rows += rows
+            self.missing += ldd_text.read_missing(text)
+            self.requests += from_ldd(rows)
+        else:
+            self._add_extras(view, name, text)
+
+    def _add_record(self, view: Overlay, run: str, record: Record) -> None:
+        self.records.append(record)
+        self.names.append(run)
+        self.requests += from_record(record, run)
+        self.requests += from_listings(view, record, run, self.listed)
+
+    def _add_extras(self, view: Overlay, name: str, text: bytes) -> None:
+        found = read_extras(view, name, text)
+        self.requests += from_extras(view, found)
+        self.left_out += left_out_patterns(found)
+
+    def missing_libraries(self) -> list[Missing]:
+        """Return the libraries that neither an ldd text names nor a run loaded.
+
+        A run may find one by what a script, or the program itself, sets (LD_LIBRARY_PATH, dlopen).
+        """
+        uses = [use for record in self.records for use in record.uses]
+        loaded = {
+            os.path.basename(use.path) for use in uses if use.kind in ("read", "link", "exec")
+        }
+        return [each for each in self.missing if os.path.basename(each.name) not in loaded]
+
+    def files_with_libraries(self, view: Overlay) -> frozenset[bytes]:
+        """Return the files of ldd texts: these texts have the libraries of each file, too."""
+        return frozenset(view.walk(row.path).real for row in self.rows)
+
+    def runs(self) -> list[tuple[str, Record]]:
+        """Return the name and the record of each run."""
+        return list(zip(self.names, self.records, strict=True))
+
+    def lines(self, view: Overlay) -> dict[bytes, list[str]]:
+        """Return by path the lines of extra lists that request it."""
+        found: dict[bytes, set[str]] = {}
+        for each in self.requests:
+            if each.line:
+                found.setdefault(view.walk(each.path, follow=False).real, set()).add(each.line)
+        return {path: sorted(lines) for path, lines in found.items()}
+
+    def skipped(self, view: Overlay | OverlaidFiles) -> list[bytes]:
+        """Return the devices, FIFOs and sockets in the directories that lists name, sorted."""
+        found = set()
+        for each in self.requests:
+            if each.line or each.reason.startswith("listed-by:"):
+                status = view.files.status(each.path)
+                if status is not None and status.kind is FileKind.OTHER:
+                    found.add(each.path)
+        return sorted(
+            path
+            for path in found
+            if not is_made_by_runtime(path)
+            and not any(rule.fullmatch(path) for rule in self.left_out)
+        )
+
+    def explicit_files(self, view: Overlay) -> frozenset[bytes]:
+        """Return the files that a line of an extra list names."""
+        return frozenset(view.walk(each.path).real for each in self.requests if each.is_explicit)
+
+
+def read_extras(view: Overlay, name: str, text: bytes) -> tuple[Extra, ...]:
+    """Return the lines of the extra list `text`, and of the lists that it includes."""
+    return extra_list.parse(text, name, lambda included: _project_file(view, included))
+
+
+def left_out_patterns(found: Iterable[Extra]) -> list[re.Pattern[bytes]]:
+    """Return patterns of the paths that extra lists leave out."""
+    return [globs.matcher(extra.path) for extra in found if extra.kind is LineKind.OUT]
+
+
+def _project_file(view: Overlay, name: str) -> bytes:
+    """Return the text of the project's file `name`; OSError when there is none."""
+    found = view.below.walk(view.source(os.fsencode(name)))
+    if found.status is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    with view.below.open(found.real) as stream:
+        return stream.read()
+
+
+def read_list(root: Root, top: bytes, path: bytes) -> tuple[tuple[Entry, ...], Overlay]:
+    """Return the entries of the file list `path`, and `root` with their sources in place."""
+    with open(path, "rb") as stream:
+        entries, view = read_entries(stream.read(), show(path)), Overlay(root, top)
+    for each in entries:
+        if each.source:
+            view.place_source(each.path, each.source)
+    return entries, view

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from lists import a_view, extra_lines
+from scratch_image.errors import ListError
+from scratch_image.files.merge import Merge, merge
+from scratch_image.files.request import Request
+from scratch_image.fs.overlay import Overlay
+from scratch_image.fs.root import Root
+
+
+@pytest.fixture
+def secrets(base: Path) -> Path:
+    for name in ("root/.netrc", "root/x", "etc/shadow", "srv/app/.git/config"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text("secret")
+    (base / "data/way").symlink_to("/root/x")
+    return base
+
+
+def test_all_secrets_are_named_with_their_requests(secrets: Path) -> None:
+    requests = [
+        Request(b"/root/.netrc", "run:default"),
+        Request(b"/root/.netrc", "extra:x.extra", line="x.extra:3"),
+        Request(b"/data/way", "run:default"),
+        Request(b"/srv/app/.git/config", "extra:x.extra", required=False, line="x.extra:4"),
+        Request(b"/root", "run:default"),
+        Request(b"/root/.curlrc", "run:default", required=False),
+    ]
+
+    with pytest.raises(ListError) as error:
+        merge(a_view(secrets), requests)
+
+    assert str(error.value) == (
+        "cannot list secrets: /root/.netrc is a secret (login and password), requested by "
+        "run:default, x.extra:3, /root/x is a secret (home directory), requested by run:default, "
+        "/srv/app/.git/config is a secret (git repository), requested by x.extra:4; leave them "
+        "out, or add their paths to IMAGE_ALLOW if they belong into the image"
+    )
+
+
+def test_many_secrets_are_counted(secrets: Path) -> None:
+    for at in range(30):
+        (secrets / f"root/f{at:02}").write_text("")
+    requests = [Request(b"/root/f%02d" % at, "run:1") for at in range(30)]
+
+    with pytest.raises(ListError) as error:
+        merge(a_view(secrets), requests)
+
+    assert "requested by run:1, and 10 more; leave them out" in str(error.value)
+
+
+@pytest.mark.parametrize("allowed", [b"/root/x", b"/root"])
+def test_allowed_path_is_listed(secrets: Path, allowed: bytes) -> None:
+    entries = Merge(a_view(secrets), [allowed]).extend([Request(b"/root/x", "run:1")])
+
+    assert [entry.path for entry in entries] == [b"/root", b"/root/x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        pytest.param("../root/.netrc -> /srv/a", True, id="name of the source"),
+        pytest.param("../root/x -> /srv/.netrc", True, id="name in the image"),
+        pytest.param("../root/x -> /etc/shadow", True, id="place in the image"),
+        pytest.param("{base}/etc/shadow -> /srv/a", False, id="below another root"),
+        pytest.param("/etc/shadow -> /srv/a", True, id="place on the machine"),
+        pytest.param("../root/x -> /home/app/x", False, id="home of the image"),
+        pytest.param("../root/x -> /root/x", False, id="home of root in the image"),
+    ],
+)
+def test_mapped_files_are_judged_by_both_names(secrets: Path, line: str, secret: bool) -> None:
+    try:
+        extra_lines(secrets, line)
+    except ListError as error:
+        assert " is a secret" in str(error)
+        assert secret
+    else:
+        assert not secret
+
+
+def test_base_may_lie_in_a_home() -> None:
+    with tempfile.TemporaryDirectory(dir=Path.home()) as home:
+        for name in ("data/a", "root/x", "etc/shadow"):
+            (Path(home) / name).parent.mkdir()
+            (Path(home) / name).write_text("")
+        root = Overlay(Root(os.fsencode(home)), b"/project")
+
+        entries = merge(root, [Request(b"/data/a", "run:1")])
+        for secret in (b"/root/x", b"/etc/shadow"):
+            with pytest.raises(ListError, match=" is a secret"):
+                merge(root, [Request(secret, "run:1")])
+
+    assert [entry.path for entry in entries] == [b"/data", b"/data/a"]
