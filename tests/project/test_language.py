@@ -19,7 +19,7 @@ from lab import PACKAGE
 TOP = PACKAGE.parents[2]
 HERE = Path(__file__)
 
-PAGES = [*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")]
+PAGES = [*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "images").rglob("*.md")]
 MODULES = [*PACKAGE.rglob("*.py")]
 SCRIPTS = [*(TOP / "docs").glob("*.py"), *(TOP / "bench").glob("*.py")]
 TESTS = [each for each in (TOP / "tests").rglob("*.py") if each != HERE]
