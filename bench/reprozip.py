@@ -1,8 +1,8 @@
 """Time from a program to an archive of it, against ReproZip, which also traces and packs.
 
 Run as ``.venv/bin/python bench/reprozip.py PATH_TO_REPROZIP`` (``pip install reprozip`` has it);
-prints medians of paired runs and their ratio for each of nine programs. ReproZip is told not to
-ask dpkg for packages, which would take it longer; both compress by gzip.
+prints medians of paired runs and their ratio for each of nine programs. ReproZip has the option
+not to ask dpkg for packages, which would take it longer; both compress by gzip.
 """
 
 from __future__ import annotations

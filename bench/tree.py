@@ -61,7 +61,7 @@ Return("trace", "ldd", "files", "tar", "image")
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of SCons took."""
+    """The cost of one run of SCons."""
 
     seconds: float
     """User and system time."""

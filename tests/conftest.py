@@ -1,4 +1,4 @@
-"""What the tests share: the oldest and the newest SCons, a real engine, programs to trace."""
+"""The things that tests share: the oldest and the newest SCons, a real engine, programs to trace."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def test_percent_is_of_what_was_expected(total: int, done: int, percent: int | N
 
 
 def test_what_is_done_is_seen_by_who_watches() -> None:
-    with progress.watched() as outer:
+    with progress.watch() as outer:
         progress.current().expect(4)
-        with progress.watched() as inner:
+        with progress.watch() as inner:
             progress.current().add(2)
         progress.current().add(1)
     progress.current().add(8)
@@ -38,7 +38,7 @@ def test_what_is_done_is_seen_by_who_watches() -> None:
 
 
 def test_threads_are_counted_together() -> None:
-    with progress.watched() as watched, ThreadPoolExecutor(8) as pool:
+    with progress.watch() as watched, ThreadPoolExecutor(8) as pool:
         taken_along = progress.current()
         for _ in range(1000):
             pool.submit(taken_along.add, 3)

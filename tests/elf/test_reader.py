@@ -162,7 +162,7 @@ def test_a_file_cut_short_is_read_or_refused(size: int) -> None:
 def test_a_damaged_file_is_read_or_refused(flips: list[tuple[int, int]]) -> None:
     data = bytearray(LIBRARY)
     for place, value in flips:
-        # Most of the file is code that nobody reads: headers and dynamic table are the target.
+        # Most of the file is code that the reader skips: headers and dynamic table are the target.
         data[place if place % 3 else place % 0x200] = value
     try:
         read(bytes(data))

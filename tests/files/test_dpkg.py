@@ -174,7 +174,7 @@ def test_malformed_paragraph_is_told(base: Path, old: str, new: str) -> None:
 
     assert str(caught.value) == (
         "cannot read dpkg's /var/lib/dpkg/status: it has a malformed paragraph of package "
-        f"{name}; mend the database, or set IMAGE_PACKAGES=False"
+        f"{name}; repair the database, or set IMAGE_PACKAGES=False"
     )
 
 
@@ -186,5 +186,5 @@ def test_database_that_is_too_large_is_told(base: Path) -> None:
 
     assert str(caught.value) == (
         "cannot read dpkg's /var/lib/dpkg/status: it has more than 64 MB; "
-        "mend the database, or set IMAGE_PACKAGES=False"
+        "repair the database, or set IMAGE_PACKAGES=False"
     )

@@ -88,7 +88,7 @@ def test_other_texts_are_an_error(text: str) -> None:
     ],
 )
 def test_permitted(text: str, names: set[str]) -> None:
-    assert capabilities.permitted(text) == names
+    assert capabilities.permitted_names(text) == names
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.booleans())

@@ -194,6 +194,6 @@ def test_files_of_the_project_may_lie_in_a_repository(
 
     assert found == os.path.join(os.fsencode(tmp_path), place)
     if name[:1] != b"/":
-        # What is not there now may be there one day, and counts then.
+        # A path that is absent now may exist one day, and counts then.
         assert (os.path.join(os.fsencode(project), name), Aspect.STAT) in view.looked
         assert view.files.is_own(found)

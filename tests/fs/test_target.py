@@ -58,7 +58,7 @@ def test_leftovers_are_those_of_the_named_files(tmp_path: Path) -> None:
 LOCKS = """
 import sys, time
 from scratch_image.fs import target
-with target.locked(sys.argv[1].encode(), lambda attempts: None):
+with target.lock(sys.argv[1].encode(), lambda attempts: None):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -79,7 +79,7 @@ def test_lock_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
             if number == 2:
                 other.kill()
 
-        with target.locked(os.fsencode(path), wait):
+        with target.lock(os.fsencode(path), wait):
             assert attempts[:2] == [1, 2]
 
     assert os.listdir(tmp_path) == []
@@ -92,9 +92,9 @@ def test_who_waits_for_a_lock_may_give_up(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
     with (
-        target.locked(path, give_up),
+        target.lock(path, give_up),
         pytest.raises(ZeroDivisionError),
-        target.locked(path, give_up),
+        target.lock(path, give_up),
     ):
         pass
 
@@ -109,5 +109,5 @@ def test_file_system_without_locks_is_used_without(
 
     monkeypatch.setattr("fcntl.flock", refuse)
 
-    with target.locked(os.fsencode(tmp_path / "lock"), lambda attempts: None):
+    with target.lock(os.fsencode(tmp_path / "lock"), lambda attempts: None):
         assert os.listdir(tmp_path) == ["lock"]

@@ -133,7 +133,7 @@ def test_image_of_an_engines_image_is_the_same(
 # Other hosts
 
 HOST = "python3,strace,mmdebstrap"
-"""What a machine needs to build such an image."""
+"""The needs of a machine that builds such an image."""
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
-"""What a trace can meet, and where it is tested, with one of three verdicts.
+"""Things that a trace can meet, and where they are tested, with one of three verdicts.
 
 right       the record says what the kernel did
 refused    an error that names the call or file: strace cannot see what is behind      it
-impossible nobody who traces can see it; the row says what is done        instead
+impossible no tracer can see it; the row says what is done        instead
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def _build(directory: Path, scons: Scons, engine: str, *targets: str) -> str:
 
 def _checkout(directory: Path, authority: Path) -> Path:
     """Copy the repository of images, and plant secrets in the home of who builds."""
-    # What the runs have made before would be an input of the next trace.
+    # Files of earlier runs would be an input of the next trace.
     for path in Path("/tmp").glob("traced-*"):
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(IMAGES, directory)
@@ -194,7 +194,7 @@ def test_server_answers_in_a_container(
     run = f"run -d --network none {options} {name} {arguments}"
     container = _docker(engine, *shlex.split(run))
     try:
-        # Without a network nobody reaches it but who enters its namespace.
+        # Without a network only a process in its namespace reaches it.
         process = _docker(engine, "inspect", "-f", "{{.State.Pid}}", container)
         for ask, expected in asks.items():
             assert expected in _asked(["nsenter", "-t", process, "-n", *shlex.split(ask)])

@@ -1,6 +1,6 @@
 """Tests of all texts that we write and read again: any of them comes back, whatever is in it.
 
-What somebody else made of such a text is read as another one, or is the format's own error.
+A text that somebody changed is read as another one, or is the format's own error.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def watched(fanotify: str) -> Iterator[Callable[[], list[tuple[int, bytes]]]]:
         def end() -> list[tuple[int, bytes]]:
             events, _ = watch.communicate()
             assert watch.returncode == 0
-            # What others open meanwhile need not have a path any more.
+            # Files that others open meanwhile need not have a path any more.
             named = (event for event in events.split(b"\0")[:-1] if b" " in event)
             pairs = (event.split(b" ", 1) for event in named)
             return [(int(thread), path) for thread, path in pairs]

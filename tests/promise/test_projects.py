@@ -63,7 +63,7 @@ class Habit:
     """Where SCons is called, seen from the project."""
     arguments: tuple[str, ...] = ()
     sources: str = "."
-    """What has its sources, seen from the project."""
+    """The directory with its sources, seen from the project."""
     steps: int = 5
     """Of a build of everything."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ HABITS = [
 ]  # fmt: skip
 
 COPIES = {"out/SConscript", "out/note", "out/reader.c", "out/reader.extra"}
-"""What SCons leaves of the copies that it makes in a variant directory."""
+"""The copies in a variant directory that SCons leaves."""
 
 
 class Place:

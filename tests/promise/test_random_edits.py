@@ -24,7 +24,7 @@ OUTPUTS = (".first.trace", ".second.trace", ".ldd", ".files", ".tar", ".oci.tar"
 
 @dataclass
 class Model:
-    """What the edits have made of the lab."""
+    """The state of the lab after the edits."""
 
     lab: Lab
     version: str = "1"

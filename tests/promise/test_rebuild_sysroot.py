@@ -1,4 +1,4 @@
-"""The promise for images of sysroots, a row each: of a new tree, only what differs is packed anew."""
+"""The promise for images of sysroots, a row each: of a new tree, only what differs is packed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an earlier version, or an accident, has left never makes a stale target or a traceback."""
+"""A leftover of an earlier version, or of an accident, never makes a stale target or a traceback."""
 
 from __future__ import annotations
 

@@ -357,7 +357,7 @@ def test_progress_comes_to_its_end(
 ) -> None:
     before.faults += faults
     names = [f"{repository}/one:1", f"{repository}/two:1"]
-    with progress.watched() as watched:
+    with progress.watch() as watched:
         push.push(small, tags(before, *names))
         push.push(small, tags(before, *names[:1]))
 

@@ -235,7 +235,7 @@ def test_staged_copy_in_a_variant_directory_is_never_stale(sealed: Project) -> N
     sealed.write("originals/text", "COPY")
 
     assert sealed.build() == ["IMAGE", "TAR"]
-    # SCons links each copy anew, and with each link its original changes: no seal holds for long.
+    # SCons links each copy again, and with each link its original changes: no seal holds for long.
     assert "build/images/one/one.tar" in _walked(sealed, "images/one")
 
 

@@ -1,4 +1,4 @@
-"""What footprints ask of SCons, on the oldest and the newest one."""
+"""The parts of SCons that footprints use, on the oldest and the newest one."""
 
 from __future__ import annotations
 

@@ -391,7 +391,7 @@ def test_path_that_changes_while_a_step_runs_has_a_state_that_nothing_has(
     edit(base / name)
 
     taken = state.take(root)
-    assert taken.moved() == ((path,) if moves else ())
+    assert taken.moved_paths() == ((path,) if moves else ())
     assert (taken.again(Root(os.fsencode(base))).signature() != taken.signature()) == moves
     if moves:
         explained = state.explain(taken, taken.again(Root(os.fsencode(base))))
@@ -407,7 +407,7 @@ def test_file_that_was_written_just_now_is_seen_at_rest(base: Path) -> None:
         root.status(f"/{path.name}".encode(), Aspect.CONTENT)
         path.write_text("2")
 
-    assert len(state.take(root).moved()) == 50
+    assert len(state.take(root).moved_paths()) == 50
 
 
 def test_content_of_a_fresh_file_is_read_by_each_step(base: Path) -> None:
@@ -440,7 +440,7 @@ def test_database_that_changes_while_a_step_runs_makes_its_answers_old(
         install(base, "two", {"/two": "2"})
 
     answers = {b"/one", b"libx.so"}
-    assert answers & {*state.take(root).moved()} == (answers if edits else set())
+    assert answers & {*state.take(root).moved_paths()} == (answers if edits else set())
 
 
 def test_state_that_a_step_knows_is_not_asked_for(base: Path) -> None:

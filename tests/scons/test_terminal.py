@@ -37,7 +37,7 @@ def _seen(descriptor: int) -> str:
 
 def _seen_to_the_end(descriptor: int) -> str:
     text = b""
-    with suppress(OSError):  # Nothing is there now, or nobody who will write.
+    with suppress(OSError):  # Nothing is there now, or no writer will come.
         while chunk := os.read(descriptor, 65536):
             text += chunk
     return text.decode().replace("\r\n", "\n")

@@ -51,7 +51,7 @@ env = Environment(tools=["scratch_image"], toolpath=[ARGUMENTS["tool"]], DOCKER_
 from scratch_image import HealthCheck, Run
 
 def told(line):
-    """Return what is told of the mistake in `line`; nothing where there is none."""
+    """Return the message about the mistake in `line`; nothing where there is none."""
     error = io.StringIO()
     try:
         with contextlib.redirect_stderr(error):
@@ -308,7 +308,7 @@ MISTAKES = {
     "env.Sysroot('x', image=['y'])": "cannot use image ['y'] of Sysroot: it is not text without NUL",
     "env.Sysroot(None)": "cannot use target None of Sysroot: it is not a path; write ",
     "env.Sysroot('x', ['a.tar', 'b.tar'])": "cannot use source ['a.tar', 'b.tar'] of Sysroot: it is ",
-    # What only a shell understands
+    # Syntax that only a shell understands
     **{
         f"env.OciImage('x', 'x.tar', {variable}={command!r})":
         f"cannot read words {command!r}: {syntax} is for a shell, and an image has none; write a list "
@@ -343,7 +343,7 @@ MISTAKES = {
     },
     "HealthCheck('/bin/x || exit 1')": "cannot read words '/bin/x || exit 1': | is for a shell, and ",
 }  # fmt: skip
-"""Lines of SConscripts, and how what is told of each begins, after its place."""
+"""Lines of SConscripts, and the beginning of each message, after its place."""
 
 
 def test_each_mistake_is_told_in_a_line(tmp_path: Path, scons: Scons) -> None:

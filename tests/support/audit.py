@@ -1,4 +1,4 @@
-"""What an archive claims of its image or images, recomputed.
+"""The claims of an archive about its images, computed again.
 
 It shares no reader with what writes archives. Beyond what the OCI specification asks for, an
 archive of ours has its members in one order, JSON in its canonical form, and no path in two layers

@@ -89,7 +89,7 @@ class Scons:
 
 @dataclass(frozen=True)
 class Build:
-    """What one call of SCons did."""
+    """The result of one call of SCons."""
 
     status: int
     steps: list[str]

@@ -12,7 +12,7 @@ _SILENT = {"errors", "variables"}
 """Modules whose sentences are no messages."""
 
 _MESSAGE = re.compile(r"cannot |trace: |lint: |no engine |.*\w.{8,}; \w.{5,}")
-"""A line for the user, or a cause and what mends it."""
+"""A line for the user, or a cause and a hint."""
 
 
 def messages() -> set[str]:
@@ -76,7 +76,7 @@ def _raised(tree: ast.AST) -> Iterator[str]:
 
 
 def _is_long(text: str) -> bool:
-    """Tell a cause or a mend from a word that says what is refused."""
+    """Tell a cause or a hint from a word that names the refused thing."""
     return len(text.removesuffix(" …").split()) > 2
 
 

@@ -1,4 +1,4 @@
-"""What a page of the documentation shows: files, commands, and what the commands print.
+"""The parts of a page of the documentation: files, commands, and what the commands print.
 
 A fenced block whose first line is a comment that names a file is that file. A block of the kind
 ``console`` has commands after ``$``, each with its output; ``...`` in it stands for any lines.

@@ -34,7 +34,7 @@ ODD_NAMES = (
     *('q"uote', "back\\slash", "new\nline", "\udcff\udcfe", "café", "a<b>c", "a, b) = 3"),
     *(" <unfinished ...>", "ctl\1\x022", "tab\t", "x (deleted)", "it's"),
 )
-"""What names.c opens."""
+"""The paths that names.c opens."""
 
 
 WORKLOADS = {

@@ -110,7 +110,7 @@ def _wait(host: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 @dataclass
 class Fault:
-    """What goes wrong, once, with the first request that fits."""
+    """The fault of the first request that fits, once."""
 
     method: str
     part: str
@@ -121,7 +121,7 @@ class Fault:
     """Of that answer; where `forward`, these replace the registry's own."""
     body: bytes = b""
     forward: bool = False
-    """Whether the registry is asked, and its answer given."""
+    """Whether the request goes on to the registry."""
     times: int = 1
 
 
@@ -143,7 +143,7 @@ class Gate:
     log: list[tuple[str, str, int, int]] = field(default_factory=list)
     """Method, path with query, status, and bytes of the body of each request."""
     seen: list[str] = field(default_factory=list)
-    """What each request had as Authorization."""
+    """The Authorization header of each request."""
 
     def count(self, method: str, part: str = "") -> int:
         """Return how many requests had `method` and `part` in their path."""
@@ -277,7 +277,7 @@ class Forward:
     places: dict[str, str]
     """Host and port of each name."""
     user: str = ""
-    """Whom it lets pass, as Proxy-Authorization has it; empty for all."""
+    """The users that it lets pass, as Proxy-Authorization has it; empty for all."""
     log: list[str] = field(default_factory=list)
     """Method and address of each request."""
 

@@ -1,4 +1,4 @@
-"""What a scanner sees in an image, and what dpkg says of its file list."""
+"""The packages that a scanner sees in an image, and those that dpkg has for its file list."""
 
 from __future__ import annotations
 

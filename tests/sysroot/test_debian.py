@@ -70,7 +70,7 @@ AS_NOBODY = """\
 mount --bind {numbers} /etc/subuid && mount --bind {numbers} /etc/subgid &&
 exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 """
-"""For a mount namespace: the user nobody gets these subordinate numbers, and builds."""
+"""For a mount namespace: the account `nobody` gets these subordinate numbers, and builds."""
 
 HEAD = "# scratch_image lock 1\nsuite small\nmirror {mirror}\nasked hello\n"
 

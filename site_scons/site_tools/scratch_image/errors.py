@@ -24,7 +24,7 @@ class ScratchImageError(Exception):
 
 
 class InputError(ScratchImageError):
-    """What the user wrote (an SConscript value, an extra list, a tag) is wrong."""
+    """An input of the user (an SConscript value, an extra list, a tag) is wrong."""
 
 
 class ProcessError(ScratchImageError):

@@ -31,7 +31,7 @@ class Progress:
 
     @property
     def percent(self) -> int | None:
-        """How much was done; None where nobody has told how much there is to do."""
+        """The share that is done; None where the whole is not known."""
         return min(100 * self.done // self.total, 100) if self.total else None
 
 
@@ -39,12 +39,12 @@ _current: ContextVar[Progress] = ContextVar("progress")
 
 
 def current() -> Progress:
-    """Return the progress of the step in this thread; one that nobody sees where none is shown."""
+    """Return the progress of the step in this thread; a hidden one where none is shown."""
     return _current.get(None) or Progress()
 
 
 @contextmanager
-def watched() -> Iterator[Progress]:
+def watch() -> Iterator[Progress]:
     """Give the progress of what the block does in this thread."""
     progress = Progress()
     token = _current.set(progress)

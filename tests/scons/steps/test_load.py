@@ -28,7 +28,7 @@ def test_load_writes_the_id_and_looks_at_each_tag(tmp_path: Path, engine: str) -
 
     targets = [path_in(tmp_path, "x.iid"), path_in(tmp_path, "x.loaded")]
 
-    with progress.watched() as watched:
+    with progress.watch() as watched:
         line = LoadStep("x", references, engine).run(root, targets, [image])
 
     assert watched.percent == 100

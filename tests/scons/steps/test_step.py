@@ -20,7 +20,7 @@ from step_files import make_layer, path_in
 
 def _watched(step: Step, target: bytes, *sources: bytes) -> tuple[int, int]:
     """Return the bytes that the step did, and those that it expected."""
-    with progress.watched() as watched:
+    with progress.watch() as watched:
         step.run(Root(epoch=7), [target], sources)
     return watched.done, watched.total
 

@@ -65,7 +65,7 @@ class LoaderCache:
         try:
             return cls(_CacheReader(data, start).entries())
         except (struct.error, ValueError) as error:
-            raise _malformed() from error
+            raise _cache_error() from error
 
     def lookup(self, soname: bytes, elf: Elf) -> tuple[Candidate, ...]:
         """Return where `soname` is for a process of `elf`, the best level first."""
@@ -92,7 +92,7 @@ class LoaderCache:
         )
 
 
-def _malformed() -> ElfError:
+def _cache_error() -> ElfError:
     return ElfError(f"read loader cache {show(CACHE)}", "it is malformed", "run ldconfig")
 
 
@@ -167,6 +167,6 @@ def loader_cache(root: Root | FileSystem) -> LoaderCache:
         if host_path not in _caches or _caches[host_path][0] != key:
             data = stream.read(_MAX_CACHE + 1)
             if len(data) > _MAX_CACHE:
-                raise _malformed()
+                raise _cache_error()
             _caches[host_path] = key, LoaderCache.parse(data)
     return _caches[host_path][1]

@@ -26,7 +26,7 @@ LEVELS = tuple(_FLAGS)
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """What of a processor decides which libraries are loaded."""
+    """The features of a processor that decide which libraries are loaded."""
 
     levels: tuple[bytes, ...]
     """Those of LEVELS that it can run, the best first."""

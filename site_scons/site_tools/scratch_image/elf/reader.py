@@ -1,4 +1,4 @@
-"""What an executable file says of itself: the ELF headers and the ``#!`` line, nothing executed.
+"""Reader of executable files: the ELF headers and the ``#!`` line, nothing executed.
 
 Sources: elf(5), the System V gABI chapter 5, https://uapi-group.org/specifications/specs/elf_dlopen_metadata/
 and for the limits fs/binfmt_elf.c and fs/binfmt_script.c of Linux.
@@ -68,7 +68,7 @@ class DlopenNote:
 
 @dataclass(frozen=True, slots=True)
 class Elf:
-    """What the kernel and the loader read in one ELF file."""
+    """The fields of one ELF file that the kernel and the loader read."""
 
     bits: int
     """32 or 64."""
@@ -96,7 +96,7 @@ class Elf:
 
     @property
     def abi(self) -> tuple[int, bool, int]:
-        """What two files must share to be loaded into one process."""
+        """The property that two files must share to be loaded into one process."""
         return self.bits, self.little_endian, self.machine
 
     @property

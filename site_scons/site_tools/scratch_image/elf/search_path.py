@@ -80,10 +80,10 @@ class LoadedFile:
     path: bytes
     """As the loader opened it."""
     origin: bytes
-    """What ``$ORIGIN`` stands for: its directory, of the program the link-free one."""
+    """The value of ``$ORIGIN``: its directory, of the program the link-free one."""
     elf: Elf
     by: LoadedFile | None = None
-    """Who needed it first; None: it is the program."""
+    """The file that needed it first; None for the program."""
 
     def line(self) -> Iterator[LoadedFile]:
         """Yield it, who needed it, and so on up to the program."""

@@ -21,7 +21,7 @@ from ..fs.status import FileKind
 HOME = b"/var/lib/dpkg"
 
 FILES = (HOME + b"/info", HOME + b"/status", HOME + b"/diversions")
-"""What of its database dpkg writes anew and renames whenever it changes any of it."""
+"""The files of its database that dpkg writes again and renames with every change."""
 
 _LARGEST = 64 << 20
 """Bytes of any file of the database."""
@@ -36,7 +36,7 @@ _OWN_FIELDS = (
     rb"(?m)^(?:Status|Config-Version|Conffiles|Triggers-Pending|Triggers-Awaited):.*\n"
     rb"(?:[ \t].*\n)*"
 )
-"""What dpkg adds to a package's own paragraph."""
+"""The fields that dpkg adds to a package's own paragraph."""
 
 _IDENTITY = r"[a-z0-9][a-z0-9+.-]+ [0-9A-Za-z.+~:-]+ [a-z0-9][a-z0-9-]*"
 """Name, version and architecture, as Debian's policy has them."""
@@ -49,14 +49,14 @@ class Package:
     """An installed package."""
 
     key: str
-    """What dpkg calls it among all: its name, with the architecture where two may be installed."""
+    """Its name in dpkg's files, with the architecture where two may be installed."""
     name: str
     version: str
     architecture: str
     source: str
     """Name of the source package, which security notices are about."""
     source_version: str
-    """That package's version, where it is another one; empty otherwise."""
+    """The version of that package, where it is another one; empty otherwise."""
     control: bytes
     """Its paragraph as the package has it, without what dpkg adds."""
 
@@ -88,7 +88,7 @@ class Database:
 
     def owner(self, path: bytes) -> Owned | None:
         """Return what the file `path`, link-free but for its last component, is of."""
-        for listed in (path, *self._unmerged(path)):
+        for listed in (path, *self._names_before_usr_merge(path)):
             key = self._owners.get(listed)
             package = self._package(key) if key else None
             if package is not None:
@@ -99,7 +99,7 @@ class Database:
     def _is_merged(self, name: bytes) -> bool:
         return self._files.walk(b"/" + name).real == b"/usr/" + name
 
-    def _unmerged(self, path: bytes) -> tuple[bytes, ...]:
+    def _names_before_usr_merge(self, path: bytes) -> tuple[bytes, ...]:
         """Return how a package that knows no merged directories lists `path`."""
         is_merged = path[:5] == b"/usr/" and path[5:].split(b"/")[0] in self._merged
         return (path[4:],) if is_merged else ()
@@ -170,12 +170,14 @@ def _package(key: bytes, paragraph: bytes, fields: dict[bytes, bytes]) -> Packag
 
 def _bad(path: bytes, cause: str) -> ListError:
     return ListError(
-        f"read dpkg's {show(path)}", f"it {cause}", "mend the database, or set IMAGE_PACKAGES=False"
+        f"read dpkg's {show(path)}",
+        f"it {cause}",
+        "repair the database, or set IMAGE_PACKAGES=False",
     )
 
 
 _databases: dict[bytes, tuple[bytes, Database]] = {}
-"""By base on the machine: it takes a tenth of a second to read, and is asked for each file."""
+"""By base on the machine: it takes a tenth of a second to read, and every file needs it."""
 
 
 def _database(files: FileSystem) -> Database:

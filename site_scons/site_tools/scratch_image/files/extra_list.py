@@ -55,7 +55,7 @@ class LineKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What one line of an extra list asks for."""
+    """The request of one line of an extra list."""
 
     kind: LineKind
     path: bytes

@@ -1,8 +1,8 @@
-"""Lint: what is likely missing in a file list, or too much, with what mends it.
+"""Lint: what a file list probably lacks, or has too much, each with a fix.
 
-A run shows the files of one way through a program. What a program loads on other ways can be told
+A run shows the files of one way through a program. The files of other ways can be guessed
 from the functions that it calls, and from directories that it listed. These are guesses: they
-are told, and nothing is made of them.
+are printed, and no list changes by them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .entry import Entry
 from .presets import lacks_certificates, lost_accounts
 
 _MOST = 10
-"""Findings that are told."""
+"""The most findings that are printed."""
 
 _NAMED = 3
 """Paths that one finding names."""
@@ -35,7 +35,7 @@ class _Rule:
     functions: tuple[bytes, ...]
     needs: bytes
     """Base name of a listed path, any of which will do."""
-    mend: str
+    fix: str
     """With ``{}`` for the directory of libc."""
 
 
@@ -74,12 +74,12 @@ def find(
     listed, runs = tuple(entries), tuple(records)
     found = {*more, *_functions(view, listed), *_certificates(view, listed)}
     found |= {*_zones(listed, runs), *_directories(view, listed, runs)}
-    found |= {*_skipped(skipped), *_set_ids(view, listed), *_access_lists(view, listed)}
+    found |= {*_skip_lines(skipped), *_set_ids(view, listed), *_access_lists(view, listed)}
     if "passwd" not in presets:
         found |= {*_accounts(view, listed)}
-    told = sorted(found)
-    rest = len(told) - _MOST
-    return (*told[:_MOST], *([f"and {rest} findings more"] if rest > 0 else ()))
+    findings = sorted(found)
+    rest = len(findings) - _MOST
+    return (*findings[:_MOST], *([f"and {rest} findings more"] if rest > 0 else ()))
 
 
 def _functions(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterator[str]:
@@ -93,10 +93,10 @@ def _functions(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Itera
             continue
         with view.open(entry.path) as stream:
             content = stream.read()
-        for rule, function in [*_called(rules, content)]:
+        for rule, function in [*_find_calls(rules, content)]:
             rules.remove(rule)
-            mend = rule.mend.format(show(os.path.dirname(libc)))
-            yield f"{show(entry.path)} calls {function}, which needs {show(rule.needs)}; {mend}"
+            fix = rule.fix.format(show(os.path.dirname(libc)))
+            yield f"{show(entry.path)} calls {function}, which needs {show(rule.needs)}; {fix}"
 
 
 def _may_call(view: Overlay | OverlaidFiles, entry: Entry) -> bool:
@@ -104,7 +104,7 @@ def _may_call(view: Overlay | OverlaidFiles, entry: Entry) -> bool:
     return is_file and os.path.basename(entry.path) not in _LIBC and view.magic(entry.path) == "elf"
 
 
-def _called(rules: Iterable[_Rule], content: bytes) -> Iterator[tuple[_Rule, str]]:
+def _find_calls(rules: Iterable[_Rule], content: bytes) -> Iterator[tuple[_Rule, str]]:
     """Yield the rules that hold for a file of that `content`, each with a function it calls."""
     for rule in rules:
         for function in rule.functions:
@@ -139,7 +139,7 @@ def _accounts(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterat
         )
 
 
-def _skipped(paths: Sequence[bytes]) -> Iterator[str]:
+def _skip_lines(paths: Sequence[bytes]) -> Iterator[str]:
     if paths:
         yield (
             f"no image has devices, FIFOs and sockets: {_some(paths)}; "

@@ -1,4 +1,4 @@
-"""What scanners find in an image: Debian's packages, in the way of distroless images.
+"""The packages that scanners find in an image: Debian's, in the way of distroless images.
 
 Each package that a listed file is of has its paragraph as /var/lib/dpkg/status.d/NAME, and the MD5
 sums of those of its files that are listed as NAME.md5sums. /etc/os-release and /etc/debian_version
@@ -28,7 +28,7 @@ _RELEASE = (b"/etc/os-release", b"/etc/debian_version")
 def owner(view: Overlay, entry: Entry) -> Owned | None:
     """Return what `entry` is of; None for directories, and for what no package brought there.
 
-    What the project makes is its own, whatever dpkg has at that path. A link counts where it leads
+    A file of the project is its own, whatever dpkg has at that path. A link counts where it leads
     to a file: what leads to a directory is a directory to dpkg.
     """
     if entry.kind == "dir" or entry.text:
@@ -104,11 +104,11 @@ def record_requests(view: Overlay, entries: Iterable[Entry]) -> Iterator[Request
             sums.setdefault(found.package, []).extend([line] * bool(found.md5))
     for package in sorted(sums, key=_key):
         path = os.path.join(_STATUS, package.key.encode())
-        yield from _made(view, path, [package.control])
-        yield from _made(view, path + _SUMS, sums[package])
+        yield from _write_file(view, path, [package.control])
+        yield from _write_file(view, path + _SUMS, sums[package])
 
 
-def _made(view: Overlay, path: bytes, lines: Sequence[bytes]) -> Iterator[Request]:
+def _write_file(view: Overlay, path: bytes, lines: Sequence[bytes]) -> Iterator[Request]:
     text = b"".join(lines)
     if text:
         made = Placed(Status(FileKind.FILE, 0o644, 0, 0, len(text)), text=text)

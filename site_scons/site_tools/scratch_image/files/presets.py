@@ -6,15 +6,15 @@
 ``locale``           C.utf8, and the locales that the image's environment names
 ``nss``              an nsswitch.conf for files and DNS, glibc's modules for it, /etc/services,
                      /etc/protocols, and the resolver's own settings
-``passwd``           /etc/passwd and /etc/group with root, nobody, the owners of listed files and
+``passwd``           /etc/passwd and /etc/group with root, `nobody`, the owners of listed files and
                      the image's user, without homes and shells; the user ``nonroot`` is made up
 ``tmp``              /tmp and /var/tmp, which anybody may write to
 ``tzdata``           the time zones, and the machine's /etc/localtime
 ===================  =============================================================================
 
-Two come unasked. A list without certificates, in which some file would load those of the system
+Two come by default. A list without certificates, in which some file would load those of the system
 into its TLS library, gets ``ca-certificates``. And a passwd or group file that only runs asked for
-is written anew as ``passwd`` would, since it names the people of the build machine; so are both
+is written again as ``passwd`` would, since it names the people of the build machine; so are both
 where the image's user has a name to be looked up.
 """
 
@@ -70,10 +70,10 @@ _NSS_FILES = (b"/etc/services", b"/etc/protocols", b"/etc/host.conf", b"/etc/gai
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """What presets have to know of an image."""
+    """The facts about an image that presets depend on."""
 
     entries: tuple[Entry, ...]
-    """What is listed so far."""
+    """The paths that are listed so far."""
     user: str = ""
     """As in ``USER`` of a Dockerfile; empty where account files need not have it."""
     locales: tuple[str, ...] = ()
@@ -86,9 +86,9 @@ class ListedImage:
 
 
 def requests(view: Overlay, image: ListedImage, names: Collection[str]) -> Iterator[Request]:
-    """Yield what the presets `names`, and those that come unasked, bring for `image`.
+    """Yield the files that the presets `names`, and the default ones, bring for `image`.
 
-    What they make is placed in `view`. InputError for an unknown user; ListError when the
+    Files that they write are placed in `view`. InputError for an unknown user; ListError when the
     machine does not have what a preset is made of.
     """
     for name in sorted(names):
@@ -100,7 +100,7 @@ def requests(view: Overlay, image: ListedImage, names: Collection[str]) -> Itera
                 "install their package, or take the preset away",
             )
         yield from (Request(path, f"preset:{name}", required=False) for path in found)
-    yield from _unasked(view, image, names)
+    yield from _defaults(view, image, names)
 
 
 def presets_with(view: Overlay, image: ListedImage, path: bytes) -> Iterator[str]:
@@ -136,7 +136,7 @@ def lost_accounts(
                 yield entry.path, [os.fsdecode(name) for name in kept]
 
 
-def _unasked(view: Overlay, image: ListedImage, names: Collection[str]) -> Iterator[Request]:
+def _defaults(view: Overlay, image: ListedImage, names: Collection[str]) -> Iterator[Request]:
     if "ca-certificates" not in names and lacks_certificates(view, image.entries):
         for path in _ca_certificates(view):
             yield Request(path, "preset:ca-certificates", required=False)
@@ -146,7 +146,7 @@ def _unasked(view: Overlay, image: ListedImage, names: Collection[str]) -> Itera
 
 
 def _is_to_write(view: Overlay, image: ListedImage, path: bytes) -> bool:
-    """Tell whether the image needs an account file `path` that nobody has given it."""
+    """Tell whether the image needs an account file `path` and has none of its own."""
     reasons = [reason for each in image.entries if each.path == path for reason in each.reasons]
     given = any(reason.startswith(("extra:", "staged")) for reason in reasons)
     return bool(reasons or image.user) and not given and not view.files.is_own(path)

@@ -104,7 +104,7 @@ class Sources:
                 found.setdefault(view.walk(each.path, follow=False).real, set()).add(each.line)
         return {path: sorted(lines) for path, lines in found.items()}
 
-    def skipped(self, view: Overlay | OverlaidFiles) -> list[bytes]:
+    def skipped_paths(self, view: Overlay | OverlaidFiles) -> list[bytes]:
         """Return the devices, FIFOs and sockets in the directories that lists name, sorted."""
         found = set()
         for each in self.requests:

@@ -1,7 +1,7 @@
 """Why a path is in an image, or is not: the chains of reasons in the texts of its steps.
 
 The file list names for each path who asks for it directly. Here these reasons are followed up to
-something that nobody but the user has asked for: the program, a run, a line of an extra list, a
+something that the user alone has requested: the program, a run, a line of an extra list, a
 preset.
 """
 
@@ -41,7 +41,7 @@ _BEGINNINGS = {
 """Reasons that stand for themselves."""
 
 _OF_RUNS = ("run:", "output-dir:")
-"""A run shows that a file was used, not by whom; any other chain tells more."""
+"""A run shows that a file was used and not which file used it; any other chain says more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Chain:
     paths: tuple[bytes, ...]
     """From what that reason asks for to the path in question."""
     words: tuple[str, ...]
-    """What each path but the last does to the next one."""
+    """The relation of each path but the last to the next one."""
 
 
 class Reasons:
@@ -156,10 +156,10 @@ def presence(reasons: Reasons, path: bytes, lines: Mapping[bytes, Sequence[str]]
         if chain.reason == "parent":
             yield _holds(reasons, path)
         else:
-            yield _told(chain, lines.get(chain.paths[0], ()))
+            yield _format_chain(chain, lines.get(chain.paths[0], ()))
 
 
-def _told(chain: Chain, lines: Sequence[str]) -> str:
+def _format_chain(chain: Chain, lines: Sequence[str]) -> str:
     word, _, name = chain.reason.partition(":")
     shown = [*map(show, chain.paths[:-1]), "it"]
     steps = [f", which {does} {path}" for does, path in zip(chain.words, shown[1:], strict=True)]
@@ -176,7 +176,7 @@ def _holds(reasons: Reasons, directory: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """What is known of a path that is not in an image."""
+    """The facts about a path that is not in an image."""
 
     path: bytes
     """Where it lies, or else the first path on the way to it that does not exist."""
@@ -185,7 +185,7 @@ class Absent:
     presets: Sequence[str] = ()
     """Presets that would bring it."""
     left_out: Sequence[re.Pattern[bytes]] = ()
-    """What extra lists leave out."""
+    """The paths that extra lists leave out."""
 
 
 def absence(absent: Absent, runs: Iterable[tuple[str, Record]]) -> Iterator[str]:

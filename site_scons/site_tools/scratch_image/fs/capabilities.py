@@ -83,11 +83,11 @@ def text(attribute: bytes) -> str:
     numbers = form.unpack(attribute)
     if len(numbers) == 5 and numbers[4]:
         raise ValueError(f"they hold in the user namespace of user {numbers[4]} only")
-    permitted, inheritable = _joined(numbers[0:4:2]), _joined(numbers[1:4:2])
+    permitted, inheritable = _join_words(numbers[0:4:2]), _join_words(numbers[1:4:2])
     return _text(permitted, inheritable, "e" * (magic & _EFFECTIVE))
 
 
-def _joined(words: tuple[int, ...]) -> int:
+def _join_words(words: tuple[int, ...]) -> int:
     return sum(word << 32 * at for at, word in enumerate(words))
 
 
@@ -100,7 +100,7 @@ def _text(permitted: int, inheritable: int, effective: str) -> str:
     return " ".join(f"{','.join(words)}={flags}" for flags, words in clauses.items()) or "="
 
 
-def permitted(text: str) -> frozenset[str]:
+def permitted_names(text: str) -> frozenset[str]:
     """Return the names of the capabilities that a program with the attribute `text` gets."""
     found = [_CLAUSE.fullmatch(clause) for clause in text.split(" ")]
     return frozenset(name for each in found if each and each[4] for name in each[1].split(","))

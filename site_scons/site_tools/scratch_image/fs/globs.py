@@ -2,7 +2,7 @@
 
 Within a component ``*`` stands for any bytes, ``?`` for one, and ``[a-z]`` or ``[!a-z]`` for one of
 a set; a component ``**`` stands for any directories, none included. A leading dot is a byte like
-any other. What a backslash and octal digits stand for is never a wildcard.
+any other. An octal escape is never a wildcard.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The root that a step sees: a file system, and the record of all looks at it.
 
-Every step looks at files through a `Root`. That record is the step's exact dependency, misses and
+Every step looks at files through a `Root`. This record is the step's exact dependency, misses and
 listings included: a step cannot forget to name an input. A look that cannot change the step's
 result goes to `Root.files`, the file system below the record.
 """
@@ -19,7 +19,7 @@ from .walk import Walk
 
 
 class Aspect(StrEnum):
-    """What of a path was looked at; the value is the word in text records."""
+    """The property of a path that was looked at; the value is the word in text records."""
 
     STAT = "stat"
     """Whether it exists; kind, mode, owner, link text."""
@@ -46,13 +46,13 @@ class Aspect(StrEnum):
     ACL = "acl"
     """Whether it has an access control list."""
     SONAME = "soname"
-    """What ld.so.cache answers for a name; the "path" is the name."""
+    """The answer of ld.so.cache for a name; the "path" is the name."""
     OWNER = "owner"
     """The Debian package that a file is of, and what dpkg knows of both."""
     IMAGE = "image"
     """Which image an engine holds under a tag; the "path" is engine address and tag."""
     TAG = "tag"
-    """What a registry holds under a tag; the "path" is what `registry.Tag` has as text."""
+    """The digest that a registry holds under a tag; the "path" is the text of a `Tag`."""
     VIEW = "view"
     """Whether what the base has there is hidden or shown: see `Root.hide`."""
 
@@ -75,7 +75,7 @@ class Root:
         """The file system itself: to look at without a record."""
         self.looked: set[tuple[bytes, Aspect]] = set()
         self.known: dict[tuple[bytes, Aspect], str] = {}
-        """What a step itself has made of what it put on record, as the state of that."""
+        """The states of things that the step itself has changed."""
 
     def watch(self) -> None:
         """From now on note how each path is first seen."""

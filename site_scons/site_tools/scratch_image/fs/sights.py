@@ -10,7 +10,7 @@ from .file_system import FileSystem
 from .status import FileKind, Status
 
 _ENTRY = ("kind", "mode", "uid", "gid", "target")
-"""What of a directory, a link or a device counts: not how many entries or names it has."""
+"""The fields of a directory, a link or a device that count: not its size or number of links."""
 
 _COARSE_CLOCK = 5
 """CLOCK_REALTIME_COARSE of linux/time.h, from which the kernel takes ctimes."""
@@ -103,11 +103,11 @@ class WatchedFileSystem(FileSystem):
         if self._sights is None:
             return found
         if path not in self._sights:
-            found = self._settled(path, found)
+            found = self._settle(path, found)
         self._sights.note(path, found)
         return found
 
-    def _settled(self, path: bytes, found: Status | None) -> Status | None:
+    def _settle(self, path: bytes, found: Status | None) -> Status | None:
         """Return what `path` is, `found` at first, once its next change must show in its ctime."""
         latest = time.monotonic() + _PATIENCE
         while found and found.kind is FileKind.FILE and is_fresh(found):

@@ -21,7 +21,7 @@ class FileKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What lstat(2) says of a path, with a link's text."""
+    """The result of lstat(2) for a path, with a link's text."""
 
     kind: FileKind
     mode: int

@@ -34,7 +34,7 @@ def write(path: bytes, chunks: Iterable[bytes]) -> None:
 def replacing(path: bytes) -> Iterator[BinaryIO]:
     """Open a temporary file that takes the place of `path` when the block ends well.
 
-    It is made anew: nothing is written to a file, or through a link, that was there before.
+    It is a new file: nothing is written to a file, or through a link, that was there before.
     """
     made = temporary(path)
     try:
@@ -72,7 +72,7 @@ def lock_file(path: bytes) -> bytes:
 
 
 @contextmanager
-def locked(path: bytes, wait: Callable[[int], None]) -> Iterator[None]:
+def lock(path: bytes, wait: Callable[[int], None]) -> Iterator[None]:
     """Hold the lock file `path` for this process, and remove it when the block ends.
 
     While another process holds it, `wait` gets the number of attempts so far several times a

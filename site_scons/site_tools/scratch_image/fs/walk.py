@@ -59,7 +59,7 @@ def walk(
         step = join(here, name)
         found = status(step)
         if found is None or len(links) > MAX_LINKS:
-            return _ended(links, left, step, None)
+            return _end(links, left, step, None)
         if found.kind is FileKind.LINK and (todo or follow):
             links.append(step)
             todo += _split(found.target)
@@ -67,12 +67,12 @@ def walk(
             continue
         if todo and found.kind is not FileKind.DIR:
             missing = step if todo[-1] == b".." else join(step, todo[-1])
-            return _ended(links, left, missing, None, barrier=step)
+            return _end(links, left, missing, None, barrier=step)
         here = step
-    return _ended(links, left, here, status(here))
+    return _end(links, left, here, status(here))
 
 
-def _ended(
+def _end(
     links: Sequence[bytes],
     left: Sequence[bytes],
     real: bytes,

@@ -1,4 +1,4 @@
-"""What the user of an image may do with its files, as path_resolution(7) and inode(7) tell.
+"""The access of an image's user to its files, by path_resolution(7) and inode(7).
 
 A run is traced by root, or by who owns the files. In a container another user may lack what the run
 had.
@@ -33,7 +33,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who runs a program in a container."""
+    """The account that runs a program in a container."""
 
     uid: int
     gid: int
@@ -69,7 +69,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What the user may not do, and who has to."""
+    """An access that the user lacks and a program needs."""
 
     verb: str
     path: bytes
@@ -79,8 +79,8 @@ class _Refusal:
 
     def __str__(self) -> str:
         mode, uid, gid = self.status.mode, self.status.uid, self.status.gid
-        told = f"(mode {mode:04o}, owner {uid}:{gid}) for {self.actor}"
-        return f"{self.verb} {show(self.path)} {told}"
+        access = f"(mode {mode:04o}, owner {uid}:{gid}) for {self.actor}"
+        return f"{self.verb} {show(self.path)} {access}"
 
     def line(self, user: User) -> str:
         """Return the line of an extra list that gives it to `user`."""
@@ -102,16 +102,16 @@ def require(contents: Contents, settings: Settings, runs: Mapping[str, Record]) 
         return
     refusals: dict[bytes, _Refusal] = {}
     for path, use, actor in _uses(contents, settings, runs):
-        for refusal in _refused(contents, user, path, use, actor):
+        for refusal in _error(contents, user, path, use, actor):
             refusals.setdefault(refusal.path, refusal)
     if refusals:
         found = list(refusals.values())
-        told = [*map(str, found[:_NAMED])]
+        paths = [*map(str, found[:_NAMED])]
         if len(found) > _NAMED:
-            told.append(f"and {len(found) - _NAMED} paths more")
+            paths.append(f"and {len(found) - _NAMED} paths more")
         raise InputError(
             f"run the image as {settings.user!r}",
-            f"it may not {', '.join(told)}",
+            f"it may not {', '.join(paths)}",
             f"add to an extra list: {found[0].line(user)}, or leave it out: !{show(found[0].path)}",
         )
 
@@ -119,7 +119,7 @@ def require(contents: Contents, settings: Settings, runs: Mapping[str, Record]) 
 def _uses(
     contents: Contents, settings: Settings, runs: Mapping[str, Record]
 ) -> Iterator[tuple[bytes, str, str]]:
-    """Yield each path that is used, how, and by whom."""
+    """Yield each path that is used, with the use and the actor."""
     for variable, name in settings.programs.items():
         yield contents.program(name, settings), "exec", variable
     for run, record in sorted(runs.items()):
@@ -128,9 +128,7 @@ def _uses(
                 yield use.path, use.kind, f"run {run}"
 
 
-def _refused(
-    contents: Contents, user: User, path: bytes, use: str, actor: str
-) -> Iterator[_Refusal]:
+def _error(contents: Contents, user: User, path: bytes, use: str, actor: str) -> Iterator[_Refusal]:
     """Yield what stands in the way of `use`; nothing of a path that the image does not have."""
     found = contents.walk(path, follow=use != "link")
     if found.status is None:

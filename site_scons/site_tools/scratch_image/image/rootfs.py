@@ -14,7 +14,7 @@ from .tar_header import HARD
 from .tar_reader import StreamedTar, TarReader
 
 _NOTHING = Status(FileKind.OTHER, 0, 0, 0)
-"""What a hard link to no path is."""
+"""Stands for a hard link to no path."""
 
 USERS, GROUPS = b"/etc/passwd", b"/etc/group"
 _ACCOUNTS = (USERS, GROUPS)
@@ -78,7 +78,7 @@ class Contents:
                     f"start {name!r} of {variable}", cause, "add it, or name another one"
                 )
         for path in filter(None, (settings.workdir, *settings.volumes)):
-            status = self.walk(_encoded(path)).status
+            status = self.walk(_encode(path)).status
             if status is not None and status.kind is not FileKind.DIR:
                 raise InputError(
                     f"use {path!r} of the image as a directory",
@@ -128,9 +128,9 @@ class Contents:
 def _places(name: str, settings: Settings) -> list[bytes]:
     """Return where an engine looks for the program `name`."""
     if "/" in name:
-        return [_encoded(posixpath.join("/", settings.workdir, name))]
+        return [_encode(posixpath.join("/", settings.workdir, name))]
     directories = settings.env.get("PATH", "").split(":")
-    return [_encoded(posixpath.join(each, name)) for each in directories if each]
+    return [_encode(posixpath.join(each, name)) for each in directories if each]
 
 
 def _image_path(name: bytes) -> bytes:
@@ -138,5 +138,5 @@ def _image_path(name: bytes) -> bytes:
     return posixpath.normpath(path) if b"//" in path or b"/." in path else path
 
 
-def _encoded(name: str) -> bytes:
+def _encode(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")

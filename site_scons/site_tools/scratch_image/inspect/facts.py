@@ -49,7 +49,7 @@ class LayerFacts:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What an image archive says of its image."""
+    """The facts about an image that its archive holds."""
 
     id: Digest
     """Of the config; in a containerd store the manifest's digest is the ID."""

@@ -14,7 +14,7 @@ from typing import Any
 from ..elf.loader_cache import CACHE
 from ..errors import ImageError
 from ..files.exclusions import is_host_noise
-from ..fs.capabilities import permitted
+from ..fs.capabilities import permitted_names
 from ..fs.paths import parents, show
 from ..fs.root import Root
 from ..fs.status import FileKind
@@ -90,7 +90,7 @@ def repeat_in_container(trial: RepeatedRun, address: str, image: str) -> bool:
     """
     if trial.run.ready or find_emulator(trial.run, trial.program, trial.root):
         return False
-    capable = permitted(trial.root.capabilities(trial.root.walk(trial.program).real))
+    capable = permitted_names(trial.root.capabilities(trial.root.walk(trial.program).real))
     if not capable <= container.CAPABILITIES:
         return False
     content = None

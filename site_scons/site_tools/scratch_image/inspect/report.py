@@ -96,7 +96,7 @@ def page(report: Report, earlier: bytes) -> bytes:
     values = {
         "name": html.escape(report.name),
         "policy": _policy(template),
-        "data": _embedded(data),
+        "data": _embed(data),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template).encode()
 
@@ -114,7 +114,7 @@ def _policy(template: str) -> str:
     return "; ".join(sources)
 
 
-def _embedded(data: Any) -> str:
+def _embed(data: Any) -> str:
     """Return `data` as JSON that cannot end the element it stands in, whatever names it has."""
     text = json.dumps(data, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

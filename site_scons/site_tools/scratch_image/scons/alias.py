@@ -25,7 +25,7 @@ from ..fs import target
 from ..fs.digest import Digest
 from . import seal
 from .builders import signature
-from .footprint import FootprintNode, derived, is_derived, trust_time
+from .footprint import FootprintNode, derived_nodes, is_derived, trust_time
 from .nodes import host_path, repositories_of, top_of
 from .seal import Places, Seal
 
@@ -152,7 +152,7 @@ class _Steps:
         top = top_of(self._nodes[0]) + b"/"
         looked = [path for path in stored.places.whole - self._own if path.startswith(top)]
         mentioned = [name for each in self._footprints for name in each.mentions()]
-        found = derived(self._nodes[0].fs, map(os.fsdecode, looked), mentioned)
+        found = derived_nodes(self._nodes[0].fs, map(os.fsdecode, looked), mentioned)
         return [
             *filter(is_derived, self._inputs),
             *(node for node in found if node not in self._made),
@@ -171,7 +171,7 @@ class _Steps:
 
 def _places(footprint: FootprintNode) -> Places | None:
     """Return where the step has looked; None where it has to look again."""
-    stored = footprint.stored()
+    stored = footprint.read_stored()
     try:
         return Places.of(stored, footprint.root()) if stored else None
     except ScratchImageError:

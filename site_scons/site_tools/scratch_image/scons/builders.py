@@ -25,7 +25,7 @@ import SCons.Script
 from ..errors import InputError, ProcessError, ScratchImageError
 from ..fs.digest import Digest
 from ..fs.paths import is_under, show
-from ..fs.target import leftovers, lock_file, locked, temporary
+from ..fs.target import leftovers, lock, lock_file, temporary
 from .checks import Files, WrongPartError
 from .footprint import FootprintNode
 from .nodes import (
@@ -148,7 +148,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     title = f"{label:5}  {step.name}"
     shows = contextlib.nullcontext() if is_silent else terminal.showing(title, temporary(files[0]))
     try:
-        with locked(lock_file(files[0]), functools.partial(_wait, terminal, title)), shows:
+        with lock(lock_file(files[0]), functools.partial(_wait, terminal, title)), shows:
             lines = _run(step, footprint, files, source)
     except ScratchImageError as error:
         return str(error)

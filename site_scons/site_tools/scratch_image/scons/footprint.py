@@ -5,7 +5,7 @@ much for each path on a null build. A footprint is one dependency of one target:
 the digest of the state text (see `state`) that lies beside the target, with every state taken
 afresh; what .sconsign keeps is the digest of the text as the step left it.
 
-This leans on a few things that SCons does not document: `Value.get_ninfo` is asked again after a
+This leans on a few things that SCons does not document: `Value.get_ninfo` runs again after a
 build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back into a node.
 ``tests/test_footprint.py`` holds them on the oldest and the newest SCons that are supported.
 """
@@ -45,16 +45,16 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
         self.root = root
         self.view = ""
-        """What `root` makes its root of, as text."""
+        """The base and staged files of `root`, as text."""
         self.files = [self.file]
-        """What of its own it depends on: where it lies, and what `root` reads."""
+        """The private files that it depends on: its own, and those that `root` reads."""
         self.mentions: Callable[[], Iterable[str]] = tuple
         """Names the project's files that the step's sources name, absolute."""
         self._stored: state.Footprint | None = None
         self._read = False
         self._fresh: str | None = None
         self._told = False
-        self.Decider(_changed)
+        self.Decider(_is_other)
         SCons.Node.Python._memo_lookup_map[hash((name, None))] = self
 
     def discard(self) -> None:
@@ -73,9 +73,9 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         taken = state.take(root)
         target.write(os.fsencode(self.file), [taken.text()])
         self._stored = taken
-        return taken.moved()
+        return taken.moved_paths()
 
-    def stored(self) -> state.Footprint | None:
+    def read_stored(self) -> state.Footprint | None:
         """Return the footprint that the last build left; None when there is no whole one."""
         if not self._read:
             from . import state
@@ -90,29 +90,30 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
 
     def fresh(self) -> state.Footprint | None:
         """Return the stored footprint with every state taken afresh; None when there is none."""
-        stored = self.stored()
+        stored = self.read_stored()
         try:
             return stored and stored.again(self.root())
         except (ScratchImageError, OSError, ValueError):
             return None
 
-    # What SCons asks. None of these may raise: an exception that leaves a node's method while a
-    # target is being booked as built stops every other thread of a parallel build for ever.
+    # The interface of SCons's nodes. None of these may raise: an exception that leaves a node's
+    # method while a target is being booked as built stops every other thread of a parallel build
+    # for ever.
 
     def scan(self) -> None:
         """Name the derived files among the paths: they are built before the state is taken."""
         if self.implicit is None:
             self.implicit, self.implicit_set = [], set()
             self._children_reset()
-            self._add_child(self.implicit, self.implicit_set, self._derived())
+            self._add_child(self.implicit, self.implicit_set, self._implicit_nodes())
 
-    def _derived(self) -> list[Any]:
-        found = derived(self.owner.fs, self._looked(), self.mentions())
+    def _implicit_nodes(self) -> list[Any]:
+        found = derived_nodes(self.owner.fs, self._looked_paths(), self.mentions())
         return [node for node in found if node != self.owner]
 
-    def _looked(self) -> set[str]:
+    def _looked_paths(self) -> set[str]:
         """Return where the paths in the project lie that the last build looked at."""
-        stored = self.stored()
+        stored = self.read_stored()
         if stored is None:
             return set()
         top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
@@ -131,7 +132,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         return self.ninfo
 
     def _signature(self) -> str:
-        stored = self.stored() if self.owner.get_state() == SCons.Node.executed else None
+        stored = self.read_stored() if self.owner.get_state() == SCons.Node.executed else None
         if stored is not None:
             return stored.signature()
         if self._fresh is None:
@@ -147,7 +148,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
 
         Reading these takes time: where that cannot be written, the next build reads them, too.
         """
-        stored = self.stored()
+        stored = self.read_stored()
         if fresh is None or stored is None or stored == fresh:
             return
         reads_only = SCons.Script.GetOption("no_exec") or SCons.Script.GetOption("question")
@@ -175,7 +176,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         from . import state
 
         self._told = True
-        stored, fresh = self.stored(), self.fresh()
+        stored, fresh = self.read_stored(), self.fresh()
         for phrase in state.explain(stored, fresh) if stored and fresh else ():
             print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
 
@@ -183,7 +184,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
 def trust_time(node: Any) -> None:
     """Let SCons take the target `node` for what it was if its time and size are the same.
 
-    Targets are always written anew. SCons alone would read a large layer on every null build. It
+    Targets are always new files. SCons alone would read a large layer on every null build. It
     tells times in seconds: what this build has made may look like what it was.
     """
     if node.get_state() == SCons.Node.executed:
@@ -196,7 +197,7 @@ def trust_time(node: Any) -> None:
         node.get_ninfo().csig = csig
 
 
-def derived(fs: Any, looked: Iterable[str], mentioned: Iterable[str]) -> list[Any]:
+def derived_nodes(fs: Any, looked: Iterable[str], mentioned: Iterable[str]) -> list[Any]:
     """Return the nodes that something builds at the paths `looked`, and at or below `mentioned`."""
     nodes = [_node(fs, path) for path in sorted(looked)]
     for path in sorted(mentioned):
@@ -228,7 +229,7 @@ def _below(node: Any) -> Iterator[Any]:
             yield from _below(entry)
 
 
-def _changed(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001
+def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001
     """Tell whether `node`, a footprint, differs from what SCons stored: a decider."""
     changed: bool = node.get_csig() != getattr(prev_ni, "csig", None)
     if changed:

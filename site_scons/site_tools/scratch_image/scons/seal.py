@@ -52,7 +52,7 @@ class Places:
 
         whole, directories, remotes = set(_databases(footprint, root)), set(), set()
         for (path, aspect), found in footprint.states.items():
-            # What lies in a hidden directory is not seen.
+            # Files in a hidden directory are not seen.
             lists = aspect is Aspect.LISTING and (path, Aspect.VIEW) not in footprint.states
             if aspect in REMOTE:
                 remotes.add((path, aspect, found))
@@ -73,12 +73,12 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What an image's steps looked at, as it was when all of them were found up to date."""
+    """The files that an image's steps looked at, as they were when all steps were up to date."""
 
     signature: str
-    """What decides besides files: another text, another image."""
+    """All else that decides: another text is another image."""
     identity: str
-    """Digest of what lstat(2) told."""
+    """Digest of the results of lstat(2)."""
     places: Places
 
     @classmethod
@@ -92,7 +92,7 @@ class Seal:
         return cls(signature, identity, places) if latest < now - _SETTLED else None
 
     def holds(self, signature: str) -> bool:
-        """Tell whether all is as it was; False also where that cannot be told."""
+        """Tell whether all is as it was; False also where that is not known."""
         return (
             self.signature == signature
             and self.identity == _identity(self.places)[0]

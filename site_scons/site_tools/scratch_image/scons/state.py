@@ -66,7 +66,7 @@ _BARE = (
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a step looked at, and what it found."""
+    """The looks of a step, and the states that it found."""
 
     nonce: str
     """Random word of the build that took it, so that no two builds leave the same footprint.
@@ -90,9 +90,11 @@ class Footprint:
     def text(self) -> bytes:
         """Return the footprint as its file has it."""
         identities = {to_text(path): found for path, found in self.identities.items()}
-        return _FORMAT.write({"dpkg": self.stamp, "identities": identities, **self._signed()})
+        return _FORMAT.write(
+            {"dpkg": self.stamp, "identities": identities, **self._signed_fields()}
+        )
 
-    def _signed(self) -> dict[str, Any]:
+    def _signed_fields(self) -> dict[str, Any]:
         states: dict[str, dict[str, str]] = {}
         for (path, aspect), found in self.states.items():
             states.setdefault(aspect, {})[to_text(path)] = found
@@ -100,9 +102,9 @@ class Footprint:
 
     def signature(self) -> str:
         """Return the digest of the nonce and the states."""
-        return str(Digest.of(_FORMAT.write(self._signed())))
+        return str(Digest.of(_FORMAT.write(self._signed_fields())))
 
-    def moved(self) -> tuple[bytes, ...]:
+    def moved_paths(self) -> tuple[bytes, ...]:
         """Return the sorted paths that changed while the step ran."""
         return tuple(sorted({path for (path, _), found in self.states.items() if found == _MOVED}))
 
@@ -134,11 +136,11 @@ def take(root: Root) -> Footprint:
     states = _states(files, looked - root.known.keys(), status) | root.known
     # Only now: the states were read from files that might change under the reader's hands.
     if sights is not None:
-        states |= dict.fromkeys(_moved(files, sights, looked), _MOVED)
+        states |= dict.fromkeys(_moved_paths(files, sights, looked), _MOVED)
     return Footprint(secrets.token_hex(8), stamp, states, identities)
 
 
-def _moved(
+def _moved_paths(
     files: FileSystem, sights: Sights, keys: Iterable[tuple[bytes, Aspect]]
 ) -> Iterator[tuple[bytes, Aspect]]:
     """Yield what has changed since a step first saw it."""
@@ -273,7 +275,7 @@ def _listing(files: FileSystem, path: bytes) -> str:
 _Finder = Callable[[FileSystem, bytes], str]
 
 _found: dict[tuple[_Finder, bytes], tuple[tuple[int, ...], str]] = {}
-"""What was found in each file on the machine, with the identity that it had when it was read."""
+"""The finding in each file of the machine, with the identity of the file when it was read."""
 
 
 def _once(find: _Finder, files: FileSystem, path: bytes, status: Status) -> str:
@@ -315,7 +317,7 @@ _ALONE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
     ),
     Aspect.CAPABILITIES: lambda files, path, _status: files.capabilities(path) or "none",
 }
-"""What the whole state of a file is."""
+"""The aspects that are the whole state of a file."""
 
 _BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
     Aspect.CONTENT: functools.partial(_once, _digest),
@@ -324,4 +326,4 @@ _BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
     Aspect.MAGIC: lambda files, path, _status: files.magic(path),
     Aspect.SIZE: lambda _files, _path, status: str(status.size),
 }
-"""What of a file stands after its kind, mode and owner."""
+"""The aspect of a file that stands after its kind, mode and owner."""

@@ -98,7 +98,7 @@ class Terminal:
     @contextmanager
     def showing(self, title: str, file: bytes) -> Iterator[None]:
         """While the block runs, show on a terminal how long, how far, and how large `file` is."""
-        with progress.watched() as watched:
+        with progress.watch() as watched:
             running = _Running(title, file, time.monotonic(), watched)
             with self._lock:
                 self._running.append(running)

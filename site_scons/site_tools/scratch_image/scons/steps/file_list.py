@@ -86,7 +86,7 @@ class ListStep(Step):
     ) -> tuple[str, ...]:
         from ...files import lint
 
-        skipped = sources.skipped(view)
+        skipped = sources.skipped_paths(view)
         return lint.find(view, listed, sources.records, more, skipped, self.options.presets)
 
     def findings(self, view: Overlay, sources: Sources, listed: Sequence[Entry]) -> tuple[str, ...]:
