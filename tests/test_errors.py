@@ -19,10 +19,11 @@ from scratch_image import errors
     ],
 )
 def test_every_error_is_a_line_for_the_user(leaf: type[errors.ScratchImageError]) -> None:
-    error = leaf("cannot do x: cause; mend")
+    error = leaf("do x", "cause", "hint")
 
     assert isinstance(error, errors.ScratchImageError)
-    assert str(error) == "cannot do x: cause; mend"
+    assert (error.action, error.cause, error.hint) == ("do x", "cause", "hint")
+    assert str(error) == "cannot do x: cause; hint"
 
 
 @pytest.mark.parametrize(

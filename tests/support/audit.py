@@ -50,9 +50,7 @@ def validate(path: bytes) -> list[str]:
         cause = "its JSON is not that of an image"
     except (ValueError, tarfile.TarError, OverflowError) as error:
         cause = str(error)
-    raise InputError(
-        f"cannot read image archive {show(path)}: {cause}; delete it and build it again"
-    )
+    raise InputError(f"read image archive {show(path)}", cause, "delete it and build it again")
 
 
 def _members(tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:

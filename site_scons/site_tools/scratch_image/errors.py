@@ -9,7 +9,7 @@ from __future__ import annotations
 class ScratchImageError(Exception):
     """Base of all errors: three fields, and one line for the user."""
 
-    def __init__(self, action: str, cause: str = "", hint: str = "") -> None:
+    def __init__(self, action: str, cause: str, hint: str) -> None:
         super().__init__(action, cause, hint)
         self.action = action
         """Verb and object, as ``read list hello.extra``."""
@@ -18,8 +18,6 @@ class ScratchImageError(Exception):
         """An imperative: the user does it, and the error is gone."""
 
     def __str__(self) -> str:
-        if not self.cause:
-            return self.action
         return f"cannot {self.action}: {self.cause}; {self.hint}"
 
 
