@@ -56,7 +56,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
 
-    package = [f"scratch_image/{path.name}" for path in PACKAGE.iterdir() if path.is_file()]
+    files = [path for path in PACKAGE.rglob("*") if path.suffix != ".pyc" and path.is_file()]
+    package = [str(path.relative_to(PACKAGE.parent)) for path in files]
     assert "scratch_image/py.typed" in package
     assert sorted(name for name in names if ".dist-info/" not in name) == sorted(package)
     [licence] = [name for name in names if name.endswith("/LICENSE")]
