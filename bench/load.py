@@ -24,11 +24,11 @@ from scratch_image.files.merge import merge  # noqa: E402
 from scratch_image.files.request import Request  # noqa: E402
 from scratch_image.fs.overlay import Overlay  # noqa: E402
 from scratch_image.fs.root import Root  # noqa: E402
-from scratch_image.image import archive, stack  # noqa: E402
+from scratch_image.image import archive, layer_stack  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.reference import Reference  # noqa: E402
 from scratch_image.image.settings import Settings  # noqa: E402
-from scratch_image.publish import engine, load  # noqa: E402
+from scratch_image.publish import engine_images, load  # noqa: E402
 
 PACKAGES = 15
 BYTES = 20_000_000
@@ -42,9 +42,9 @@ def build(directory: Path, own: str) -> bytes:
     view = Overlay(Root(os.fsencode(directory / "base"), epoch=7), os.fsencode(directory))
     paths = [b"/own", *(b"/usr/lib/p%d" % number for number in range(PACKAGES))]
     entries = merge(view, [Request(path, "bench") for path in paths])
-    groups = stack.plan(view, entries)
+    groups = layer_stack.plan(view, entries)
     text = os.fsencode(directory / "x.layers")
-    blobs = [stack.pack(text, group, view, ".tar")[0] for group in groups]
+    blobs = [layer_stack.pack(text, group, view, ".tar")[0] for group in groups]
     image = Image(Settings("amd64", cmd=["x"]), tuple(blob.layer for blob in blobs))
     path = directory / f"{own}.oci.tar"
     with path.open("wb") as sink:
@@ -72,7 +72,7 @@ def main() -> None:
             whole = seconds(lambda: load.load(address, first))
             changed = seconds(lambda: load.load(address, second))
             nothing = seconds(lambda: load.load(address, second))
-            asked = seconds(lambda: engine.image_id(address, "bench"))
+            asked = seconds(lambda: engine_images.image_id(address, "bench"))
             rounds.append((whole, changed, nothing, asked))
             remove = ["docker", "-H", address, "image", "prune", "-af"]
             subprocess.run(remove, check=True, capture_output=True)

@@ -33,8 +33,8 @@ from scratch_image.image import archive, layer  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.reference import Reference  # noqa: E402
 from scratch_image.image.settings import Settings  # noqa: E402
-from scratch_image.publish import engine, engine_api, load  # noqa: E402
-from scratch_image.publish.engine import LoadedImage  # noqa: E402
+from scratch_image.publish import engine_client, engine_images, load  # noqa: E402
+from scratch_image.publish.engine_images import LoadedImage  # noqa: E402
 
 ROUNDS = 5
 COUNTS = (10, 50)
@@ -146,16 +146,16 @@ def in_one_go(address: str, case: Case) -> None:
     """Load the one archive, and ask for all images before and after, as a build would have to."""
     tags = [archive.read(path).references[0].familiar for path in case.paths]
     for tag in tags:
-        engine.image_id(address, tag)
+        engine_images.image_id(address, tag)
     with (
         case.together.open("rb") as file,
-        engine_api.call(
+        engine_client.call(
             address, 600.0, "POST", "/images/load", iter(lambda: file.read(1 << 20), b"")
         ) as answer,
     ):
         refusal = load.refusal(address, answer)
     assert not refusal, refusal
-    assert all(engine.image_id(address, tag) for tag in tags)
+    assert all(engine_images.image_id(address, tag) for tag in tags)
 
 
 def seconds(address: str, case: Case, way: Callable[[list[LoadedImage]], None]) -> float:

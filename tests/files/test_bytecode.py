@@ -13,7 +13,7 @@ from scratch_image.files import bytecode
 from scratch_image.files.entry import Entry, write_entries
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
-from scratch_image.image import stack
+from scratch_image.image import layer_stack
 from scratch_image.scons import state
 from scratch_image.scons.steps.layer_stack import StackStep
 from scratch_image.scons.steps.layer_tar import LayerStep
@@ -89,7 +89,7 @@ def packed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path
         else:
             StackStep("x", ".tar", "none", top).run(root, [target], [os.fsencode(listing)])
         shutil.rmtree(tmp_path / "unpacked", ignore_errors=True)
-        return _unpacked([*stack.files(target)], tmp_path / "unpacked")
+        return _unpacked([*layer_stack.files(target)], tmp_path / "unpacked")
 
     return pack
 

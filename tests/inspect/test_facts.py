@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from scratch_image.errors import InputError
 from scratch_image.fs.digest import Digest
-from scratch_image.image import archive, layer, stack
+from scratch_image.image import archive, layer, layer_stack
 from scratch_image.image.config import Image
+from scratch_image.image.layer_stack import Blob
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import HealthCheck, Settings
-from scratch_image.image.stack import Blob
 from scratch_image.inspect import facts
 from scratch_image.inspect.facts import Content
 from tars import member, packed
@@ -39,13 +39,16 @@ def test_layer_has_its_files_and_both_sizes(tmp_path: Path, suffix: str) -> None
 def test_layers_of_a_stack_have_names(tmp_path: Path) -> None:
     text = tmp_path / "x.layers"
     made = packed(tmp_path, *MEMBERS)
-    path = Path(os.fsdecode(stack.blobs(os.fsencode(text)))) / f"{layer.read(made).diff_id.hex}.tar"
+    path = (
+        Path(os.fsdecode(layer_stack.blobs(os.fsencode(text))))
+        / f"{layer.read(made).diff_id.hex}.tar"
+    )
     path.parent.mkdir()
     os.rename(made, path)
     blob = os.fsencode(path)
-    names = ("libc6:amd64", stack.SMALL, stack.OWN)
+    names = ("libc6:amd64", layer_stack.SMALL, layer_stack.OWN)
     blobs = [Blob(layer.read(blob), blob, name) for name in names]
-    text.write_bytes(stack.write(blobs, "none"))
+    text.write_bytes(layer_stack.write(blobs, "none"))
 
     found = facts.read_layers(os.fsencode(text))
 

@@ -12,7 +12,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from debs import install
 from scratch_image.errors import InputError
-from scratch_image.files import packages
+from scratch_image.files import package_records
 from scratch_image.files.entry import write_entries
 from scratch_image.files.merge import merge
 from scratch_image.files.request import Request
@@ -59,7 +59,7 @@ def _bill(base: Path, *paths: bytes) -> Bill:
     root = Root(os.fsencode(base), {b"/usr/bin/app": project + b"/app"}, EPOCH, own=project)
     view = Overlay(root, project)
     wants = [Request(path, "run:1") for path in paths]
-    wants += packages.record_requests(view, merge(view, wants))
+    wants += package_records.record_requests(view, merge(view, wants))
     entries = merge(view, wants)
     listed, tar, image = (project + name for name in (b"/x.files", b"/x.tar", b"/x.oci.tar"))
     write(listed, [write_entries(entries)])

@@ -26,14 +26,14 @@ from scratch_image.fs.digest import Digest
 from scratch_image.fs.owners import Owners
 from scratch_image.fs.paths import escape, is_plain, show
 from scratch_image.fs.root import Aspect
-from scratch_image.image import stack
+from scratch_image.image import layer_stack
 from scratch_image.image.compression import MEDIA_TYPES
 from scratch_image.image.layer import Layer
-from scratch_image.image.stack import Blob
+from scratch_image.image.layer_stack import Blob
 from scratch_image.inspect import report
 from scratch_image.inspect.report import Report
 from scratch_image.publish import push
-from scratch_image.publish.engine import LoadedImage
+from scratch_image.publish.engine_images import LoadedImage
 from scratch_image.scons import seal, state
 from scratch_image.scons.remote import REMOTE
 from scratch_image.scons.seal import Places, Seal
@@ -171,9 +171,11 @@ def blobs(draw: st.DrawFn) -> Blob:
     suffix = draw(st.sampled_from(sorted(MEDIA_TYPES)))
     diff_id = draw(digests)
     layer = Layer(MEDIA_TYPES[suffix], draw(digests), draw(st.integers(0, 10**12)), diff_id)
-    path = b"%s/%s%s" % (stack.blobs(STACK), diff_id.hex.encode(), suffix.encode())
+    path = b"%s/%s%s" % (layer_stack.blobs(STACK), diff_id.hex.encode(), suffix.encode())
     return Blob(
-        layer, path, draw(st.sampled_from(["libc6:amd64", stack.SMALL, stack.OWN, "gcc-12-base"]))
+        layer,
+        path,
+        draw(st.sampled_from(["libc6:amd64", layer_stack.SMALL, layer_stack.OWN, "gcc-12-base"])),
     )
 
 
@@ -263,8 +265,8 @@ FORMATS = {
     "owners": Format(owned, Owners.text, read_file(owners.read)),
     "layers": Format(
         st.lists(blobs(), max_size=2),
-        lambda found: stack.write(found, "zlib 1.2, level 6"),
-        lambda text: tuple(blob for _, blob in stack._parse(STACK, text)),
+        lambda found: layer_stack.write(found, "zlib 1.2, level 6"),
+        lambda text: tuple(blob for _, blob in layer_stack._parse(STACK, text)),
         tuple,
     ),
     "loaded": Format(loaded(), LoadedImage.text, LoadedImage.read),

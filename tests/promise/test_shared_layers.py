@@ -20,7 +20,7 @@ from debs import install
 from lab import NO_ENGINE, PACKAGE, Scons
 from registries import Gate, gate
 from scratch_image.fs.digest import Digest
-from scratch_image.image import archive, compression, layer, stack
+from scratch_image.image import archive, compression, layer, layer_stack
 
 IMAGES = 10
 LIBRARIES = {"libc6": 300_000, "libssl3": 200_000, "libown": 100_000, "tiny": 10}
@@ -112,9 +112,9 @@ class Tree:
         """Return a step file."""
         return self.directory / "build/images" / name / f"{name}{suffix}"
 
-    def blobs(self, name: str) -> dict[str, stack.Blob]:
+    def blobs(self, name: str) -> dict[str, layer_stack.Blob]:
         """Return the layers of an image by name."""
-        found = stack.read(os.fsencode(self.out(name, ".layers")))
+        found = layer_stack.read(os.fsencode(self.out(name, ".layers")))
         return {blob.name: blob for blob in found}
 
     def config_size(self, name: str) -> int:
@@ -172,7 +172,7 @@ def test_push_of_a_second_image_sends_only_its_own_layer(tree: Make) -> None:
 
     made.build("push/images/i1")
 
-    own = made.blobs("i1")[stack.OWN].layer.size
+    own = made.blobs("i1")[layer_stack.OWN].layer.size
     assert made.gate.sent() == own + made.config_size("i1")
 
 
@@ -181,9 +181,9 @@ def test_blobs_of_a_tree_are_made_once(tree: Make) -> None:
     made.build("images")
 
     stacks = [made.blobs(f"i{number}") for number in range(IMAGES)]
-    for name in ("libc6", "libssl3", "libown", stack.SMALL):
+    for name in ("libc6", "libssl3", "libown", layer_stack.SMALL):
         assert len({os.stat(each[name].path).st_ino for each in stacks}) == 1
-    assert len({each[stack.OWN].layer.digest for each in stacks}) == IMAGES
+    assert len({each[layer_stack.OWN].layer.digest for each in stacks}) == IMAGES
 
 
 def _update(name: str) -> Callable[[Tree], None]:
@@ -216,9 +216,9 @@ def _lose(tree: Tree) -> None:
         pytest.param(lambda tree: None, [], [], id="nothing"),
         pytest.param(_update("libssl3"), ["IMAGE", "LIST", "PUSH", "TAR"], ["libssl3"],
                      id="update of a package"),
-        pytest.param(_update("tiny"), ["IMAGE", "LIST", "PUSH", "TAR"], [stack.SMALL],
+        pytest.param(_update("tiny"), ["IMAGE", "LIST", "PUSH", "TAR"], [layer_stack.SMALL],
                      id="update of a small package"),
-        pytest.param(_program, ["IMAGE", "LDD", "PUSH", "TAR"], [stack.OWN],
+        pytest.param(_program, ["IMAGE", "LDD", "PUSH", "TAR"], [layer_stack.OWN],
                      id="the project's own file"),
         pytest.param(_label, ["IMAGE", "PUSH"], [], id="label"),
         pytest.param(_spoil, ["TAR"], [], id="blob is spoiled"),

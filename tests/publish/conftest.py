@@ -14,7 +14,7 @@ from loads import emptied, tar
 from registries import BASIC, IDENTITY, Gate, gate
 from scratch_image.fs.digest import Digest
 from scratch_image.image.archive import Archive
-from scratch_image.publish import engine, engine_api, registry_client
+from scratch_image.publish import engine_client, engine_images, registry_client
 
 
 @pytest.fixture(scope="package")
@@ -90,13 +90,13 @@ def newer(newer_daemon: tuple[str, bool]) -> tuple[str, bool]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the targets of requests to engines."""
     targets: list[str] = []
-    get = engine_api.get
+    get = engine_client.get
 
-    def spy(address: str, target: str, seconds: float) -> engine_api.EngineAnswer:
+    def spy(address: str, target: str, seconds: float) -> engine_client.EngineAnswer:
         targets.append(target)
         return get(address, target, seconds)
 
-    monkeypatch.setattr(engine, "get", spy)
+    monkeypatch.setattr(engine_images, "get", spy)
     return targets
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from engines import podman
 from loads import NAME, capable, effective
-from scratch_image.publish import engine, load
+from scratch_image.publish import engine_images, load
 from scratch_image.sysroot.unpack import Unpacking
 
 
@@ -27,7 +27,7 @@ def test_program_has_its_capabilities_in_a_newer_engine(
     for program in ("/app/status", "/app/twin"):
         assert effective(newer[0], program) == ["CapEff:", f"{1 << 13:016x}"]
     system = Unpacking(os.fsencode(tmp_path / "exported"), whole_system=True)
-    system.unpack(engine.export(newer[0], NAME))
+    system.unpack(engine_images.export(newer[0], NAME))
     assert system.capabilities == dict.fromkeys((b"/app/status", b"/app/twin"), "cap_net_raw=ep")
 
 

@@ -33,8 +33,8 @@ from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Root
 from scratch_image.image import archive, layer
 from scratch_image.image.config import Image
-from scratch_image.publish import container, engine, load, ping
-from scratch_image.publish.engine import LoadedImage
+from scratch_image.publish import container, engine_images, load, ping
+from scratch_image.publish.engine_images import LoadedImage
 from scratch_image.sandbox.run import Run
 
 WHO = "see that Docker or Podman listens there"
@@ -48,9 +48,9 @@ def test_an_image_is_loaded_once_and_runs(
 ) -> None:
     files = {b"/app/show": show.read_bytes(), b"/etc/text": b"hello"}
     path, image = build(tmp_path, [tar(tmp_path / "all", files, suffix)])
-    assert engine.image_id(address, NAME) is None
+    assert engine_images.image_id(address, NAME) is None
     assert config_id(image) == load.load(address, path).id
-    assert config_id(image) == engine.image_id(address, NAME)
+    assert config_id(image) == engine_images.image_id(address, NAME)
     assert run(address) == "hello"
     assert config_id(image) == load.load(address, path).id
     assert sent == [[]]
@@ -104,7 +104,7 @@ def test_a_removed_image_is_loaded_again(
     path, image = build(tmp_path, [program, text("one")])
     load.load(address, path)
     docker(address, "rmi", NAME)
-    assert engine.image_id(address, NAME) is None
+    assert engine_images.image_id(address, NAME) is None
     assert config_id(image) == load.load(address, path).id
     assert sent == [[], []]
     assert run(address) == "one"
@@ -118,7 +118,7 @@ def test_a_moved_tag_is_moved_back(
     other, moved = build(tmp_path, [program, text("two")], tags=("other",))
     load.load(address, other)
     docker(address, "tag", "other", NAME)
-    assert config_id(moved) == engine.image_id(address, NAME)
+    assert config_id(moved) == engine_images.image_id(address, NAME)
     assert config_id(image) == load.load(address, path).id
     assert (run(address), run(address, "other")) == ("one", "two")
 
@@ -139,7 +139,7 @@ def test_each_tag_is_set(
     tags = (NAME, "localhost:5000/show", "show:2")
     path, image = build(tmp_path, [program, text("one")], tags=tags)
     load.load(address, path)
-    assert {config_id(image)} == {engine.image_id(address, tag) for tag in tags}
+    assert {config_id(image)} == {engine_images.image_id(address, tag) for tag in tags}
     docker(address, "rmi", NAME)
     assert config_id(image) == load.load(address, path).id
     assert [[], sorted(each.digest for each in image.layers)] == sent
@@ -167,9 +167,9 @@ def test_an_engine_at_a_tcp_address(
 ) -> None:
     path, image = build(tmp_path, [program, text("one")])
     assert ping.answers(tcp)
-    assert engine.image_id(tcp, NAME) is None
+    assert engine_images.image_id(tcp, NAME) is None
     assert config_id(image) == load.load(tcp, path).id
-    assert config_id(image) == engine.image_id(tcp, NAME)
+    assert config_id(image) == engine_images.image_id(tcp, NAME)
     assert run(address) == "one"
 
 
@@ -406,7 +406,7 @@ def test_podman_is_an_engine_like_any_other(
         path, image = build(tmp_path, [program, text("two")])
 
         assert load.load(address, path, [first]).id == config_id(image)
-        assert engine.image_id(address, NAME) == config_id(image)
+        assert engine_images.image_id(address, NAME) == config_id(image)
         load.load(address, path)
         result = container.run_container(address, NAME, Run("x", (b"show",)), b"/app/show")
         check_streams(address, tmp_path)

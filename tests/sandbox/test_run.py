@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.sandbox.request import Command, Page, Tcp, Unix
 from scratch_image.sandbox.run import Run
+from scratch_image.sandbox.server_request import Command, Page, Tcp, Unix
 
 
 @pytest.mark.parametrize(

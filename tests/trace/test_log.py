@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scratch_image.trace.log import Access, Log, line_number, parse
+from scratch_image.trace.process_lines import is_whole
 from scratch_image.trace.record import Use
 from scratch_image.trace.syscalls import Problem
-from scratch_image.trace.tasks import is_whole
 from strace_logs import GOLDEN_LOGS, access_key, accesses, read_golden
 
 ODD_NAME = b'q"uo\\te <1> \xff\xc3\xa9\n\x012'

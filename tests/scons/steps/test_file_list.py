@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from scratch_image.errors import InputError, ListError
-from scratch_image.files import secret
+from scratch_image.files import secret_search
 from scratch_image.files.entry import read_entries
 from scratch_image.files.options import Options
 from scratch_image.fs.root import Root
@@ -288,4 +288,6 @@ def test_no_program_of_debian_holds_a_secret(tmp_path: Path) -> None:
     assert len(files) > len(PROGRAMS)
     for entry in files:
         with open(entry.path, "rb") as stream:
-            assert secret.find(os.path.basename(entry.path), stream.read()) is None, entry.path
+            assert secret_search.find(os.path.basename(entry.path), stream.read()) is None, (
+                entry.path
+            )

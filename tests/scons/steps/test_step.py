@@ -7,7 +7,7 @@ import pytest
 from lab import NO_ENGINE
 from scratch_image import progress
 from scratch_image.fs.root import Root
-from scratch_image.image import stack
+from scratch_image.image import layer_stack
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import Settings
 from scratch_image.scons.steps.image import ImageStep
@@ -26,7 +26,7 @@ def _watched(step: Step, target: bytes, *sources: bytes) -> tuple[int, int]:
 
 
 def test_long_steps_report_their_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "_known", {})
+    monkeypatch.setattr(layer_stack, "_known", {})
     (tmp_path / "top").mkdir()
     make_layer(tmp_path)
     listed, top = path_in(tmp_path, "x.files"), os.fsencode(tmp_path)

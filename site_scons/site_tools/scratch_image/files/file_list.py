@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ..elf import closure
 from ..fs.overlay import Overlay
-from . import dependencies, packages, presets
+from . import dependencies, package_records, presets
 from .dependencies import Dependencies
 from .entry import Entry
+from .list_sources import Sources
 from .merge import Merge
 from .options import Options
 from .secret_refusal import refuse_content
-from .sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ def build(view: Overlay, sources: Sources, options: Options) -> FileList:
     image = presets.ListedImage(traced, options.user, options.locales)
     entries = merge.extend(presets.requests(view, image, options.presets))
     if options.packages:
-        release = packages.release_requests(view, entries, with_copyright=options.copyright)
-        entries = merge.extend(packages.record_requests(view, merge.extend(release)))
+        release = package_records.release_requests(view, entries, with_copyright=options.copyright)
+        entries = merge.extend(package_records.record_requests(view, merge.extend(release)))
     refuse_content(view, entries, options.allow)
     user = presets.lacks_certificates(view, traced)
     is_fixed = user and not presets.lacks_certificates(view.files, entries)

@@ -1,7 +1,7 @@
 """Paths of secrets: no image gets these files unless the user allows the path.
 
 Programs read their user's secrets, so traces have them; a glob or a directory brings any file that
-lies there. Public certificates are no secrets. `secret` judges files by content.
+lies there. Public certificates are no secrets. `secret_search` judges files by content.
 """
 
 from __future__ import annotations

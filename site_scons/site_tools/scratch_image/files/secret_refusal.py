@@ -9,7 +9,7 @@ from ..fs.overlay import Overlay
 from ..fs.paths import is_under, show
 from ..fs.root import Aspect
 from ..fs.status import FileKind
-from . import secret
+from . import secret_search
 from .entry import Entry
 from .secret_paths import secret_rule
 
@@ -45,7 +45,7 @@ def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[by
             continue
         place = view.source(entry.source) if entry.source else entry.path
         view.below.look(place, Aspect.SECRET)
-        found = secret.in_file(view.below.files, place)
+        found = secret_search.in_file(view.below.files, place)
         if found:
             who = ", ".join(entry.reasons)
             secrets.append(f"{show(entry.path)} holds a secret ({found}), requested by {who}")

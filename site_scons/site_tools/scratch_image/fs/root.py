@@ -32,7 +32,7 @@ class Aspect(StrEnum):
     TRUST = "trust"
     """As STAT, and whether a regular file looks for certificates: `FileSystem.trusts`."""
     SECRET = "secret"  # noqa: S105  # a word
-    """As STAT, and which kind of secret a regular file holds: see `secret.in_file`."""
+    """As STAT, and which kind of secret a regular file holds: see `secret_search.in_file`."""
     LISTING = "listing"
     """As STAT, and a directory's names and their kinds."""
     HARD = "hard"

@@ -12,13 +12,17 @@ from typing import Any
 from ..errors import InputError
 from ..fs.digest import CHUNK, Digest
 from ..fs.paths import show
-from ..image import archive, stack
+from ..image import archive, layer_stack
 from ..image.compression import decompress, suffix_of
 from ..image.streams import Tally
 from ..image.tar_header import FILE
 from ..image.tar_reader import StreamedTar, TarReader
 
-_LAYERS = {"": "all files", stack.SMALL: "small packages", stack.OWN: "files of no package"}
+_LAYERS = {
+    "": "all files",
+    layer_stack.SMALL: "small packages",
+    layer_stack.OWN: "files of no package",
+}
 """Names of layers that are no package's."""
 
 _PLATFORM = ("os", "architecture", "variant")
@@ -65,9 +69,9 @@ def read_layers(path: bytes) -> tuple[LayerFacts, ...]:
 
     InputError when it is neither, or when one is damaged.
     """
-    if not path.endswith(stack.SUFFIX):
+    if not path.endswith(layer_stack.SUFFIX):
         return (_read_layer(path, ""),)
-    return tuple(_read_layer(blob.path, blob.name) for blob in stack.read(path))
+    return tuple(_read_layer(blob.path, blob.name) for blob in layer_stack.read(path))
 
 
 def _read_layer(path: bytes, name: str) -> LayerFacts:

@@ -85,9 +85,9 @@ def bill(view: Overlay, entries: Sequence[Entry], image: Archive) -> Bill:
 
     ListError when a file cannot be read.
     """
-    from ..files import packages
+    from ..files import package_records
 
-    owned = [(entry, packages.owner(view, entry)) for entry in entries]
+    owned = [(entry, package_records.owner(view, entry)) for entry in entries]
     of = {entry.path: found.package for entry, found in owned if found}
     return Bill(
         image.references[0].familiar,

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .engine_api import ASK_SECONDS, PING_SECONDS, api_errors, client, get
+from .engine_client import ASK_SECONDS, PING_SECONDS, api_errors, client, get
 
 if TYPE_CHECKING:
     from docker import APIClient

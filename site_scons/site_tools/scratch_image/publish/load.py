@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import EngineError, one_line
 from ..fs.digest import Digest
-from .engine import LoadedImage, find, has_containerd_store, image_id
-from .engine_api import body, call, engine_error, lines
+from .engine_client import body, call, engine_error, lines
+from .engine_images import LoadedImage, find, has_containerd_store, image_id
 
 if TYPE_CHECKING:
     from requests import Response

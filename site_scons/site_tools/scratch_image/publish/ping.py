@@ -13,7 +13,7 @@ def answers(address: str) -> bool:
     if path != address and not os.path.exists(path):
         return False
     # The modules for sockets take longer to import than the look at the path.
-    from .engine_api import PING_SECONDS, get
+    from .engine_client import PING_SECONDS, get
 
     try:
         return get(address, "/_ping", PING_SECONDS).status == 200

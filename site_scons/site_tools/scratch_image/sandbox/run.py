@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..fs.paths import SEARCH_PATH
 
 if TYPE_CHECKING:
-    from .request import Command, Page, Tcp, Unix
+    from .server_request import Command, Page, Tcp, Unix
 
 _SIGNALS = signal.valid_signals()
 
@@ -92,7 +92,7 @@ class Run:
         """`ready` as a request; None for a run that ends by itself."""
         if not self.ready:
             return None
-        from .request import Tcp, Unix
+        from .server_request import Tcp, Unix
 
         kind, _, rest = self.ready.partition(":")
         if kind == "tcp" and (port := _port(rest)):
@@ -124,7 +124,7 @@ class Run:
     def _request(self, probe: str) -> Page | Command:
         if not re.match(r"https?:", probe):
             return self._command(probe)
-        from .request import Page
+        from .server_request import Page
 
         found = _PAGE.fullmatch(probe)
         if found and (port := _port(found[1])):
@@ -133,7 +133,7 @@ class Run:
         raise _bad(self, f"the probe {probe!r}", "it is no page of 127.0.0.1", hint)
 
     def _command(self, text: str) -> Command:
-        from .request import Command
+        from .server_request import Command
 
         run = Run.parse(self.name, text)
         return Command(run.argv, run.stdin)

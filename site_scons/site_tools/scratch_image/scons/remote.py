@@ -25,10 +25,10 @@ def _registry_digest(text: str) -> str:
 
 
 def _engine_image(text: str) -> str:
-    from ..publish import engine
+    from ..publish import engine_images
 
     address, _, name = text.partition(" ")
-    return engine.image_id(address, name) or ""
+    return engine_images.image_id(address, name) or ""
 
 
 def unknown_state(error: Exception) -> str:

@@ -299,9 +299,9 @@ def _digest(files: FileSystem, path: bytes) -> str:
 
 
 def _secret(files: FileSystem, path: bytes) -> str:
-    from ..files import secret
+    from ..files import secret_search
 
-    found = secret.in_file(files, path)
+    found = secret_search.in_file(files, path)
     return found.kind if found else "none"
 
 

@@ -69,11 +69,11 @@ class EngineOrigin(Origin):
         self, root: Root, sources: Sequence[bytes], work: bytes
     ) -> Generator[bytes, None, None]:
         """Yield the export of a container of the image; the container never runs."""
-        from ..publish import engine
+        from ..publish import engine_images
 
-        found = engine.image_id(self.address, self.reference)
+        found = engine_images.image_id(self.address, self.reference)
         # A digest names the same image for ever; a tag may move, also while this one is exported.
         if found and not _PINNED.search(self.reference):
             tag = f"{self.address} {self.reference}".encode()
             root.know(tag, Aspect.IMAGE, found)
-        yield from engine.export(self.address, found or self.reference)
+        yield from engine_images.export(self.address, found or self.reference)

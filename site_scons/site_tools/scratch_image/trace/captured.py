@@ -6,9 +6,9 @@ from ..errors import InputError
 from ..fs.root import Root
 from ..sandbox.output import last_words
 from .log import line_number, parse
+from .process_lines import is_whole
 from .record import Record
 from .resolution import resolve
-from .tasks import is_whole
 
 
 def read_captured(text: bytes, name: str, root: Root) -> Record:

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..fs import paths
+from .process_lines import Task, TaskSorter, without_resumed
 from .record import Use
 from .strace_line import REMARK, decode, decode_file, skeleton, split_line, without_address
 from .syscalls import NAMELESS, Meaning, NamedPath, Problem, find_meaning
-from .tasks import Task, TaskSorter, without_resumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,9 @@ def parse(text: bytes, cwd: bytes = b"/") -> Log:
     """Return the log in strace's output `text` (hostile) of a run that started in `cwd`.
 
     It reads the output of ``strace`` and ``strace -f``, with ``-o`` or on standard error, with or
-    without ``-y``, ``-t``, ``-tt``, ``-ttt``, ``-r`` and ``-T``, and that of `tasks.join_logs`. It
-    raises nothing: lines that it does not understand are in `Log.unparsed`.
+    without ``-y``, ``-t``, ``-tt``, ``-ttt``, ``-r`` and ``-T``, and that of
+    `process_lines.join_logs`. It raises nothing: lines that it does not understand are in
+    `Log.unparsed`.
     """
     sorter = TaskSorter(text)
     return _LogReader(sorter.tasks, cwd).log(sorter.unparsed)

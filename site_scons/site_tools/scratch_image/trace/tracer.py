@@ -15,17 +15,17 @@ from ..errors import TraceError
 from ..fs.paths import join, show
 from ..fs.root import Root
 from ..sandbox import process
+from ..sandbox.execution import Failure, RunOutcome, ServerAccess, execute
 from ..sandbox.namespaces import Sandbox
 from ..sandbox.private_view import HIDDEN, private_view
 from ..sandbox.run import Run
-from ..sandbox.runner import Failure, RunOutcome, ServerAccess, execute
 from .log import Access, Log, parse
+from .process_lines import join_logs
 from .program import Program
 from .record import Record, Use
 from .resolution import Resolution
+from .run_checks import NO_DIRECTORY, check_end, check_inputs, check_log, check_privileges
 from .strace_tool import Strace, read_logs
-from .tasks import join_logs
-from .trust import NO_DIRECTORY, check_end, check_inputs, check_log, check_privileges
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ...fs.status import FileKind
 from ...fs.target import write
 from .. import tools
 from ..checks import RUN_NAME, quote_value
-from ..image_env import allowed_secrets, image_env, search_env
+from ..image_env import image_env, search_env
 from ..nodes import host_path, stem, step_of, suffix, top_of
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources
@@ -26,7 +26,7 @@ from .trace import is_traced
 
 if TYPE_CHECKING:
     from ...files.entry import Entry
-    from ...files.sources import Sources
+    from ...files.list_sources import Sources
     from ...files.why import Absent, Reasons
     from ...fs.overlay import OverlaidFiles, Overlay
     from ...fs.root import Root
@@ -129,8 +129,8 @@ class ListStep(Step):
 
     def read(self, view: Overlay, sources: Sequence[bytes]) -> Sources:
         """Return all that `sources` request; `view` gets the files that extra lists make."""
+        from ...files.list_sources import Sources
         from ...files.request import Request
-        from ...files.sources import Sources
 
         read = Sources([Request(path, "staged") for path in self.staged], self.listed)
         for form, path in zip(self.forms, sources, strict=True):
@@ -156,7 +156,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         tuple(sorted(read(env, "IMAGE_STAGED"))),
         top_of(target[0]),
         Options(
-            allow=tuple(path for path in allowed_secrets(env) if path[:1] == b"/"),
+            allow=tuple(path for path in read(env, "IMAGE_ALLOW") if path[:1] == b"/"),
             presets=presets,
             user=_listed_user(read(env, "IMAGE_USER"), presets),
             locales=tuple(sorted(_locales(image_env(env)))) if "locale" in presets else (),

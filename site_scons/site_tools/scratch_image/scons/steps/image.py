@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ... import progress
+from ...files.secrets_in_settings import refuse_secrets
 from ...fs.target import replacing
 from ...image.reference import Reference
 from ...image.settings import Settings
 from .. import tools
-from ..image_env import image_env, refuse_secrets
+from ..image_env import image_env
 from ..nodes import epoch_of, step_of, suffix
 from ..tags import claim_tags
 from ..variables import read
@@ -48,7 +49,7 @@ class ImageStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the archive of the image; InputError when its settings keep it from starting."""
-        from ...image import archive, permissions, stack
+        from ...image import archive, layer_stack, permissions
         from ...image.config import Image, architecture
         from ...image.rootfs import Contents
         from ...publish import ping
@@ -59,9 +60,9 @@ class ImageStep(Step):
         contents = Contents()
         paths = sources[: self.layers]
         # Each file is read twice: to hash it, and to copy it.
-        files = [file for path in paths for file in stack.files(path)]
+        files = [file for path in paths for file in layer_stack.files(path)]
         progress.current().expect(2 * sum(map(os.path.getsize, files)))
-        blobs = [blob for path in paths for blob in stack.read(path, contents.add)]
+        blobs = [blob for path in paths for blob in layer_stack.read(path, contents.add)]
         settings = replace(self.settings, architecture=architecture(elf_machine(texts)))
         image = Image(settings, tuple(blob.layer for blob in blobs))
         contents.require(settings)
@@ -125,7 +126,7 @@ def _settings(env: Any) -> Settings:
         "IMAGE_HEALTHCHECK": check.command if check else (),
     }
     variables = {**settings.env, **settings.labels, **settings.annotations}
-    refuse_secrets(env, variables, commands)
+    refuse_secrets(read(env, "IMAGE_ALLOW"), variables, commands)
     return settings
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ... import progress
 from ...errors import InputError
+from ...files.secrets_in_settings import refuse_secrets
 from ...fs.paths import show
 from ...fs.target import replacing
 from ...image import config
-from ...image.annotations import check_annotations
+from ...image.labels import check_annotations
 from ...image.reference import Reference
-from ..image_env import refuse_secrets
 from ..tags import claim_tags
 from ..variables import read
 from .image import sort_names
@@ -67,7 +67,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         )
     references = claim_tags(name, env, target[0])
     annotations = check_annotations(sort_names(read(env, "IMAGE_ANNOTATIONS")))
-    refuse_secrets(env, annotations, {})
+    refuse_secrets(read(env, "IMAGE_ALLOW"), annotations, {})
     step = IndexStep(name, tuple(platforms.values()), references, annotations)
     return Plan(step, target, source)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import progress
 from ...fs.target import write
-from ...image import compression, stack
+from ...image import compression, layer_stack
 from ..nodes import top_of
 from ..variables import read
 from .step import Plan, Step, StepKind, neighbours, require_sources
@@ -32,21 +32,21 @@ class StackStep(Step):
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the blobs of the file list `sources[0]`, or link to those of other images."""
         from ...files import bytecode
-        from ...files.sources import read_list
+        from ...files.list_sources import read_list
         from ...fs.root import Aspect
 
         entries, view = read_list(root, self.top, sources[0])
         bytecode.date_sources(view, entries)
         # Directories beside the project hold no images of its tree.
         is_tree = os.path.dirname(targets[0]) != self.top
-        for other in [targets[0], *(neighbours(targets[0], stack.SUFFIX) if is_tree else ())]:
-            stack.recall(other)
-        groups = stack.plan(view, entries)
-        progress.current().expect(stack.size(groups, view))
-        packed = [stack.pack(targets[0], group, view, self.suffix) for group in groups]
+        for other in [targets[0], *(neighbours(targets[0], layer_stack.SUFFIX) if is_tree else ())]:
+            layer_stack.recall(other)
+        groups = layer_stack.plan(view, entries)
+        progress.current().expect(layer_stack.size(groups, view))
+        packed = [layer_stack.pack(targets[0], group, view, self.suffix) for group in groups]
         blobs = [blob for blob, _ in packed]
-        write(targets[0], [stack.write(blobs, self.compressor)])
-        stack.keep(targets[0], blobs)
+        write(targets[0], [layer_stack.write(blobs, self.compressor)])
+        layer_stack.keep(targets[0], blobs)
         for blob in blobs:
             # A blob that goes, or changes, is made again.
             root.look(blob.path, Aspect.CONTENT)
@@ -64,7 +64,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     require_sources("pack", target, source, "one file list")
     suffix = compression.suffix_of(os.fsencode(f"{target[0]}{read(env, 'LAYERTARSUFFIX')}"))
     step = StackStep(name, suffix, compression.compressor(suffix), top_of(target[0]))
-    blobs = stack.blobs(os.fsencode(target[0].get_abspath()))
+    blobs = layer_stack.blobs(os.fsencode(target[0].get_abspath()))
     return Plan(step, target, source, beside=[blobs])
 
 

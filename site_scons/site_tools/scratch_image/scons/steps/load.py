@@ -17,7 +17,7 @@ from .step import Plan, Step, StepKind, content, neighbours, require_sources, sh
 
 if TYPE_CHECKING:
     from ...fs.root import Root
-    from ...publish.engine import LoadedImage
+    from ...publish.engine_images import LoadedImage
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LoadStep(Step):
 
 def _read_loaded(path: bytes) -> LoadedImage | None:
     """Return the loaded image that the text `path` describes; None where there is no text."""
-    from ...publish.engine import LoadedImage
+    from ...publish.engine_images import LoadedImage
 
     with suppress(OSError):
         return LoadedImage.read(content(path))

@@ -40,14 +40,14 @@ class ReportStep(Step):
 
         The list's own sources follow.
         """
-        from ...files import packages
-        from ...files.sources import read_list
+        from ...files import package_records
+        from ...files.list_sources import read_list
         from ...inspect import facts, report
 
         entries, view = read_list(root, self.listing.top, sources[0])
         request = self.listing.read(view, sources[3 if self.has_archive else 2 :])
         commands = dict(self.commands)
-        found = ((entry.path, packages.owner(view, entry)) for entry in entries)
+        found = ((entry.path, package_records.owner(view, entry)) for entry in entries)
         page = report.Report(
             self.name,
             entries,

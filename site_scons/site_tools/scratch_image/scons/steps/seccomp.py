@@ -36,12 +36,12 @@ class SeccompStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Carry out each run in a root of its own, which holds nothing but the layers."""
-        from ...image import stack
+        from ...image import layer_stack
         from ...inspect import seccomp
 
         if obstacle := find_obstacle():
             raise SandboxError(*obstacle.args)
-        layers = [layer for path in sources[: self.layers] for layer in stack.files(path)]
+        layers = [layer for path in sources[: self.layers] for layer in layer_stack.files(path)]
         rest = iter(sources[self.layers :])
         trials = []
         for each in self.runs:

@@ -18,7 +18,7 @@ from .traced_run import TracedRun, layers_and_records, traced_run
 
 if TYPE_CHECKING:
     from ...fs.root import Root
-    from ...inspect.replay import RepeatedRun
+    from ...inspect.image_test import RepeatedRun
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class TestStep(Step):
 
         ImageError when a run does not do what it did when it was traced.
         """
-        from ...files.sources import left_out_patterns, read_extras
+        from ...files.list_sources import left_out_patterns, read_extras
         from ...fs.overlay import Overlay
-        from ...image import stack
-        from ...inspect import replay
+        from ...image import layer_stack
+        from ...inspect import image_test
 
-        layers = [layer for path in sources[: self.layers] for layer in stack.files(path)]
+        layers = [layer for path in sources[: self.layers] for layer in layer_stack.files(path)]
         rest = iter(sources[self.layers :])
         trials = [self._trial(each, rest) for each in self.runs]
         view = Overlay(root, self.top)
@@ -65,12 +65,12 @@ class TestStep(Step):
             raise add_choice(obstacle, "start a Docker engine")
         lines, contained = [], []
         for trial in trials:
-            record = None if obstacle else replay.repeat_in_root(trial, layers, self.strace)
-            if image and replay.repeat_in_container(trial, self.address, image):
+            record = None if obstacle else image_test.repeat_in_root(trial, layers, self.strace)
+            if image and image_test.repeat_in_container(trial, self.address, image):
                 contained.append(trial.run.name)
             elif obstacle:
                 raise SandboxError(*obstacle.args)
-            lines.append(f"{replay.result_line(trial, record)}\n".encode())
+            lines.append(f"{image_test.result_line(trial, record)}\n".encode())
         write(targets[0], lines)
         names = shorten([trial.run.name for trial in trials])
         own = [] if obstacle else [f"{names} in a root of its own"]
@@ -79,7 +79,7 @@ class TestStep(Step):
         return " and ".join([*own, *([there] if contained else [])])
 
     def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> RepeatedRun:
-        from ...inspect.replay import RepeatedRun
+        from ...inspect.image_test import RepeatedRun
         from ...trace.record import read_record
 
         record, stdout = read_record(content(next(sources))), content(next(sources))

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, SandboxError, TraceError
+from ...files.secrets_in_settings import refuse_secrets
 from ...fs.paths import show
 from ...fs.target import write
 from ...sandbox.run import Limits, Run
 from .. import tools
-from ..image_env import image_env, refuse_secrets
+from ..image_env import image_env
 from ..nodes import image_path, sibling, step_of
 from ..substitution import literal
 from ..variables import read
@@ -110,7 +111,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     )
     environment = {os.fsdecode(key): os.fsdecode(text) for key, text in full.environment.items()}
     words = [*map(os.fsdecode, full.argv), *" ".join(full.probes).split()]
-    refuse_secrets(env, environment, {"RUNS": words})
+    refuse_secrets(read(env, "IMAGE_ALLOW"), environment, {"RUNS": words})
     name = f"{name} ({full.name})"
     program, strace, view = image_path(source[0], env), strace_program(env), read(env, "TRACE_ROOT")
     step = TraceStep(name, program, full, strace, view)

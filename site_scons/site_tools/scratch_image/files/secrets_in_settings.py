@@ -1,4 +1,4 @@
-"""Secrets in settings: variables, labels, annotations and commands.
+"""Secrets in settings: variables, labels, annotations and commands; and their refusal.
 
 Every build checks the settings of its images. Most hold nothing suspect, and then the rules for
 secrets are not even imported.
@@ -8,25 +8,45 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from ..errors import InputError
 
 _SUSPECT = r"(?i)pass|pwd|secret|token|key|auth|cred|psk|salt|://|[\w+=-]{16,}"
 """Every setting with a secret in it matches."""
+
+
+def refuse_secrets(
+    allow: Collection[bytes], variables: Mapping[str, str], commands: Mapping[str, Sequence[str]]
+) -> None:
+    """Raise InputError for a secret in `variables`, or in `commands` by the setting's name.
+
+    `allow` has the names of settings that may look like secrets, as IMAGE_ALLOW has them.
+    """
+    kinds = {name: in_variable(name, value) for name, value in variables.items()}
+    kinds |= {name: in_words(words) for name, words in commands.items()}
+    for name, kind in kinds.items():
+        if kind and os.fsencode(name) not in allow:
+            raise InputError(
+                f"use {name}",
+                f"it holds a secret ({kind})",
+                f"take that out, or add {name} to IMAGE_ALLOW",
+            )
 
 
 def in_variable(name: str, value: str) -> str:
     """Return the kind of secret in the variable or label `name`; empty without one."""
     if not re.search(_SUSPECT, f"{name}={value}"):
         return ""
-    from . import secret, secret_kinds
+    from . import secret_kinds, secret_search
 
     text = os.fsencode(value)
-    if re.fullmatch(secret.SETTING, os.fsencode(name)) and secret_kinds.is_password(text):
+    if re.fullmatch(secret_search.SETTING, os.fsencode(name)) and secret_kinds.is_password(text):
         return "password"
     login = re.search(rb"://[^\s:/@]*:([^\s/@]+)@", text)
     if login and secret_kinds.is_password(login[1]):
         return "password in a URL"
-    found = secret.find(b"", text, is_first=False)
+    found = secret_search.find(b"", text, is_first=False)
     return found.kind if found else ""
 
 

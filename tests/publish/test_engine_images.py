@@ -7,18 +7,18 @@ import sys
 import pytest
 from loads import ID, NAME
 from scratch_image.errors import EngineError
-from scratch_image.publish import engine
-from scratch_image.publish.engine import LoadedImage
+from scratch_image.publish import engine_images
+from scratch_image.publish.engine_images import LoadedImage
 
 
 def test_an_image_that_goes_before_it_is_exported(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = "sha256:" + "1" * 64
-    monkeypatch.setattr(engine, "find", lambda *_: LoadedImage(gone, (), ()))
+    monkeypatch.setattr(engine_images, "find", lambda *_: LoadedImage(gone, (), ()))
 
     with pytest.raises(EngineError) as caught:
-        list(engine.export(address, NAME))
+        list(engine_images.export(address, NAME))
 
     assert str(caught.value) == (
         f"cannot export image {NAME}: engine at {address}: No such image: {gone}; "
@@ -28,8 +28,8 @@ def test_an_image_that_goes_before_it_is_exported(
 
 def test_the_question_of_a_null_build_imports_no_sdk(address: str) -> None:
     program = (
-        "import sys; from scratch_image.publish import engine, ping\n"
-        f"assert engine.image_id({address!r}, 'none') is None\n"
+        "import sys; from scratch_image.publish import engine_images, ping\n"
+        f"assert engine_images.image_id({address!r}, 'none') is None\n"
         f"assert ping.answers({address!r})\n"
         "print(sorted({'docker', 'requests', 'tarfile', 'http', 'zstandard'} & set(sys.modules)))"
     )

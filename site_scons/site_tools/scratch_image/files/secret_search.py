@@ -17,7 +17,7 @@ from ..fs.file_system import FileSystem
 from ..fs.sights import is_fresh
 from ..fs.status import FileKind
 from . import dpkg
-from .key_files import key_file_kind
+from .secret_files import key_file_kind
 from .secret_kinds import RULES, TOKENS, Rule, is_password, is_random, is_strong
 
 _CHUNK = 8 << 20

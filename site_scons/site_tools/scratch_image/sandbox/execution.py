@@ -15,8 +15,8 @@ from ..fs.paths import show
 from . import probe, process
 from .output import last_words
 from .process import Process, Result, Running
-from .request import Command, Page, Request, Tcp, Unix
 from .run import Run
+from .server_request import Command, Page, ServerRequest, Tcp, Unix
 
 _POLL = 0.05
 """Seconds between two looks at a server."""
@@ -174,7 +174,7 @@ class _Server:
                 )
         return None
 
-    def _send(self, request: Request) -> str:
+    def _send(self, request: ServerRequest) -> str:
         seconds = self.deadline - time.monotonic()
         if self.access is None:
             return _send(request, self.run.cwd, seconds)
@@ -224,7 +224,7 @@ def _names(commands: Iterable[bytes]) -> str:
 # Requests to a server.
 
 
-def _send(request: Request, cwd: bytes, seconds: float) -> str:
+def _send(request: ServerRequest, cwd: bytes, seconds: float) -> str:
     """Return how `request` failed, as a clause; nothing for an answer within `seconds`."""
     seconds = max(seconds, _POLL)
     if isinstance(request, Command):
@@ -236,7 +236,7 @@ def _send(request: Request, cwd: bytes, seconds: float) -> str:
     return probe.KINDS[kind](*words, seconds)
 
 
-def _send_there(request: Request, access: ServerAccess, pid: int, seconds: float) -> str:
+def _send_there(request: ServerRequest, access: ServerAccess, pid: int, seconds: float) -> str:
     """As `_send`, from the namespaces of the process `pid`."""
     seconds = max(seconds, _POLL)
     if isinstance(request, Command):

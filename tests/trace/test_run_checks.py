@@ -1,4 +1,4 @@
-"""Tests of trust.py: runs that fail, and traces that do not show all."""
+"""Tests of run_checks.py: runs that fail, and traces that do not show all."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from scratch_image.fs.root import Root
 from scratch_image.sandbox.run import Run
 from scratch_image.trace import tracer
 from scratch_image.trace.log import Log
+from scratch_image.trace.run_checks import check_log
 from scratch_image.trace.syscalls import Problem
-from scratch_image.trace.trust import check_log
 
 
 @needs_root

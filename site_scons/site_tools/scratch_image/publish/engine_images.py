@@ -10,7 +10,7 @@ from urllib.parse import quote
 from ..errors import EngineError, InputError
 from ..fs.digest import Digest
 from ..fs.private_file import Format
-from .engine_api import ASK_SECONDS, api_errors, ask_error, client, document, get
+from .engine_client import ASK_SECONDS, api_errors, ask_error, client, document, get
 
 _FORMAT = Format("loaded", 1)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from scratch_image.files import dpkg, secret, secret_settings
+from scratch_image.files import dpkg, secret_search
 from scratch_image.files.secret_paths import secret_rule
 from scratch_image.fs.root import Root
 
@@ -327,7 +327,7 @@ KINDS: tuple[tuple[str, str, Callable[[], bytes]], ...] = (
 
 
 def _judged(path: str, content: bytes) -> str:
-    found = secret.find(os.path.basename(path).encode(), content)
+    found = secret_search.find(os.path.basename(path).encode(), content)
     return secret_rule(path.encode()) or (found.kind if found else "")
 
 
@@ -412,7 +412,7 @@ def test_near_miss_passes(path: str, content: Callable[[], bytes]) -> None:
 def test_place_is_told_and_nothing_of_the_secret(tmp_path: Path) -> None:
     content = token("gh", "p_", some(ALNUM, 36))()
 
-    found = [secret.find(b"x", content), secret.find(b"x", b"\0" + content)]
+    found = [secret_search.find(b"x", content), secret_search.find(b"x", b"\0" + content)]
 
     assert [str(each) for each in found] == ["GitHub token, line 2", "GitHub token, byte 24"]
 
@@ -423,7 +423,7 @@ def test_secret_anywhere_in_a_large_file_is_found(tmp_path: Path) -> None:
     at = (8 << 20) - 30
     (tmp_path / "large").write_bytes(b"\n" * at + planted + b"\n" * at)
 
-    found = secret.in_file(Root().files, os.fsencode(tmp_path / "large"))
+    found = secret_search.in_file(Root().files, os.fsencode(tmp_path / "large"))
 
     assert found is not None
     assert (found.kind, found.at) == ("GitHub token", at + planted.index(b"p_") + 1)
@@ -455,48 +455,9 @@ def test_text_in_utf_16_is_read(tmp_path: Path) -> None:
 def test_hostile_content_takes_no_time(content: bytes) -> None:
     start = time.process_time()
 
-    secret.find(b"x.conf", content)
+    secret_search.find(b"x.conf", content)
 
     assert time.process_time() - start < 3
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "kind"),
-    [
-        pytest.param("AWS_SECRET_ACCESS_KEY", some(ALNUM, 40), "password", id="name"),
-        pytest.param("DB_PASSWORD", "hunter2", "password", id="weak one"),
-        pytest.param("GREETING", "gh" + "p_" + some(ALNUM, 36), "GitHub token", id="token"),
-        pytest.param("DATABASE_URL", "postgres://app:hunter2@db/x", "password in a URL", id="URL"),
-        pytest.param("DB_PASSWORD", "", "", id="empty"),
-        pytest.param("DB_PASSWORD", "$OTHER", "", id="reference"),
-        pytest.param("DB_PASSWORD_FILE", "/run/secrets/db", "", id="file"),
-        pytest.param("SSH_AUTH_SOCK", "/run/agent", "", id="socket"),
-        pytest.param("PATH", "/usr/local/sbin:/usr/bin", "", id="PATH"),
-        pytest.param("GPG_KEY", some("0123456789ABCDEF", 40), "", id="fingerprint"),
-        pytest.param("org.opencontainers.image.revision", some(HEX, 40), "", id="revision"),
-        pytest.param("org.opencontainers.image.url", "https://example.org/x", "", id="address"),
-    ],
-)
-def test_variable(name: str, value: str, kind: str) -> None:
-    assert secret_settings.in_variable(name, value) == kind
-
-
-@pytest.mark.parametrize(
-    ("words", "kind"),
-    [
-        pytest.param(["app", "--password=hunter2"], "password", id="option"),
-        pytest.param(["app", "--password", "hunter2"], "password", id="option and word"),
-        pytest.param(["env", "API_TOKEN=hunter2", "app"], "password", id="variable"),
-        pytest.param(["app", "xo" + "xb-" + some(DIGITS, 12) + "-" + some(ALNUM, 24)],
-                     "Slack token", id="token"),
-        pytest.param(["app", "http://a:hunter2@db"], "password in a URL", id="URL"),
-        pytest.param(["app", "--password-file=/run/secrets/x", "--token", "/x"], "", id="files"),
-        pytest.param(["app", "--help", "password"], "", id="words"),
-        pytest.param([], "", id="nothing"),
-    ],
-)  # fmt: skip
-def test_command(words: list[str], kind: str) -> None:
-    assert secret_settings.in_words(words) == kind
 
 
 def test_shipped_file_is_trusted_until_it_changes(tmp_path: Path) -> None:
@@ -515,10 +476,10 @@ def test_shipped_file_is_trusted_until_it_changes(tmp_path: Path) -> None:
     root = Root(os.fsencode(base))
     assert dpkg.owner(root, b"/usr/share/x/test.pem") is not None
 
-    shipped = secret.in_file(root.files, b"/usr/share/x/test.pem")
+    shipped = secret_search.in_file(root.files, b"/usr/share/x/test.pem")
     with key.open("ab") as stream:
         stream.write(b"\n")
-    changed = secret.in_file(root.files, b"/usr/share/x/test.pem")
+    changed = secret_search.in_file(root.files, b"/usr/share/x/test.pem")
 
     assert shipped is None
     assert changed is not None
@@ -543,7 +504,7 @@ def test_files_of_debian_raise_no_alarm_even_without_trust(place: str) -> None:
     alarms = {}
     for path in paths:
         with open(path, "rb") as stream:
-            found = secret.find(os.path.basename(path), stream.read(100_000))
+            found = secret_search.find(os.path.basename(path), stream.read(100_000))
         if found:
             alarms[path] = found.kind
 
@@ -555,5 +516,5 @@ def test_files_of_debian_raise_no_alarm_even_without_trust(place: str) -> None:
 def test_library_that_tests_itself_may_have_keys() -> None:
     content = b"\x7fELF\0" + made(RSA)
 
-    assert secret.find(b"libgnutls.so.30.34.3", content) is None
-    assert secret.find(b"libother.so.1", content) is not None
+    assert secret_search.find(b"libgnutls.so.30.34.3", content) is None
+    assert secret_search.find(b"libother.so.1", content) is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from debs import install
-from scratch_image.files import packages
+from scratch_image.files import package_records
 from scratch_image.files.entry import Entry
 from scratch_image.files.merge import merge
 from scratch_image.files.request import Request
@@ -53,7 +53,7 @@ def _listed(view: Overlay, *paths: str) -> tuple[Entry, ...]:
 
 
 def _owners(view: Overlay, *paths: str) -> dict[str, str]:
-    found = {entry.path: packages.owner(view, entry) for entry in _listed(view, *paths)}
+    found = {entry.path: package_records.owner(view, entry) for entry in _listed(view, *paths)}
     return {os.fsdecode(path): each.package.key for path, each in found.items() if each}
 
 
@@ -116,7 +116,7 @@ def test_files_that_come_along(
     view = _view(base)
     entries = _listed(view, *paths)
 
-    found = list(packages.release_requests(view, entries, with_copyright=with_copyright))
+    found = list(package_records.release_requests(view, entries, with_copyright=with_copyright))
 
     assert found == [Request(os.fsencode(path), "packages", required=False) for path in expected]
 
@@ -129,7 +129,7 @@ def test_status_has_paragraphs_and_the_sums_of_listed_files(base: Path) -> None:
     view = _view(base)
     entries = _listed(view, "/lib/libx.so.1", "/usr/bin/tool")
 
-    wants = list(packages.record_requests(view, entries))
+    wants = list(package_records.record_requests(view, entries))
 
     made = {os.fsdecode(path): placed.text.decode() for path, placed in view.files.placed.items()}
     home = "/var/lib/dpkg/status.d"
@@ -149,7 +149,7 @@ def test_package_of_links_alone_has_no_sums(base: Path) -> None:
     _own(base, "links", "/usr/lib/link")
     view = _view(base)
 
-    list(packages.record_requests(view, _listed(view, "/usr/lib/link")))
+    list(package_records.record_requests(view, _listed(view, "/usr/lib/link")))
 
     assert list(view.files.placed) == [b"/var/lib/dpkg/status.d/links"]
 
@@ -158,7 +158,7 @@ def test_each_listed_file_is_on_record(base: Path) -> None:
     view = _view(base)
     entries = _listed(view, "/usr/bin/tool", "/usr/lib/none")
 
-    list(packages.record_requests(view, entries))
+    list(package_records.record_requests(view, entries))
 
     asked = {path for path, aspect in view.looked if aspect is Aspect.OWNER}
     assert asked == {b"/usr/bin/tool", b"/usr/lib/none"}

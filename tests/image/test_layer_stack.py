@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from debs import install
 from scratch_image.errors import InputError
-from scratch_image.files import packages
+from scratch_image.files import package_records
 from scratch_image.files.entry import Entry
 from scratch_image.files.merge import merge
 from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
-from scratch_image.image import compression, layer, stack
-from scratch_image.image.stack import OWN, SMALL, Blob, Group
+from scratch_image.image import compression, layer, layer_stack
+from scratch_image.image.layer_stack import OWN, SMALL, Blob, Group
 
-LARGE = stack._LARGE
+LARGE = layer_stack._LARGE
 
 
 def _random(size: int, seed: str) -> str:
@@ -31,8 +31,8 @@ def _random(size: int, seed: str) -> str:
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Know no blobs of other tests."""
-    monkeypatch.setattr(stack, "_known", {})
-    monkeypatch.setattr(stack, "_locks", {})
+    monkeypatch.setattr(layer_stack, "_known", {})
+    monkeypatch.setattr(layer_stack, "_locks", {})
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def _listed(base: Path, *paths: str, told: bool = True) -> tuple[Overlay, tuple[
     view = Overlay(Root(os.fsencode(base), epoch=7), os.fsencode(base.parent / "project"))
     wants = [Request(os.fsencode(path), "run:1") for path in paths]
     if told:
-        wants += packages.record_requests(view, merge(view, wants))
+        wants += package_records.record_requests(view, merge(view, wants))
     return view, merge(view, wants)
 
 
 def _plan(base: Path, *paths: str, told: bool = True) -> dict[str, list[str]]:
     """Return what is in each layer but for directories that are above something."""
-    groups = stack.plan(*_listed(base, *paths, told=told))
+    groups = layer_stack.plan(*_listed(base, *paths, told=told))
     assert [*{group.name: 0 for group in groups}] == [group.name for group in groups]
     names = {group.name: [os.fsdecode(entry.path) for entry in group.entries] for group in groups}
     return {
@@ -80,11 +80,12 @@ def _plan(base: Path, *paths: str, told: bool = True) -> dict[str, list[str]]:
 def _pack(text_path: Path, base: Path, *paths: str, suffix: str = ".tar.gz") -> list[Blob]:
     view, entries = _listed(base, *paths)
     made = [
-        stack.pack(os.fsencode(text_path), each, view, suffix) for each in stack.plan(view, entries)
+        layer_stack.pack(os.fsencode(text_path), each, view, suffix)
+        for each in layer_stack.plan(view, entries)
     ]
     blobs = [blob for blob, _ in made]
-    text_path.write_bytes(stack.write(blobs, compression.compressor(suffix)))
-    stack.keep(os.fsencode(text_path), blobs)
+    text_path.write_bytes(layer_stack.write(blobs, compression.compressor(suffix)))
+    layer_stack.keep(os.fsencode(text_path), blobs)
     return blobs
 
 
@@ -112,7 +113,7 @@ def test_records_of_a_package_are_in_its_layer(base: Path) -> None:
 
 def test_layers_have_nothing_in_common_but_directories(base: Path) -> None:
     view, entries = _listed(base, *ALL)
-    groups = stack.plan(view, entries)
+    groups = layer_stack.plan(view, entries)
 
     packed = [entry for group in groups for entry in group.entries if entry.kind != "dir"]
     assert sorted(entry.path for entry in packed) == sorted(
@@ -141,7 +142,7 @@ def test_another_name_of_a_file_lies_with_it(base: Path) -> None:
 def test_packages_that_many_need_come_first(keys: list[str]) -> None:
     shuffled = keys[::2] + keys[1::2]
 
-    assert sorted(shuffled, key=stack._rank) == keys
+    assert sorted(shuffled, key=layer_stack._rank) == keys
 
 
 def test_more_packages_than_layers(base: Path) -> None:
@@ -158,13 +159,13 @@ def test_more_packages_than_layers(base: Path) -> None:
 def test_image_of_nothing_has_a_layer(base: Path) -> None:
     view, _ = _listed(base)
 
-    assert stack.plan(view, ()) == (Group(OWN, ()),)
+    assert layer_stack.plan(view, ()) == (Group(OWN, ()),)
 
 
 def test_size_that_decides_is_on_record(base: Path) -> None:
     view, entries = _listed(base, "/usr/bin/little")
 
-    stack.plan(view, entries)
+    layer_stack.plan(view, entries)
 
     assert (b"/usr/bin/little", Aspect.CONTENT) in view.looked
 
@@ -176,7 +177,7 @@ def test_text_tells_what_the_blobs_are(base: Path, tmp_path: Path, suffix: str) 
 
     blobs = _pack(text_path, base, *ALL, suffix=suffix)
 
-    assert stack.read(os.fsencode(text_path)) == tuple(blobs)
+    assert layer_stack.read(os.fsencode(text_path)) == tuple(blobs)
     assert [blob.layer for blob in blobs] == [layer.read(blob.path) for blob in blobs]
     assert sorted(os.listdir(tmp_path / "a/x.blobs")) == sorted(
         f"{blob.layer.diff_id.hex}{suffix}" for blob in blobs
@@ -187,7 +188,7 @@ def test_layer_is_the_same_in_every_image(base: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     a = _pack(tmp_path / "a/a.layers", base, "/usr/lib/libc6:amd64.so.6", "/srv/own")
-    stack._known.clear()
+    layer_stack._known.clear()
 
     b = _pack(tmp_path / "b/b.layers", base, *ALL)
 
@@ -205,13 +206,13 @@ def two(base: Path, tmp_path: Path) -> tuple[Path, Path]:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     _pack(tmp_path / "a/x.layers", base, *ALL)
-    stack._known.clear()
-    stack.recall(os.fsencode(tmp_path / "a/x.layers"))
+    layer_stack._known.clear()
+    layer_stack.recall(os.fsencode(tmp_path / "a/x.layers"))
     return tmp_path / "a/x.layers", tmp_path / "b/y.layers"
 
 
 def test_blob_of_another_stack_is_linked(base: Path, two: tuple[Path, Path]) -> None:
-    first = stack.read(os.fsencode(two[0]))
+    first = layer_stack.read(os.fsencode(two[0]))
 
     second = _pack(two[1], base, *ALL)
 
@@ -229,7 +230,7 @@ def _spoil(path: Path) -> None:
 def test_blob_that_is_not_what_it_was_is_made_again(
     base: Path, two: tuple[Path, Path], harm: object
 ) -> None:
-    first = stack.read(os.fsencode(two[0]))
+    first = layer_stack.read(os.fsencode(two[0]))
     assert callable(harm)
     harm(Path(os.fsdecode(first[0].path)))
 
@@ -247,16 +248,16 @@ def test_own_blob_that_was_spoiled_is_taken_from_another_stack(
     own = Path(os.fsdecode(second[0].path))
     own.unlink()
     own.write_bytes(b"spoiled")
-    stack._known.clear()
-    stack.recall(os.fsencode(two[0]))
+    layer_stack._known.clear()
+    layer_stack.recall(os.fsencode(two[0]))
 
-    assert _inodes(_pack(two[1], base, *ALL)) == _inodes([*stack.read(os.fsencode(two[0]))])
+    assert _inodes(_pack(two[1], base, *ALL)) == _inodes([*layer_stack.read(os.fsencode(two[0]))])
 
 
 def test_blob_of_another_compressor_is_not_taken(base: Path, two: tuple[Path, Path]) -> None:
     two[0].write_bytes(two[0].read_bytes().replace(b"compressor zlib", b"compressor zlub"))
-    stack._known.clear()
-    stack.recall(os.fsencode(two[0]))
+    layer_stack._known.clear()
+    layer_stack.recall(os.fsencode(two[0]))
 
     second = _pack(two[1], base, *ALL)
 
@@ -275,14 +276,14 @@ def test_blob_on_another_file_system_is_made(base: Path, two: tuple[Path, Path])
 
 def test_blob_is_made_once_by_many_threads(base: Path, tmp_path: Path) -> None:
     view, entries = _listed(base, "/usr/lib/bash.so")
-    [group] = stack.plan(view, entries)
+    [group] = layer_stack.plan(view, entries)
     gate = threading.Barrier(8)
 
     def work(number: int) -> tuple[Blob, bool]:
         (tmp_path / str(number)).mkdir()
         gate.wait()
         text_path = os.fsencode(tmp_path / str(number) / "x.layers")
-        return stack.pack(text_path, group, view, ".tar.gz")
+        return layer_stack.pack(text_path, group, view, ".tar.gz")
 
     with ThreadPoolExecutor(8) as pool:
         made = [*pool.map(work, range(8))]
@@ -302,12 +303,12 @@ def test_blobs_that_are_of_no_use_any_more_go(base: Path, tmp_path: Path) -> Non
 
 def test_no_half_blob_is_left(base: Path, tmp_path: Path) -> None:
     view, entries = _listed(base, "/usr/lib/bash.so")
-    [group] = stack.plan(view, entries)
+    [group] = layer_stack.plan(view, entries)
     directory = tmp_path / "x.blobs"
     (directory / "new").mkdir(parents=True)
 
     with pytest.raises(IsADirectoryError):
-        stack.pack(os.fsencode(tmp_path / "x.layers"), group, view, ".tar")
+        layer_stack.pack(os.fsencode(tmp_path / "x.layers"), group, view, ".tar")
 
     assert os.listdir(directory) == ["new"]
 
@@ -317,7 +318,7 @@ def test_layer_by_itself_is_a_stack_of_one(tmp_path: Path) -> None:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         tar.addfile(tarfile.TarInfo("x"))
 
-    [blob] = stack.read(os.fsencode(path))
+    [blob] = layer_stack.read(os.fsencode(path))
 
     assert (blob.layer, blob.path) == (layer.read(blob.path), os.fsencode(path))
 
@@ -346,7 +347,7 @@ def test_text_that_is_none(tmp_path: Path, text: bytes, cause: str) -> None:
     path.write_bytes(text)
 
     with pytest.raises(InputError) as error:
-        stack.read(os.fsencode(path))
+        layer_stack.read(os.fsencode(path))
 
     assert str(error.value) == (f"cannot read layers {path}: {cause}; delete it and build it again")
 
@@ -358,7 +359,7 @@ def broken(tmp_path: Path) -> Iterator[bytes]:
 
 
 def test_nothing_is_learnt_from_what_cannot_be_read(broken: bytes) -> None:
-    stack.recall(broken)
-    stack.recall(broken + b"/none")
+    layer_stack.recall(broken)
+    layer_stack.recall(broken + b"/none")
 
-    assert stack._known == {}
+    assert layer_stack._known == {}

@@ -119,12 +119,12 @@ def size(groups: Iterable[Group], view: Overlay) -> int:
 
 def _keys(view: Overlay, entries: Iterable[Entry]) -> dict[bytes, str]:
     """Return the package of each path; of one more name of a file that of the file."""
-    from ..files import packages
+    from ..files import package_records
 
     keys: dict[bytes, str] = {}
     for entry in entries:
         keys[entry.path] = (
-            keys.get(entry.target, "") if entry.kind == "hard" else packages.key(view, entry)
+            keys.get(entry.target, "") if entry.kind == "hard" else package_records.key(view, entry)
         )
     return keys
 

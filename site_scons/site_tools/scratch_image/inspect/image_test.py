@@ -19,11 +19,11 @@ from ..fs.paths import parents, show
 from ..fs.root import Root
 from ..fs.status import FileKind
 from ..publish import container
+from ..sandbox.execution import Failure
 from ..sandbox.namespaces import Sandbox
 from ..sandbox.output import last_words
 from ..sandbox.process import Result, shell_status
 from ..sandbox.run import Run
-from ..sandbox.runner import Failure
 from ..sysroot.image_root import unpacked_layers
 from ..trace.log import parse
 from ..trace.program import find_emulator

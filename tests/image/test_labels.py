@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.image.annotations import check_annotations
+from scratch_image.image.labels import check_annotations
 from scratch_image.image.settings import Settings
 
 

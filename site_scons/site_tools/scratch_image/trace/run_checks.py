@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from ..errors import TraceError
 from ..fs.file_system import FileSystem
 from ..fs.paths import show
+from ..sandbox.execution import Failure, RunOutcome
 from ..sandbox.output import last_words
 from ..sandbox.run import Run
-from ..sandbox.runner import Failure, RunOutcome
 from .log import Log
 from .program import Program, gives_privileges
 from .record import Use

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from scratch_image.files.key_files import MAGICS, key_file_kind
+from scratch_image.files.secret_files import MAGICS, key_file_kind
 
 
 @pytest.mark.parametrize(("kind", "magic"), MAGICS)

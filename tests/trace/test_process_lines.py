@@ -1,4 +1,4 @@
-"""Tests of tasks.py: processes, their order and their ends."""
+"""Tests of process_lines.py: processes, their order and their ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 import pytest
 from scratch_image.trace.log import Access
+from scratch_image.trace.process_lines import is_whole, join_logs
 from scratch_image.trace.record import Use
-from scratch_image.trace.tasks import is_whole, join_logs
 from strace_logs import GOLDEN_LOGS, accesses
 
 

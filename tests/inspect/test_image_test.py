@@ -29,8 +29,8 @@ from scratch_image.image import archive, layer
 from scratch_image.image.config import Image
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import Settings
-from scratch_image.inspect import replay, seccomp
-from scratch_image.inspect.replay import RepeatedRun
+from scratch_image.inspect import image_test, seccomp
+from scratch_image.inspect.image_test import RepeatedRun
 from scratch_image.publish.container import run_container
 from scratch_image.publish.load import load as load_image
 from scratch_image.sandbox.run import Limits, Run
@@ -134,14 +134,14 @@ def test_whole_image_passes(tmp_path: Path) -> None:
     trial = traced(CAT, f"{tmp_path}/data", "/etc/hosts", "-", stdin=source)
     trial = replace(trial, run=replace(trial.run, stdout=rb"data\n.*localhost.*input\n"))
 
-    record = replay.repeat_in_root(trial, [packed(tmp_path, trial)])
+    record = image_test.repeat_in_root(trial, [packed(tmp_path, trial)])
 
     assert os.fsencode(tmp_path / "data") in {use.path for use in record.uses if use.kind == "read"}
     absent = sum(use.kind == "absent" for use in record.uses)
     paths = len(record.uses) - absent
     told = f"default: status 0, stdout matches, {paths} paths, {absent} absent"
-    assert replay.result_line(trial, record) == told
-    assert replay.result_line(trial, None) == "default: status 0, stdout matches"
+    assert image_test.result_line(trial, record) == told
+    assert image_test.result_line(trial, None) == "default: status 0, stdout matches"
 
 
 def test_output_is_compared_with_the_trace(tmp_path: Path) -> None:
@@ -149,8 +149,10 @@ def test_output_is_compared_with_the_trace(tmp_path: Path) -> None:
     trial = traced(CAT, f"{tmp_path}/data")
     path = packed(tmp_path, trial)
 
-    assert "stdout equal" in replay.result_line(trial, replay.repeat_in_root(trial, [path]))
-    assert message(lambda: replay.repeat_in_root(replace(trial, stdout=b"other\n"), [path])) == (
+    assert "stdout equal" in image_test.result_line(trial, image_test.repeat_in_root(trial, [path]))
+    assert message(
+        lambda: image_test.repeat_in_root(replace(trial, stdout=b"other\n"), [path])
+    ) == (
         "cannot accept image demo: run default failed its test: it printed 'data', on the machine 'other'; "
         "if its output may vary, give the run a stdout that matches all of it"
     )
@@ -168,7 +170,7 @@ def test_missing_data_file_is_named(tmp_path: Path) -> None:
     trial = traced(CAT, f"{tmp_path}/data")
 
     told = message(
-        lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, [f"{tmp_path}/data"])])
+        lambda: image_test.repeat_in_root(trial, [packed(tmp_path, trial, [f"{tmp_path}/data"])])
     )
 
     assert told == (
@@ -184,7 +186,7 @@ def test_missing_files_matter_even_if_the_program_does_without(tmp_path: Path) -
     looks = "; ".join(f"test -f {name}" for name in names)
     trial = traced(b"/bin/sh", "-c", f"{looks}; true")
 
-    told = message(lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, names)]))
+    told = message(lambda: image_test.repeat_in_root(trial, [packed(tmp_path, trial, names)]))
 
     assert f"it did not find {', '.join(names[:5])} and 2 more, which the machine has" in told
 
@@ -196,7 +198,7 @@ def test_files_of_a_missing_directory_are_named(tmp_path: Path) -> None:
     trial = traced(CAT, f"{tmp_path}/d/one", f"{tmp_path}/d/two")
     layer = packed(tmp_path, trial, [f"{tmp_path}/d", f"{tmp_path}/d/one", f"{tmp_path}/d/two"])
 
-    told = message(lambda: replay.repeat_in_root(trial, [layer]))
+    told = message(lambda: image_test.repeat_in_root(trial, [layer]))
 
     assert f"it did not find {tmp_path}/d/one, {tmp_path}/d/two, which" in told
 
@@ -206,7 +208,7 @@ def test_missing_library_is_named(tmp_path: Path) -> None:
     [library] = [use.path for use in trial.record.uses if use.path.endswith(b"/libc.so.6")]
 
     told = message(
-        lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, [os.fsdecode(library)])])
+        lambda: image_test.repeat_in_root(trial, [packed(tmp_path, trial, [os.fsdecode(library)])])
     )
 
     assert f"did not find {os.fsdecode(library)}, which the machine has" in told
@@ -218,7 +220,7 @@ def test_missing_library_is_named(tmp_path: Path) -> None:
 def test_path_that_lists_leave_out_by_rule_is_not_missing(tmp_path: Path, path: str) -> None:
     trial = traced(b"/bin/sh", "-c", f"test -e {path}; true")
 
-    replay.repeat_in_root(trial, [packed(tmp_path, trial, [path, "/var/log", "/var"])])
+    image_test.repeat_in_root(trial, [packed(tmp_path, trial, [path, "/var/log", "/var"])])
 
 
 def test_path_that_an_extra_list_leaves_out_is_not_missing(tmp_path: Path) -> None:
@@ -226,7 +228,7 @@ def test_path_that_an_extra_list_leaves_out_is_not_missing(tmp_path: Path) -> No
     trial = traced(b"/bin/sh", "-c", f"test -e {tmp_path}/data; true")
     layer = packed(tmp_path, trial, [f"{tmp_path}/data"])
 
-    replay.repeat_in_root(replace(trial, left_out=(re.compile(rb".*/data"),)), [layer])
+    image_test.repeat_in_root(replace(trial, left_out=(re.compile(rb".*/data"),)), [layer])
 
 
 def test_socket_is_not_missing(tmp_path: Path) -> None:
@@ -234,14 +236,14 @@ def test_socket_is_not_missing(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     trial = traced(b"/bin/sh", "-c", f"test -e {fifo}; true")
 
-    replay.repeat_in_root(trial, [packed(tmp_path, trial, [str(fifo)])])
+    image_test.repeat_in_root(trial, [packed(tmp_path, trial, [str(fifo)])])
 
 
 def test_interpreter_reads_links_and_directories(tmp_path: Path) -> None:
     code = "import json, os; print(json.dumps(sorted(os.environ)), os.listdir('/proc/self/fd')[:1])"
     trial = traced(PYTHON, "-I", "-c", code, environment={b"LC_ALL": b"C", b"X": b"1"})
 
-    record = replay.repeat_in_root(trial, [packed(tmp_path, trial)])
+    record = image_test.repeat_in_root(trial, [packed(tmp_path, trial)])
 
     assert any(use.path.endswith(b"/json/__init__.py") for use in record.uses)
 
@@ -264,7 +266,7 @@ def test_run_that_fails_inside_only(
     layer = packed(tmp_path, trial, ["/etc/debian_version"])
     trial = replace(trial, record=Record(()))  # what it looks for is not the matter here
 
-    told = message(lambda: replay.repeat_in_root(trial, [layer]))
+    told = message(lambda: image_test.repeat_in_root(trial, [layer]))
 
     assert told.startswith(f"cannot accept image demo: run default failed its test: {cause}")
 
@@ -285,7 +287,7 @@ def test_limits_hold_in_the_image(
     layer = packed(tmp_path, trial, ["/etc/debian_version"])
     trial = replace(trial, record=Record(()))
 
-    told = message(lambda: replay.repeat_in_root(trial, [layer]))
+    told = message(lambda: image_test.repeat_in_root(trial, [layer]))
     profiled = message(
         lambda: seccomp.calls("demo", [seccomp.ProfiledRun(trial.run, changeable)], [layer])
     )
@@ -300,8 +302,8 @@ def test_run_that_is_to_end_by_a_signal(tmp_path: Path, changeable: bytes) -> No
     trial = traced(changeable, "dies", status=-signal.SIGKILL)
     layer = packed(tmp_path, trial, [])
 
-    assert "default: status -9, " in replay.result_line(
-        trial, replay.repeat_in_root(trial, [layer])
+    assert "default: status -9, " in image_test.result_line(
+        trial, image_test.repeat_in_root(trial, [layer])
     )
 
 
@@ -309,7 +311,9 @@ def test_program_that_is_not_in_the_image(tmp_path: Path, changeable: bytes) -> 
     trial = traced(changeable, "prints")
 
     told = message(
-        lambda: replay.repeat_in_root(trial, [packed(tmp_path, trial, [os.fsdecode(changeable)])])
+        lambda: image_test.repeat_in_root(
+            trial, [packed(tmp_path, trial, [os.fsdecode(changeable)])]
+        )
     )
 
     assert f"it did not find {os.fsdecode(changeable)}, which the machine has" in told
@@ -321,7 +325,9 @@ def test_written_files_go_with_the_root(tmp_path: Path, changeable: bytes) -> No
     layer = packed(tmp_path, trial)
 
     for _ in range(2):
-        assert "status 0" in replay.result_line(trial, replay.repeat_in_root(trial, [layer]))
+        assert "status 0" in image_test.result_line(
+            trial, image_test.repeat_in_root(trial, [layer])
+        )
     assert not os.path.exists("/written")
 
 
@@ -329,7 +335,7 @@ def test_strace_that_is_missing(tmp_path: Path, changeable: bytes) -> None:
     trial = traced(changeable, "prints")
 
     with pytest.raises(TraceError):
-        replay.repeat_in_root(trial, [packed(tmp_path, trial)], b"no-strace")
+        image_test.repeat_in_root(trial, [packed(tmp_path, trial)], b"no-strace")
 
 
 SERVER = """
@@ -356,8 +362,10 @@ def test_server_is_asked_in_its_root(tmp_path: Path, temporary: Path, kind: str)
     (temporary / "s").unlink(missing_ok=True)
     layer = packed(tmp_path, trial)
 
-    assert "stdout not compared" in replay.result_line(trial, replay.repeat_in_root(trial, [layer]))
-    assert not replay.repeat_in_container(trial, NO_ENGINE, "not asked")
+    assert "stdout not compared" in image_test.result_line(
+        trial, image_test.repeat_in_root(trial, [layer])
+    )
+    assert not image_test.repeat_in_container(trial, NO_ENGINE, "not asked")
 
 
 # As an ordinary user, and in containers.
@@ -369,14 +377,15 @@ TESTS = Path(__file__).parent, Path(lab.__file__).parent
 def test_ordinary_user_tests_as_root_does(temporary: Path) -> None:
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "import test_replay as t\n"
+        "import test_image_test as t\n"
         "from pathlib import Path\n"
-        "from scratch_image.inspect import replay\n"
+        "from scratch_image.inspect import image_test\n"
         "import tempfile; here = Path(tempfile.mkdtemp())\n"
         "(here / 'data').write_text('data')\n"
         "trial = t.traced(t.CAT, f'{here}/data')\n"
-        "print(replay.result_line(trial, replay.repeat_in_root(trial, [t.packed(here, trial)])))\n"
-        "try: replay.repeat_in_root(trial, [t.packed(here, trial, [f'{here}/data'])])\n"
+        "root = image_test.repeat_in_root(trial, [t.packed(here, trial)])\n"
+        "print(image_test.result_line(trial, root))\n"
+        "try: image_test.repeat_in_root(trial, [t.packed(here, trial, [f'{here}/data'])])\n"
         "except t.ImageError as error: print(error)\n"
         "t.subprocess.run(['rm', '-r', here], check=True)\n"
     )
@@ -422,15 +431,15 @@ def test_container_prints_what_the_machine_printed(
     trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
     image = loaded(trial)
 
-    assert replay.repeat_in_container(trial, engine, image)
+    assert image_test.repeat_in_container(trial, engine, image)
     told = message(
-        lambda: replay.repeat_in_container(replace(trial, stdout=b"other"), engine, image)
+        lambda: image_test.repeat_in_container(replace(trial, stdout=b"other"), engine, image)
     )
 
     assert "on the machine 'other'; if its output may vary" in told
     pattern = replace(trial, run=replace(trial.run, stdout=b"no"))
     assert "does not match b'no'; " in message(
-        lambda: replay.repeat_in_container(pattern, engine, image)
+        lambda: image_test.repeat_in_container(pattern, engine, image)
     )
 
 
@@ -454,7 +463,7 @@ def test_run_that_fails_in_its_container_only(
     trial = traced(changeable, *words, **more)
     image = loaded(trial)
 
-    told = message(lambda: replay.repeat_in_container(trial, engine, image))
+    told = message(lambda: image_test.repeat_in_container(trial, engine, image))
 
     assert told.startswith(f"cannot accept image demo: run default failed its test: {cause}")
 
@@ -466,7 +475,7 @@ def test_container_prints_the_same_bytes(
     image = loaded(trial)
     assert trial.stdout.startswith(bytes(range(256)))
 
-    assert replay.repeat_in_container(trial, engine, image)
+    assert image_test.repeat_in_container(trial, engine, image)
     result = run_container(engine, image, trial.run, changeable)
 
     assert result.stdout == trial.stdout == bytes(range(256)) * 40 + b"no end of line follows\n\0"
@@ -479,7 +488,7 @@ def test_of_much_output_the_same_is_kept(
     (tmp_path / "data").write_bytes(os.urandom(3_000_000))
     trial = traced(CAT, "-", stdin=os.fsencode(tmp_path / "data"))
 
-    assert replay.repeat_in_container(trial, engine, loaded(trial))
+    assert image_test.repeat_in_container(trial, engine, loaded(trial))
 
 
 @pytest.mark.parametrize(("word", "number"), [("aborts", signal.SIGABRT), ("dies", signal.SIGKILL)])
@@ -493,8 +502,8 @@ def test_signals_end_a_program_in_any_root(
 ) -> None:
     trial = traced(changeable, word, status=-number)
 
-    assert replay.repeat_in_container(trial, engine, loaded(trial))
-    assert replay.repeat_in_root(trial, [packed(tmp_path, trial)])
+    assert image_test.repeat_in_container(trial, engine, loaded(trial))
+    assert image_test.repeat_in_root(trial, [packed(tmp_path, trial)])
     assert tracer.trace(trial.run, changeable, Root(), private=True)
 
 
@@ -504,7 +513,7 @@ def test_program_counts_as_many_processors_in_its_container(
     trial = traced(changeable, "counts")
     assert trial.stdout == b"1 processors, process 1 0\n"
 
-    assert replay.repeat_in_container(trial, engine, loaded(trial))
+    assert image_test.repeat_in_container(trial, engine, loaded(trial))
 
 
 def test_engine_without_an_init_is_told(
@@ -514,7 +523,7 @@ def test_engine_without_an_init_is_told(
     with dockerd(tmp_path / "engine", options=["--init-path=/none/docker-init"]) as address:
         image = load_layer(address, packed(tmp_path, trial, ["/", "/etc/debian_version"]))
         with pytest.raises(EngineError) as error:
-            replay.repeat_in_container(trial, address, image)
+            image_test.repeat_in_container(trial, address, image)
 
     assert str(error.value).startswith(f"cannot run image {image}: engine at {address}: ")
     assert str(error.value).endswith("; install tini where the engine runs")
@@ -559,12 +568,12 @@ def test_message_names_the_setting_that_a_run_needs(
         tar.addfile(directory)
     image = load_layer(engine, path)
 
-    told = message(lambda: replay.repeat_in_container(trial, engine, image))
+    told = message(lambda: image_test.repeat_in_container(trial, engine, image))
 
     assert told == f"cannot accept image demo: run default failed its test: {cause}; {mend}"
     if words == ["keeps"]:
         image = load_layer(engine, path, volumes=["/kept"])
-        assert replay.repeat_in_container(trial, engine, image)
+        assert image_test.repeat_in_container(trial, engine, image)
 
 
 def test_container_lets_write_only_who_says_so(
@@ -575,9 +584,9 @@ def test_container_lets_write_only_who_says_so(
     writes = replace(trial, run=replace(trial.run, argv=(changeable, b"writes")), stdout=b"")
 
     assert "it ended with status 1 " in message(
-        lambda: replay.repeat_in_container(writes, engine, image)
+        lambda: image_test.repeat_in_container(writes, engine, image)
     )
-    replay.repeat_in_container(
+    image_test.repeat_in_container(
         replace(writes, run=replace(writes.run, read_only=False, cap_drop=False)), engine, image
     )
 
@@ -602,9 +611,9 @@ def test_program_with_capabilities(tmp_path: Path, engine: str, text: str, goes:
         entries = merge(view, from_record(trial.record, "default"))
         layer.write(sink, entries, view)
 
-    assert replay.repeat_in_root(trial, [os.fsencode(path)])
+    assert image_test.repeat_in_root(trial, [os.fsencode(path)])
     image = load_layer(engine, os.fsencode(path))
-    assert replay.repeat_in_container(trial, engine, image) == goes
+    assert image_test.repeat_in_container(trial, engine, image) == goes
 
 
 def test_image_that_the_engine_does_not_have(engine: str, changeable: bytes) -> None:
@@ -613,7 +622,7 @@ def test_image_that_the_engine_does_not_have(engine: str, changeable: bytes) -> 
     trial = traced(changeable, "prints")
 
     with pytest.raises(EngineError) as error:
-        replay.repeat_in_container(trial, engine, "tester-none")
+        image_test.repeat_in_container(trial, engine, "tester-none")
 
     assert str(error.value) == (
         f"cannot run image tester-none: engine at {engine}: No such image: tester-none:latest; "
@@ -625,7 +634,7 @@ def test_engine_that_is_down(changeable: bytes) -> None:
     trial = traced(changeable, "prints")
 
     with pytest.raises(EngineError) as error:
-        replay.repeat_in_container(trial, NO_ENGINE, "x")
+        image_test.repeat_in_container(trial, NO_ENGINE, "x")
 
     assert str(error.value).startswith(f"cannot reach engine at {NO_ENGINE}: ")
 

@@ -1,4 +1,4 @@
-"""Tests of runner.py, with real servers: runner/server.py has many manners."""
+"""Tests of execution.py, with real servers: execution/server.py has many manners."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import ProcessError
+from scratch_image.sandbox.execution import RunOutcome, execute
 from scratch_image.sandbox.run import Run
-from scratch_image.sandbox.runner import RunOutcome, execute
 
-SERVER = os.path.join(os.path.dirname(__file__), "runner", "server.py")
+SERVER = os.path.join(os.path.dirname(__file__), "execution", "server.py")
 
 PYTHON = "/usr/bin/python3"
 

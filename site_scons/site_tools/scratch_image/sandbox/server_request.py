@@ -36,5 +36,5 @@ class Command:
     stdin: bytes | None
 
 
-Request = Tcp | Unix | Page | Command
+ServerRequest = Tcp | Unix | Page | Command
 """A test of a server."""
