@@ -15,9 +15,9 @@ ORDER = {
     " globs target",
     "sandbox": "output process server_request run probe execution init mounts namespaces private_view",
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
-    "trace": "record strace_line syscalls process_lines log resolution captured program strace_tool run_checks tracer",
+    "trace": "record strace_line syscalls process_lines log resolution program strace_tool run_checks tracer",
     "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files"
-    " secret_refusal merge bytecode dependencies presets package_records list_sources options file_list lint why",
+    " secret_refusal merge bytecode dependencies presets package_records list_options list_sources lint file_list why",
     "image": "reference labels settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config archive",
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian sysroot",
@@ -117,7 +117,7 @@ UNTESTED = {
     "fs": "status",
     "sandbox": "server_request",
     "publish": "ping",
-    "files": "list_sources options file_list",
+    "files": "list_options",
     "scons": "remote sconscript checks commands constructors nodes image_env tags command_line"
     " steps/layer_stack steps/seccomp steps/test steps/traced_run",
 }

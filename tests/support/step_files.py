@@ -37,7 +37,7 @@ def list_of_two_sources(directory: Path) -> tuple[ListStep, list[bytes]]:
     (directory / "x.extra").write_text("!/etc/passwd\n/etc/debian_version -> /srv/debian\n")
     forms = (ListSource("record", "one"), ListSource("extra", "x.extra"))
     sources = [path_in(directory, "x.trace"), path_in(directory, "x.extra")]
-    return ListStep("x", forms, (), os.fsencode(directory)), sources
+    return ListStep("x", forms, os.fsencode(directory)), sources
 
 
 def make_layer(directory: Path) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from scratch_image.errors import InputError, ListError
 from scratch_image.files import secret_search
 from scratch_image.files.entry import read_entries
-from scratch_image.files.options import Options
+from scratch_image.files.list_options import ListOptions
 from scratch_image.fs.root import Root
 from scratch_image.scons import state
 from scratch_image.scons.steps.file_list import ListSource, ListStep
@@ -28,7 +28,8 @@ def test_list_joins_all_forms(tmp_path: Path) -> None:
     forms = (ListSource("strace", "hand"), ListSource("ldd", "a"), ListSource("extra", "a.extra"))
     root = Root(staged={b"/srv/staged": path_in(tmp_path, "staged")})
 
-    line = ListStep("x", forms, (b"/srv/staged",), os.fsencode(tmp_path)).run(
+    options = ListOptions(staged=(b"/srv/staged",))
+    line = ListStep("x", forms, os.fsencode(tmp_path), options).run(
         root,
         [path_in(tmp_path, "x.files")],
         [path_in(tmp_path, name) for name in ("a.strace", "a.ldd", "a.extra")],
@@ -46,7 +47,7 @@ def test_list_joins_all_forms(tmp_path: Path) -> None:
 
 def test_state_of_a_list_and_its_layer_is_the_same_afresh(tmp_path: Path) -> None:
     top = make_project(tmp_path)
-    step = ListStep("x", (ListSource("extra", "x.extra"),), (), top)
+    step = ListStep("x", (ListSource("extra", "x.extra"),), top)
     for each, source in ((step, "x.extra"), (LayerStep("x", "none", top), "x.files")):
         root = Root(epoch=7)
         target = path_in(tmp_path, "x.files" if each is step else "x.tar")
@@ -83,7 +84,7 @@ def test_list_says_why_a_path_is_there(tmp_path: Path, path: bytes, words: list[
 def test_included_list_that_is_not_there(tmp_path: Path) -> None:
     top = make_project(tmp_path)
     (tmp_path / "more/m.extra").unlink()
-    step = ListStep("x", (ListSource("extra", "x.extra"),), (), top)
+    step = ListStep("x", (ListSource("extra", "x.extra"),), top)
 
     with pytest.raises(InputError) as error:
         step.run(Root(), [path_in(tmp_path, "x.files")], [path_in(tmp_path, "x.extra")])
@@ -96,7 +97,7 @@ def test_list_reports_a_missing_library_of_a_listed_file(tmp_path: Path) -> None
     (tmp_path / "scripts/lost").write_text("#!/nonexistent/interpreter\n")
     (tmp_path / "scripts/lost").chmod(0o755)
     (tmp_path / "x.extra").write_text("scripts -> /opt\n")
-    step = ListStep("x", (ListSource("extra", "x.extra"),), (), os.fsencode(tmp_path))
+    step = ListStep("x", (ListSource("extra", "x.extra"),), os.fsencode(tmp_path))
 
     line = step.run(Root(), [path_in(tmp_path, "x.files")], [path_in(tmp_path, "x.extra")])
 
@@ -115,7 +116,7 @@ list {directory}/dir
 """
 
 
-def _list_lines(directory: Path, *listed: bytes, **options: Any) -> list[str]:
+def _list_lines(directory: Path, **options: Any) -> list[str]:
     """Build the list of a run; return the lines about it."""
     for name in ("dir/a", "dir/b", "dir/sub/c"):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -123,9 +124,8 @@ def _list_lines(directory: Path, *listed: bytes, **options: Any) -> list[str]:
     lines = RECORD.format(directory=directory).splitlines(keepends=True)
     ordered = sorted(lines[1:], key=lambda line: line.split()[1])
     (directory / "x.trace").write_text("".join([lines[0], *ordered]))
-    step = ListStep(
-        "x", (ListSource("record", "1"),), (), os.fsencode(directory), Options(**options), listed
-    )
+    forms = (ListSource("record", "1"),)
+    step = ListStep("x", forms, os.fsencode(directory), ListOptions(**options))
     line = step.run(Root(), [path_in(directory, "x.files")], [path_in(directory, "x.trace")])
     return line.splitlines()
 
@@ -149,7 +149,7 @@ def test_options_of_a_list(tmp_path: Path) -> None:
 
     found = _list_lines(
         tmp_path,
-        directory + b"/dir",
+        listed=(directory + b"/dir",),
         presets=("locale", "passwd", "tzdata"),
         user="daemon",
         locales=("C.UTF-8",),
@@ -169,7 +169,7 @@ def _list_of_a_token(tmp_path: Path, line: str) -> tuple[ListStep, list[bytes], 
         "1\n2 gh" + "p_" + "R4nd0mXyZ9qWeRtYuI8oPaSdF7gHjKl6zXcV" + "\n"
     )
     (tmp_path / "x.extra").write_text(line)
-    step = ListStep("x", (ListSource("extra", "x.extra"),), (), os.fsencode(tmp_path))
+    step = ListStep("x", (ListSource("extra", "x.extra"),), os.fsencode(tmp_path))
     return step, [path_in(tmp_path, "x.files")], [path_in(tmp_path, "x.extra")]
 
 
@@ -195,7 +195,7 @@ def test_secret_in_a_file_is_an_error_unless_it_is_allowed(
         "image"
     )
     assert not (tmp_path / "x.files").exists()
-    allowed = replace(step, options=Options(allow=(os.fsencode(path),)))
+    allowed = replace(step, options=ListOptions(allow=(os.fsencode(path),)))
     allowed.run(Root(own=os.fsencode(tmp_path)), targets, sources)
     assert f" {path} " in (tmp_path / "x.files").read_text()
 
@@ -223,7 +223,7 @@ def test_secret_of_a_run_is_an_error_unless_it_is_allowed(tmp_path: Path) -> Non
     (tmp_path / ".netrc").write_text("secret")
     (tmp_path / "x.trace").write_text(f"# scratch_image trace 1\nread {tmp_path}/.netrc\n")
     forms = (ListSource("record", "default"),)
-    step = ListStep("x", forms, (), b"/nonexistent")
+    step = ListStep("x", forms, b"/nonexistent")
     targets, sources = [path_in(tmp_path, "x.files")], [path_in(tmp_path, "x.trace")]
 
     with pytest.raises(ListError) as error:
@@ -234,7 +234,7 @@ def test_secret_of_a_run_is_an_error_unless_it_is_allowed(tmp_path: Path) -> Non
         "run:default; leave them out, or add their paths to IMAGE_ALLOW if they belong into the "
         "image"
     )
-    replace(step, options=Options(allow=(path_in(tmp_path, ".netrc"),))).run(
+    replace(step, options=ListOptions(allow=(path_in(tmp_path, ".netrc"),))).run(
         Root(), targets, sources
     )
     assert "/.netrc run:default\n" in (tmp_path / "x.files").read_text()
@@ -279,7 +279,7 @@ PROGRAMS = [
 def test_no_program_of_debian_holds_a_secret(tmp_path: Path) -> None:
     paths = sorted({os.path.realpath(shutil.which(name) or name) for name in PROGRAMS})
     (tmp_path / "x.extra").write_text("".join(f"{path}\n" for path in paths))
-    step = ListStep("x", (ListSource("extra", "x.extra"),), (), os.fsencode(tmp_path))
+    step = ListStep("x", (ListSource("extra", "x.extra"),), os.fsencode(tmp_path))
 
     step.run(Root(), [path_in(tmp_path, "x.files")], [path_in(tmp_path, "x.extra")])
 

@@ -14,7 +14,7 @@ from step_files import make_project, path_in
 def _build_list(directory: Path) -> str:
     """Build the list and the layer of a project; return the list."""
     top, root = make_project(directory), Root(epoch=7)
-    step = ListStep("x", (ListSource("extra", "x.extra"),), (), top)
+    step = ListStep("x", (ListSource("extra", "x.extra"),), top)
     assert directory.name not in repr(step)
     step.run(root, [path_in(directory, "x.files")], [path_in(directory, "x.extra")])
     assert (path_in(directory, "more/m.extra"), Aspect.CONTENT) in root.looked

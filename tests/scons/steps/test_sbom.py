@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lab import NO_ENGINE
-from scratch_image.files.options import Options
+from scratch_image.files.list_options import ListOptions
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import Settings
@@ -20,7 +20,7 @@ def test_bill_of_an_image(tmp_path: Path) -> None:
     (tmp_path / "own").write_text("own")
     top, root = os.fsencode(tmp_path), Root()
     listed, tar, image = (path_in(tmp_path, f"x.{name}") for name in ("files", "tar", "oci.tar"))
-    list_step = ListStep("x", (ListSource("extra", "x.extra"),), (), top, Options(packages=False))
+    list_step = ListStep("x", (ListSource("extra", "x.extra"),), top, ListOptions(packages=False))
     list_step.run(Root(), [listed], [path_in(tmp_path, "x.extra")])
     LayerStep("x", "none", top).run(Root(), [tar], [listed])
     made = ImageStep("x", 1, Settings(), (Reference.parse("x"),), NO_ENGINE)

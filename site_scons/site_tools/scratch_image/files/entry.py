@@ -39,7 +39,9 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..fs.capabilities import attribute
-from ..fs.paths import escape, is_plain, unescape
+from ..fs.overlay import Overlay
+from ..fs.paths import escape, is_plain, show, unescape
+from ..fs.root import Root
 
 HEADER = b"# scratch_image file list 1\n"
 
@@ -97,6 +99,19 @@ def read_entries(text: bytes, name: str) -> tuple[Entry, ...]:
     if lines[0] + b"\n" != HEADER or lines[-1] != b"":
         raise InputError(f"read file list {name}", "it is not a whole one", "build it again")
     return tuple(_parse(line, f"{name}:{at}") for at, line in enumerate(lines[1:-1], start=2))
+
+
+def read_list(root: Root, top: bytes, path: bytes) -> tuple[tuple[Entry, ...], Overlay]:
+    """Return the entries of the file list `path`, and `root` with their sources in place.
+
+    `top` is the project's directory. InputError as by `read_entries`.
+    """
+    with open(path, "rb") as stream:
+        entries, view = read_entries(stream.read(), show(path)), Overlay(root, top)
+    for each in entries:
+        if each.source:
+            view.place_source(each.path, each.source)
+    return entries, view
 
 
 def _parse(line: bytes, where: str) -> Entry:

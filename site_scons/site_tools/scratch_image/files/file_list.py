@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..elf import closure
-from ..fs.overlay import Overlay
-from . import dependencies, package_records, presets
+from ..fs.overlay import OverlaidFiles, Overlay
+from . import dependencies, lint, package_records, presets
 from .dependencies import Dependencies
 from .entry import Entry
+from .list_options import ListOptions
 from .list_sources import Sources
 from .merge import Merge
-from .options import Options
 from .secret_refusal import refuse_content
 
 
@@ -22,12 +22,12 @@ class FileList:
 
     entries: tuple[Entry, ...]
     findings: tuple[str, ...]
-    """Missing dependencies of files that no line of an extra list names, a line each."""
+    """Those of `find_gaps`."""
     certificates_for: str
     """The file for which certificates were added; empty if none were."""
 
 
-def build(view: Overlay, sources: Sources, options: Options) -> FileList:
+def build(view: Overlay, sources: Sources, options: ListOptions) -> FileList:
     """Return the list of all files that `sources` and `options` bring; `view` gets new files.
 
     ElfError for a missing library, ListError for a path that cannot be listed or is a secret.
@@ -44,17 +44,33 @@ def build(view: Overlay, sources: Sources, options: Options) -> FileList:
     refuse_content(view, entries, options.allow)
     user = presets.lacks_certificates(view, traced)
     is_fixed = user and not presets.lacks_certificates(view.files, entries)
-    return FileList(entries, found.findings, user if is_fixed else "")
+    findings = _lint(view.files, entries, sources, options, found)
+    return FileList(entries, findings, user if is_fixed else "")
 
 
-def dependency_findings(view: Overlay, sources: Sources, options: Options) -> tuple[str, ...]:
-    """Return the findings that `build` returns for the same list."""
-    entries = Merge(view, options.allow, sources.left_out).extend(sources.requests)
-    return _dependencies(view, sources, options, entries).findings
+def find_gaps(
+    view: Overlay, entries: Sequence[Entry], sources: Sources, options: ListOptions
+) -> tuple[str, ...]:
+    """Return the findings about `entries`, the list that `build` returns: lint's, on the record."""
+    listed = Merge(view, options.allow, sources.left_out).extend(sources.requests)
+    found = _dependencies(view, sources, options, listed)
+    return _lint(view, entries, sources, options, found)
+
+
+def _lint(
+    view: Overlay | OverlaidFiles,
+    entries: Sequence[Entry],
+    sources: Sources,
+    options: ListOptions,
+    found: Dependencies,
+) -> tuple[str, ...]:
+    records = [record for _, record in sources.runs]
+    skipped = sources.skipped_paths(view)
+    return lint.find(view, entries, records, found.findings, skipped, options.presets)
 
 
 def _dependencies(
-    view: Overlay, sources: Sources, options: Options, entries: Sequence[Entry]
+    view: Overlay, sources: Sources, options: ListOptions, entries: Sequence[Entry]
 ) -> Dependencies:
     done, explicit = sources.files_with_libraries(view), sources.explicit_files(view)
     return dependencies.find(view, entries, done, explicit, dict(options.environment))

@@ -6,19 +6,16 @@ import errno
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..elf import ldd_text
 from ..fs import globs
 from ..fs.overlay import Overlay
-from ..fs.paths import show
-from ..fs.root import Root
 from ..fs.status import FileKind
-from ..trace.captured import read_captured
+from ..trace.log import parse_captured
 from ..trace.record import read_record
+from ..trace.resolution import resolve
 from . import extra_list
-from .entry import Entry, read_entries
 from .exclusions import is_made_by_runtime
 from .extra_files import from_extras
 from .extra_list import Extra, LineKind
@@ -29,24 +26,24 @@ if TYPE_CHECKING:
     from ..elf.ldd_text import Row
     from ..fs.overlay import OverlaidFiles
     from ..trace.record import Record
+    from .list_options import ListOptions
 
 
-@dataclass
 class Sources:
     """All that the sources of a file list request together."""
 
-    requests: list[Request]
-    listed: tuple[bytes, ...]
-    """Directories that come whole where a run listed them; ``*`` for all such."""
-    records: list[Record] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    """Of the runs whose records these are."""
-    rows: list[Row] = field(default_factory=list)
-    """Of ldd texts."""
-    missing: list[Missing] = field(default_factory=list)
-    """Of ldd texts."""
-    left_out: list[re.Pattern[bytes]] = field(default_factory=list)
-    """Patterns of the paths that extra lists leave out."""
+    def __init__(self, options: ListOptions) -> None:
+        """Begin with the staged files alone."""
+        self.requests = [Request(path, "staged") for path in options.staged]
+        self.runs: list[tuple[str, Record]] = []
+        """Names of runs, each with its record."""
+        self.rows: list[Row] = []
+        """Of ldd texts."""
+        self.missing: list[Missing] = []
+        """Of ldd texts."""
+        self.left_out: list[re.Pattern[bytes]] = []
+        """Patterns of the paths that extra lists leave out."""
+        self._listed = options.listed
 
     def add(self, view: Overlay, form: str, name: str, file: str, text: bytes) -> None:
         """Add the requests of the source `text`; its `form` is record, strace, ldd or extra.
@@ -56,7 +53,8 @@ class Sources:
         if form == "record":
             self._add_record(view, name, read_record(text))
         elif form == "strace":
-            record = read_captured(text, file, view.below)
+            # The time of the run is unknown, so all files that were open for writing are outputs.
+            record = resolve(parse_captured(text, file), view.below, started_ns=0)
             self._add_record(view, name, record)
         elif form == "ldd":
             rows = ldd_text.read(text, file)
@@ -64,37 +62,28 @@ class Sources:
             self.missing += ldd_text.read_missing(text)
             self.requests += from_ldd(rows)
         else:
-            self._add_extras(view, name, text)
+            extras = read_extras(view, name, text)
+            self.requests += from_extras(view, extras)
+            self.left_out += left_out_patterns(extras)
 
     def _add_record(self, view: Overlay, run: str, record: Record) -> None:
-        self.records.append(record)
-        self.names.append(run)
+        self.runs.append((run, record))
         self.requests += from_record(record, run)
-        self.requests += from_listings(view, record, run, self.listed)
-
-    def _add_extras(self, view: Overlay, name: str, text: bytes) -> None:
-        found = read_extras(view, name, text)
-        self.requests += from_extras(view, found)
-        self.left_out += left_out_patterns(found)
+        self.requests += from_listings(view, record, run, self._listed)
 
     def missing_libraries(self) -> list[Missing]:
         """Return the libraries that neither an ldd text names nor a run loaded.
 
         A run may find one by what a script, or the program itself, sets (LD_LIBRARY_PATH, dlopen).
         """
-        uses = [use for record in self.records for use in record.uses]
-        loaded = {
-            os.path.basename(use.path) for use in uses if use.kind in ("read", "link", "exec")
-        }
+        uses = [use for _, record in self.runs for use in record.uses]
+        loads = [use for use in uses if use.kind in ("read", "link", "exec")]
+        loaded = {os.path.basename(use.path) for use in loads}
         return [each for each in self.missing if os.path.basename(each.name) not in loaded]
 
     def files_with_libraries(self, view: Overlay) -> frozenset[bytes]:
         """Return the files of ldd texts: these texts have the libraries of each file, too."""
         return frozenset(view.walk(row.path).real for row in self.rows)
-
-    def runs(self) -> list[tuple[str, Record]]:
-        """Return the name and the record of each run."""
-        return list(zip(self.names, self.records, strict=True))
 
     def lines(self, view: Overlay) -> dict[bytes, list[str]]:
         """Return by path the lines of extra lists that request it."""
@@ -141,13 +130,3 @@ def _project_file(view: Overlay, name: str) -> bytes:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     with view.below.open(found.real) as stream:
         return stream.read()
-
-
-def read_list(root: Root, top: bytes, path: bytes) -> tuple[tuple[Entry, ...], Overlay]:
-    """Return the entries of the file list `path`, and `root` with their sources in place."""
-    with open(path, "rb") as stream:
-        entries, view = read_entries(stream.read(), show(path)), Overlay(root, top)
-    for each in entries:
-        if each.source:
-            view.place_source(each.path, each.source)
-    return entries, view

@@ -11,14 +11,22 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..elf.loader_cache import CACHE
 from ..fs.paths import is_under, join, show, unescape
+from ..fs.status import FileKind
 from ..fs.walk import MAX_LINKS
 from ..trace.record import Record, Use
 from .entry import Entry
 from .exclusions import is_host_noise, is_made_by_runtime
+from .presets import ListedImage, presets_with
 from .secret_paths import secret_rule
+
+if TYPE_CHECKING:
+    from ..fs.overlay import Overlay
+    from .list_options import ListOptions
+    from .list_sources import Sources
 
 _BECAUSE_OF = {
     "needed-by": "needs",
@@ -145,6 +153,28 @@ def _names(path: bytes) -> list[bytes]:
 
 def _does(reason: str) -> str:
     return _BECAUSE_OF[reason.partition(":")[0]]
+
+
+def explain(
+    view: Overlay,
+    entries: Iterable[Entry],
+    sources: Sources,
+    options: ListOptions,
+    path: bytes,
+) -> Iterator[str]:
+    """Yield a line whether `path` is in the list `entries` of `sources`, and lines that say why."""
+    reasons = Reasons(entries)
+    listed = reasons.place(path)
+    if listed in reasons.entries:
+        yield f"{show(listed)} is in the image"
+        yield from presence(reasons, listed, sources.lines(view))
+        return
+    yield f"{show(path)} is not in the image"
+    found = view.walk(path, follow=False)
+    exists = found.status is not None and found.status.kind is not FileKind.OTHER
+    image = ListedImage(tuple(reasons.entries.values()), options.user, options.locales)
+    names = tuple(presets_with(view, image, found.real)) if exists else ()
+    yield from absence(Absent(found.real, exists, names, sources.left_out), sources.runs)
 
 
 def presence(reasons: Reasons, path: bytes, lines: Mapping[bytes, Sequence[str]]) -> Iterator[str]:

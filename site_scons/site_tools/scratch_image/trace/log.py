@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..errors import InputError
 from ..fs import paths
-from .process_lines import Task, TaskSorter, without_resumed
+from ..sandbox.output import last_words
+from .process_lines import Task, TaskSorter, is_whole, without_resumed
 from .record import Use
 from .strace_line import REMARK, decode, decode_file, skeleton, split_line, without_address
 from .syscalls import NAMELESS, Meaning, NamedPath, Problem, find_meaning
@@ -61,6 +63,34 @@ def parse(text: bytes, cwd: bytes = b"/") -> Log:
     """
     sorter = TaskSorter(text)
     return _LogReader(sorter.tasks, cwd).log(sorter.unparsed)
+
+
+def parse_captured(text: bytes, name: str) -> Log:
+    """Return the log in strace's output `text` (hostile), the file `name`, of a run of the user's.
+
+    InputError names a line that is not understood, or a call that hides files.
+    """
+    log = parse(text)
+    for line in log.unparsed:
+        raise InputError(
+            f"read {name}:{line_number(text, line)}",
+            f"{last_words(line)!r} is no line of strace",
+            "capture it again by strace -f -y -o FILE",
+        )
+    if not is_whole(text):
+        raise InputError(
+            f"use {name}:{len(text.splitlines())}",
+            "the log ends before its processes do",
+            "capture it again by strace -f -y -o FILE, without -qq",
+        )
+    for problem in log.problems:
+        raise InputError(
+            f"use {name}:{line_number(text, problem)}",
+            f"{problem.call.decode()} {problem.cause}",
+            "capture it again by strace -f -y -o FILE, run it without that call, or name its "
+            "files in an extra list",
+        )
+    return log
 
 
 def line_number(text: bytes, fault: bytes | Problem) -> int:

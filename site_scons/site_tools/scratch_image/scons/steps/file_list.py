@@ -7,14 +7,13 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ...files.options import Options
+from ...files.list_options import ListOptions
 from ...fs.paths import show
-from ...fs.status import FileKind
 from ...fs.target import write
 from .. import tools
 from ..checks import RUN_NAME, quote_value
@@ -25,10 +24,8 @@ from .step import Plan, Step, StepKind, content, require_sources
 from .trace import is_traced
 
 if TYPE_CHECKING:
-    from ...files.entry import Entry
     from ...files.list_sources import Sources
-    from ...files.why import Absent, Reasons
-    from ...fs.overlay import OverlaidFiles, Overlay
+    from ...fs.overlay import Overlay
     from ...fs.root import Root
 
 
@@ -50,13 +47,9 @@ class ListStep(Step):
 
     forms: tuple[ListSource, ...]
     """One for each source."""
-    staged: tuple[bytes, ...]
-    """Image paths of the project's files."""
     top: bytes = field(repr=False)
     """The project's directory, absolute; not part of the signature: checkouts lie anywhere."""
-    options: Options = field(default_factory=Options)
-    listed: tuple[bytes, ...] = ()
-    """Directories that come whole where a run listed them; ``*`` for all such."""
+    options: ListOptions = field(default_factory=ListOptions)
 
     def tools(self) -> tuple[str, ...]:
         """As for `LddStep`."""
@@ -69,32 +62,11 @@ class ListStep(Step):
         from ...fs.overlay import Overlay
 
         view = Overlay(root, self.top)
-        read = self.read(view, sources)
-        made = file_list.build(view, read, self.options)
+        made = file_list.build(view, self.read(view, sources), self.options)
         write(targets[0], [write_entries(made.entries)])
         line = f"{len(made.entries)} paths"
         line += f", certificates for {made.certificates_for}" if made.certificates_for else ""
-        findings = self._lint(view.files, read, made.entries, made.findings)
-        return "\n".join([line, *(f"lint: {finding}" for finding in findings)])
-
-    def _lint(
-        self,
-        view: Overlay | OverlaidFiles,
-        sources: Sources,
-        listed: Sequence[Entry],
-        more: Sequence[str],
-    ) -> tuple[str, ...]:
-        from ...files import lint
-
-        skipped = sources.skipped_paths(view)
-        return lint.find(view, listed, sources.records, more, skipped, self.options.presets)
-
-    def findings(self, view: Overlay, sources: Sources, listed: Sequence[Entry]) -> tuple[str, ...]:
-        """Return the findings of lint about `listed`, the list of `sources`."""
-        from ...files.file_list import dependency_findings
-
-        found = dependency_findings(view, sources, self.options)
-        return self._lint(view, sources, listed, found)
+        return "\n".join([line, *(f"lint: {finding}" for finding in made.findings)])
 
     def why(
         self, root: Root, target: bytes, sources: Sequence[bytes], path: bytes
@@ -104,35 +76,17 @@ class ListStep(Step):
         from ...files.entry import read_entries
         from ...fs.overlay import Overlay
 
-        view = Overlay(root, self.top)
+        view, entries = Overlay(root, self.top), read_entries(content(target), show(target))
         read = self.read(view, sources)
-        reasons = why.Reasons(read_entries(content(target), show(target)))
-        listed = reasons.place(path)
-        if listed in reasons.entries:
-            yield f"WHY    {self.name:18}  {show(listed)} is in the image"
-            lines = why.presence(reasons, listed, read.lines(view))
-        else:
-            yield f"WHY    {self.name:18}  {show(path)} is not in the image"
-            lines = why.absence(self._absent(view, reasons, read, path), read.runs())
+        first, *lines = why.explain(view, entries, read, self.options, path)
+        yield f"WHY    {self.name:18}  {first}"
         yield from (f"       {line}" for line in lines)
-
-    def _absent(self, view: Overlay, reasons: Reasons, sources: Sources, path: bytes) -> Absent:
-        from ...files.presets import ListedImage, presets_with
-        from ...files.why import Absent
-
-        found = view.walk(path, follow=False)
-        exists = found.status is not None and found.status.kind is not FileKind.OTHER
-        listed = tuple(reasons.entries.values())
-        image = ListedImage(listed, self.options.user, self.options.locales)
-        names = tuple(presets_with(view, image, found.real)) if exists else ()
-        return Absent(found.real, exists, names, sources.left_out)
 
     def read(self, view: Overlay, sources: Sequence[bytes]) -> Sources:
         """Return all that `sources` request; `view` gets the files that extra lists make."""
         from ...files.list_sources import Sources
-        from ...files.request import Request
 
-        read = Sources([Request(path, "staged") for path in self.staged], self.listed)
+        read = Sources(self.options)
         for form, path in zip(self.forms, sources, strict=True):
             read.add(view, form.form, form.name, form.file, content(path))
         return read
@@ -149,25 +103,29 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     require_sources("list", target, source, "traces, ldd texts or extra lists", sys.maxsize)
     sources = [node for node in source if not is_traced(node) or suffix(node) == ".trace"]
     forms = tuple(source_form(node) for node in sources)
-    presets, packages = read(env, "IMAGE_PRESETS"), read(env, "IMAGE_PACKAGES")
-    step = ListStep(
-        name,
-        forms,
-        tuple(sorted(read(env, "IMAGE_STAGED"))),
-        top_of(target[0]),
-        Options(
-            allow=tuple(path for path in read(env, "IMAGE_ALLOW") if path[:1] == b"/"),
-            presets=presets,
-            user=_listed_user(read(env, "IMAGE_USER"), presets),
-            locales=tuple(sorted(_locales(image_env(env)))) if "locale" in presets else (),
-            packages=packages is not False,
-            copyright=packages == "copyright",
-            environment=search_env(env),
-        ),
-        read(env, "IMAGE_LISTED"),
-    )
+    step = ListStep(name, forms, top_of(target[0]), _options(env))
     lists = [node for node in sources if is_extra_list(node)]
     return Plan(step, target, sources, mentions=functools.partial(find_mentions, lists))
+
+
+def _options(env: Any) -> ListOptions:
+    presets, packages = read(env, "IMAGE_PRESETS"), read(env, "IMAGE_PACKAGES")
+    user = read(env, "IMAGE_USER")
+    if "passwd" not in presets and not user.strip("0123456789:"):
+        user = ""  # A number alone needs no account.
+    variables = image_env(env).items() if "locale" in presets else ()
+    locales = {value for key, value in variables if key == "LANG" or key.startswith("LC_")}
+    return ListOptions(
+        staged=tuple(sorted(read(env, "IMAGE_STAGED"))),
+        listed=read(env, "IMAGE_LISTED"),
+        allow=tuple(path for path in read(env, "IMAGE_ALLOW") if path[:1] == b"/"),
+        presets=presets,
+        user=user,
+        locales=tuple(sorted(locales)),
+        packages=packages is not False,
+        copyright=packages == "copyright",
+        environment=search_env(env),
+    )
 
 
 def find_mentions(lists: Sequence[Any]) -> Iterator[str]:
@@ -175,26 +133,17 @@ def find_mentions(lists: Sequence[Any]) -> Iterator[str]:
     from ...files import extra_list
 
     for node in lists:
-        top = node.fs.Top
-
-        def read_list(name: str, top: Any = top) -> bytes:
-            places = [os.path.join(each.get_abspath(), name) for each in top.get_all_rdirs()]
-            with open(next(filter(os.path.exists, places), places[0]), "rb") as stream:
-                return stream.read()
-
+        top, name = node.fs.Top, source_form(node).name
         with contextlib.suppress(OSError):
-            name = source_form(node).name
-            named = extra_list.mentions(read_list(os.fsdecode(host_path(node))), name, read_list)
-            yield from (os.path.join(top.get_abspath(), path) for path in named)
+            text = content(host_path(node))
+            for path in extra_list.mentions(text, name, functools.partial(_project_file, top)):
+                yield os.path.join(top.get_abspath(), path)
 
 
-def _listed_user(user: str, presets: Sequence[str]) -> str:
-    """Return `user` where the file list depends on it: a number alone needs no account."""
-    return user if "passwd" in presets or user.strip("0123456789:") else ""
-
-
-def _locales(variables: Mapping[str, str]) -> set[str]:
-    return {value for key, value in variables.items() if key == "LANG" or key[:3] == "LC_"}
+def _project_file(top: Any, name: str) -> bytes:
+    """Return the text of the file `name` of the project `top`; OSError when there is none."""
+    places = [os.path.join(each.get_abspath(), name) for each in top.get_all_rdirs()]
+    return content(os.fsencode(next(filter(os.path.exists, places), places[0])))
 
 
 def source_form(node: Any) -> ListSource:
@@ -211,7 +160,7 @@ def source_form(node: Any) -> ListSource:
             f"a trace is named as its run, which is not {RUN_NAME.noun}",
             "rename it",
         )
-    return ListSource(form, file if form == "extra" else name, file)
+    return ListSource(form, name, file)
 
 
 def is_extra_list(node: Any) -> bool:

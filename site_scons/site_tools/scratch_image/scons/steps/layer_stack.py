@@ -32,7 +32,7 @@ class StackStep(Step):
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the blobs of the file list `sources[0]`, or link to those of other images."""
         from ...files import bytecode
-        from ...files.list_sources import read_list
+        from ...files.entry import read_list
         from ...fs.root import Aspect
 
         entries, view = read_list(root, self.top, sources[0])

@@ -29,7 +29,7 @@ class LayerStep(Step):
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the layer of the file list `sources[0]`."""
         from ...files import bytecode
-        from ...files.list_sources import read_list
+        from ...files.entry import read_list
         from ...image import layer
 
         entries, view = read_list(root, self.top, sources[0])

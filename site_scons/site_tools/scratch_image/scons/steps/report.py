@@ -40,8 +40,8 @@ class ReportStep(Step):
 
         The list's own sources follow.
         """
-        from ...files import package_records
-        from ...files.list_sources import read_list
+        from ...files import file_list, package_records
+        from ...files.entry import read_list
         from ...inspect import facts, report
 
         entries, view = read_list(root, self.listing.top, sources[0])
@@ -54,9 +54,9 @@ class ReportStep(Step):
             facts.read_layers(sources[1]),
             [
                 report.RunSummary(name, commands.get(name, ""), record)
-                for name, record in request.runs()
+                for name, record in request.runs
             ],
-            self.listing.findings(view, request, entries),
+            file_list.find_gaps(view, entries, request, self.listing.options),
             {path: owned.package.name for path, owned in found if owned},
             facts.read_image(sources[2]) if self.has_archive else None,
         )

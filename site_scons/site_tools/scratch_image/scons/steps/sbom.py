@@ -32,7 +32,7 @@ class SbomStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the bill of the file list `sources[0]` and the image archive `sources[1]`."""
-        from ...files.list_sources import read_list
+        from ...files.entry import read_list
         from ...image import archive
 
         entries, view = read_list(root, self.top, sources[0])

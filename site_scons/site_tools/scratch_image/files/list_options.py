@@ -1,4 +1,4 @@
-"""The settings of an image that its file list depends on."""
+"""The options of a file list: all that it depends on besides its sources."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ListOptions:
     """Values of the image's variables."""
 
+    staged: tuple[bytes, ...] = ()
+    """Image paths of the project's files."""
+    listed: tuple[bytes, ...] = ()
+    """Directories that come whole where a run listed them; ``*`` for all such."""
     allow: tuple[bytes, ...] = ()
     """Paths that may be listed though they look like secrets, with all below them."""
     presets: tuple[str, ...] = ()
