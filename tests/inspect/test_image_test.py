@@ -645,7 +645,7 @@ from scratch_image.errors import ScratchImageError
 from scratch_image.fs.root import Root
 from scratch_image.sandbox.run import Run
 from scratch_image.scons.steps.test import TestStep
-from scratch_image.scons.steps.traced_run import TracedRun
+from scratch_image.scons.steps.trace import TracedRun
 layer, record, stdout, iid, target, address, program = sys.argv[1:]
 traced = TracedRun(program.encode(), Run("default", (b"x", b"prints"), stdout=b"inside.|outside."), False)
 step = TestStep("demo", 1, (traced,), b"strace", (), address, b"/")

@@ -23,7 +23,7 @@ ORDER = {
     "sysroot": "unpack image_root origin debian sysroot",
     "inspect": "image_test seccomp sbom facts report",
     "scons": "remote state seal sconscript tools terminal substitution checks variables constructors nodes image_env"
-    " steps/step steps/table command_line project tags steps/trace steps/traced_run steps/ldd steps/file_list steps/layer_tar"
+    " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"
     " steps/report steps/sysroot help_text footprint builders commands chain alias tree",
 }
@@ -119,7 +119,7 @@ UNTESTED = {
     "publish": "ping",
     "files": "list_options",
     "scons": "remote sconscript checks commands constructors nodes image_env tags command_line"
-    " steps/layer_stack steps/seccomp steps/test steps/traced_run",
+    " steps/layer_stack steps/seccomp steps/test",
 }
 """Modules that the tests of file systems, builders, file lists and inspections hold."""
 

@@ -39,17 +39,9 @@ _SCRIPT = re.compile(rb"#![ \t]*([^ \t\n\0]+)(.?)", re.DOTALL)
 _NODEFLIB = 0x800
 """DF_1_NODEFLIB of DT_FLAGS_1."""
 
-_STRINGS = frozenset(
-    {
-        "DT_NEEDED",
-        "DT_SONAME",
-        "DT_RPATH",
-        "DT_RUNPATH",
-        "DT_FILTER",
-        "DT_AUXILIARY",
-        "DT_AUDIT",
-        "DT_DEPAUDIT",
-    }
+_STRINGS = (
+    *("DT_NEEDED", "DT_SONAME", "DT_RPATH", "DT_RUNPATH"),
+    *("DT_FILTER", "DT_AUXILIARY", "DT_AUDIT", "DT_DEPAUDIT"),
 )
 
 

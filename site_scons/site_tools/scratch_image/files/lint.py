@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..elf.machines import MACHINES
 from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import is_under, join, show
@@ -53,7 +54,7 @@ _RULES = (
     _Rule((b"iconv_open",), b"gconv", "list {}/gconv"),
 )
 
-_LIBC = (b"libc.so.6", b"ld-linux-x86-64.so.2", b"ld-linux-aarch64.so.1", b"ld-linux.so.2")
+_LIBC = {os.path.basename(row.loader) for row in MACHINES.values() if row.loader} | {b"libc.so.6"}
 """glibc's own files define these functions."""
 
 

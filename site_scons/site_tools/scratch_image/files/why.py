@@ -156,11 +156,7 @@ def _does(reason: str) -> str:
 
 
 def explain(
-    view: Overlay,
-    entries: Iterable[Entry],
-    sources: Sources,
-    options: ListOptions,
-    path: bytes,
+    view: Overlay, entries: Iterable[Entry], sources: Sources, options: ListOptions, path: bytes
 ) -> Iterator[str]:
     """Yield a line whether `path` is in the list `entries` of `sources`, and lines that say why."""
     reasons = Reasons(entries)

@@ -14,19 +14,8 @@ _KEY = re.compile(r"[^\s\0-\x1f\x7f=]+")
 _OCI = "org.opencontainers."
 _OCI_IMAGE = f"{_OCI}image."
 _OCI_KEYS = (
-    "authors",
-    "base.digest",
-    "base.name",
-    "created",
-    "description",
-    "documentation",
-    "licenses",
-    "revision",
-    "source",
-    "title",
-    "url",
-    "vendor",
-    "version",
+    *("authors", "base.digest", "base.name", "created", "description", "documentation"),
+    *("licenses", "revision", "source", "title", "url", "vendor", "version"),
 )
 """OCI's keys below `_OCI_IMAGE`, but for ``ref.name``, which archives set themselves."""
 

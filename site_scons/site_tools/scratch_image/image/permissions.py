@@ -25,8 +25,6 @@ _READ, _EXECUTE = 4, 1
 _BITS = {"read": _READ, "list": _READ, "exec": _EXECUTE}
 """By use: the bit that the path itself has to have. All others need no more than the way to it."""
 
-_VERBS = {"exec": "execute"}
-
 _NAMED = 5
 """Paths that the message names."""
 
@@ -139,7 +137,7 @@ def _error(contents: Contents, user: User, path: bytes, use: str, actor: str) ->
             yield _Refusal("search", above, status, _EXECUTE, actor)
     bit = _BITS.get(use, 0)
     if bit and not user.may(found.status, bit):
-        yield _Refusal(_VERBS.get(use, use), found.real, found.status, bit, actor)
+        yield _Refusal("execute" if use == "exec" else use, found.real, found.status, bit, actor)
 
 
 def _directories(paths: Iterable[bytes]) -> list[bytes]:

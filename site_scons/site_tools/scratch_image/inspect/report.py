@@ -93,11 +93,7 @@ def page(report: Report, earlier: bytes) -> bytes:
     data["changes"] = _changes(_data(earlier), data)
     with open(os.path.join(os.path.dirname(__file__), "report.html"), encoding="utf-8") as stream:
         template = stream.read()
-    values = {
-        "name": html.escape(report.name),
-        "policy": _policy(template),
-        "data": _embed(data),
-    }
+    values = {"name": html.escape(report.name), "policy": _policy(template), "data": _embed(data)}
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template).encode()
 
 

@@ -244,9 +244,7 @@ def _spdx_package(found: Bill, package: Package, files: list[spdx.File]) -> spdx
     from spdx_tools.spdx.spdx_element_utils import calculate_package_verification_code
 
     purl = spdx.ExternalPackageRef(
-        spdx.ExternalPackageRefCategory.PACKAGE_MANAGER,
-        "purl",
-        _purl(found, package).to_string(),
+        spdx.ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", _purl(found, package).to_string()
     )
     return spdx.Package(
         f"SPDXRef-Package-{_short(package.key)}",

@@ -65,11 +65,7 @@ def execute(
         words = tuple(os.fsencode(word) for word in command)
         return RunOutcome(Result(words, 0, b"", b""), failure)
     with process.start(
-        command,
-        environment=run.variables,
-        stdin=run.stdin,
-        cwd=run.cwd,
-        most=run.limits.processes,
+        command, environment=run.variables, stdin=run.stdin, cwd=run.cwd, most=run.limits.processes
     ) as running:
         server = _Server(run, running, deadline, access)
         failure = server.serve() if run.ready else _wait_for_end(run, running, deadline)

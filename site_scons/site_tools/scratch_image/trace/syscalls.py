@@ -60,10 +60,7 @@ _PATHS = _calls(
     ("lstat lstat64 oldlstat readlink", (_link(0, Use.STAT),)),
     ("lgetxattr llistxattr", (_link(0, Use.STAT),)),
     ("newfstatat fstatat64 statx faccessat faccessat2", (_path(1, Use.STAT, at=True),)),
-    (
-        "getxattrat listxattrat file_getattr open_tree fspick",
-        (_path(1, Use.STAT, at=True),),
-    ),
+    ("getxattrat listxattrat file_getattr open_tree fspick", (_path(1, Use.STAT, at=True),)),
     ("readlinkat name_to_handle_at", (_link(1, Use.STAT, at=True),)),
     ("inotify_add_watch quotactl", (_path(1, Use.STAT),)),
     ("fanotify_mark", (_path(4, Use.STAT, at=True),)),

@@ -12,8 +12,7 @@ from .. import tools
 from ..nodes import suffix
 from .ldd import elf_machine
 from .step import ImageParts, Plan, Step, StepKind
-from .trace import find_obstacle, strace_program
-from .traced_run import TracedRun, layers_and_records, traced_run
+from .trace import TracedRun, find_obstacle, layers_and_records, strace_program, traced_run
 
 if TYPE_CHECKING:
     from ...fs.root import Root

@@ -13,8 +13,15 @@ from ..nodes import sibling, step_of, top_of
 from .file_list import source_form
 from .load import LoadStep
 from .step import ImageParts, Plan, Step, StepKind, content, shorten
-from .trace import add_choice, find_obstacle, is_traced, strace_program
-from .traced_run import TracedRun, layers_and_records, traced_run
+from .trace import (
+    TracedRun,
+    add_choice,
+    find_obstacle,
+    is_traced,
+    layers_and_records,
+    strace_program,
+    traced_run,
+)
 
 if TYPE_CHECKING:
     from ...fs.root import Root
@@ -116,9 +123,5 @@ def _request(parts: ImageParts) -> list[tuple[str, Sequence[Any]]]:
 
 
 KIND = StepKind(
-    "TEST",
-    plan,
-    (".tested",),
-    help="runs it with nothing but what it holds",
-    request=_request,
+    "TEST", plan, (".tested",), help="runs it with nothing but what it holds", request=_request
 )

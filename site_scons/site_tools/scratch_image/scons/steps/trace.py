@@ -12,10 +12,11 @@ from ...errors import InputError, SandboxError, TraceError
 from ...files.secrets_in_settings import refuse_secrets
 from ...fs.paths import show
 from ...fs.target import write
+from ...image.compression import MEDIA_TYPES
 from ...sandbox.run import Limits, Run
 from .. import tools
 from ..image_env import image_env
-from ..nodes import image_path, sibling, step_of
+from ..nodes import image_path, sibling, step_of, suffix
 from ..substitution import literal
 from ..variables import read
 from .step import Plan, Step, StepKind
@@ -115,7 +116,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     name = f"{name} ({full.name})"
     program, strace, view = image_path(source[0], env), strace_program(env), read(env, "TRACE_ROOT")
     step = TraceStep(name, program, full, strace, view)
-    record, stdout = (sibling(target[0], suffix) for suffix in (".trace", ".stdout"))
+    record, stdout = (sibling(target[0], each) for each in (".trace", ".stdout"))
     stdin = [] if command.stdin is None else [env.File(literal(os.fsdecode(command.stdin)))]
     return Plan(step, [target[0], record, stdout], stdin, source)
 
@@ -128,6 +129,40 @@ def strace_program(env: Any) -> bytes:
 def is_traced(node: Any) -> bool:
     """Tell whether `Strace` makes `node`."""
     return isinstance(step_of(node), TraceStep)
+
+
+# A traced run, as a source of steps that repeat it.
+
+
+@dataclass(frozen=True)
+class TracedRun:
+    """A run that was traced."""
+
+    program: bytes
+    """Image path."""
+    command: Run
+    stdin: bool
+    """Whether it has a standard input: a file that is a source."""
+
+
+def traced_run(record: Any) -> TracedRun:
+    """Return the run whose record is the node `record`."""
+    return TracedRun(step_of(record).program, step_of(record).command, bool(record.sources))
+
+
+def layers_and_records(
+    verb: str, target: list[Any], source: list[Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return the layers and the records of runs in `source`; InputError when it lacks one kind."""
+    layers = [node for node in source if str(node).endswith((".layers", *MEDIA_TYPES))]
+    records = [node for node in source if is_traced(node) and suffix(node) == ".trace"]
+    if not records or not layers:
+        raise InputError(
+            f"{verb} {target[0]}",
+            "it has no layer or no trace",
+            "name what LayerTar and Strace made",
+        )
+    return layers, records
 
 
 KIND = StepKind("TRACE", plan, (".strace",))
