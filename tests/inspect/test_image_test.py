@@ -288,9 +288,7 @@ def test_limits_hold_in_the_image(
     trial = replace(trial, record=Record(()))
 
     told = message(lambda: image_test.repeat_in_root(trial, [layer]))
-    profiled = message(
-        lambda: seccomp.calls("demo", [seccomp.ProfiledRun(trial.run, changeable)], [layer])
-    )
+    profiled = message(lambda: seccomp.calls("demo", [(trial.run, changeable)], [layer]))
 
     assert cause in told
     assert cause in profiled

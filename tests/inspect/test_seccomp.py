@@ -16,7 +16,7 @@ from project import Project
 from scratch_image.errors import ImageError, InputError, TraceError
 from scratch_image.image import tar_header
 from scratch_image.inspect import seccomp
-from scratch_image.inspect.seccomp import BASELINE, ProfiledRun
+from scratch_image.inspect.seccomp import BASELINE
 from scratch_image.sandbox.run import Run
 from tars import member, packed
 
@@ -59,8 +59,8 @@ def packing(tmp_path: Path, program: Path) -> bytes:
     )
 
 
-def _trial(word: str) -> ProfiledRun:
-    return ProfiledRun(Run(word, (b"program", word.encode())), b"/bin/program")
+def _trial(word: str) -> tuple[Run, bytes]:
+    return Run(word, (b"program", word.encode())), b"/bin/program"
 
 
 def test_calls_of_all_processes_and_runs_are_found(packing: bytes) -> None:
@@ -106,7 +106,7 @@ def test_the_profile() -> None:
             },
         ],
     }
-    assert seccomp.profile(["a", "b"]) == seccomp.profile(["b", "a"])
+    assert seccomp.profile(["a", "b"], 62) == seccomp.profile(["b", "a"], 62)
 
 
 def test_a_machine_that_libseccomp_does_not_know() -> None:

@@ -14,7 +14,8 @@ from debs import install
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf.loader_cache import loader_cache
-from scratch_image.files import dpkg, secret_search
+from scratch_image.files import dpkg
+from scratch_image.fs import sights
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.file_system import FileSystem
 from scratch_image.fs.root import Aspect, Root
@@ -248,7 +249,7 @@ def test_file_that_is_the_same_is_not_read_for_a_verdict(
         return opened(files, path)
 
     monkeypatch.setattr(FileSystem, "open", noted)
-    monkeypatch.setattr(secret_search, "_known", {})
+    monkeypatch.setattr(sights, "_found", {})
 
     again = old.again(Root(os.fsencode(base)))
 

@@ -238,9 +238,9 @@ def test_environment_and_standard_input(site: Path) -> None:
         environment={b"A": b"1", b"B": path},
         stdin=os.fsencode(site / "input"),
     )
-    assert trace.files > 0
+    assert trace.record.found > 0
     env = traced(b"/bin/sh", "-c", 'test -z "$(cat)" && exec env -i /bin/true', stdin=None)
-    assert env.files > 0
+    assert env.record.found > 0
 
 
 def test_the_runs_own_path_wins(site: Path) -> None:
@@ -252,8 +252,8 @@ def test_expected_status_and_counts(site: Path) -> None:
     trace = traced(b"/bin/sh", "-c", "cat /no/such; exit 7", status=7)
     assert kind_by_path(trace.record)[b"/no"] is Use.ABSENT
     absent = [use for use in trace.record.uses if use.kind is Use.ABSENT]
-    assert trace.absent == len(absent)
-    assert trace.files == len(trace.record.uses) - len(absent)
+    assert trace.record.absent == len(absent)
+    assert trace.record.found == len(trace.record.uses) - len(absent)
 
 
 def test_text_reads_back(programs: Path, site: Path) -> None:

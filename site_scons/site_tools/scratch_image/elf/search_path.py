@@ -143,7 +143,7 @@ class Glibc:
             yield from self._in(directory, name)
         self.root.look(name, Aspect.SONAME)
         for cached in self._cache.lookup(name, self.program.elf):
-            if not (by.elf.avoids_default_directories and self._is_system(cached.path)):
+            if not (by.elf.avoids_default_directories and is_under(cached.path, *self.system)):
                 yield cached
         if not by.elf.avoids_default_directories:
             for directory in self.system:
@@ -186,10 +186,7 @@ class Glibc:
             return True
         if origin.start() or part[origin.end() : origin.end() + 1] not in (b"", b"/"):
             return False
-        return by is not self.program or self._is_system(os.path.normpath(directory))
-
-    def _is_system(self, path: bytes) -> bool:
-        return any(is_under(path, directory) for directory in self.system)
+        return by is not self.program or is_under(os.path.normpath(directory), *self.system)
 
 
 class Musl:

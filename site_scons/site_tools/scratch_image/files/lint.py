@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..elf.machines import MACHINES
 from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.overlay import OverlaidFiles, Overlay
-from ..fs.paths import is_under, join, show
+from ..fs.paths import is_under, join, show, show_some
 from ..trace.record import Record
 from .entry import Entry
 from .presets import lacks_certificates, lost_accounts
@@ -143,7 +143,7 @@ def _accounts(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterat
 def _skip_lines(paths: Sequence[bytes]) -> Iterator[str]:
     if paths:
         yield (
-            f"no image has devices, FIFOs and sockets: {_some(paths)}; "
+            f"no image has devices, FIFOs and sockets: {show_some(paths, _NAMED)}; "
             f"leave them out of the list (!{show(paths[0])})"
         )
 
@@ -159,10 +159,10 @@ def _set_ids(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> Iterato
     ]
     if found:
         path, mode = show(found[0].path), found[0].mode
+        named = show_some([entry.path for entry in found], _NAMED)
         yield (
-            f"set-id files come into the image: {_some([entry.path for entry in found])}; list "
-            f"{path} mode={mode & ~_SET_ID:04o}, or mode={mode:04o} to keep it, or leave it out "
-            f"(!{path})"
+            f"set-id files come into the image: {named}; list {path} mode={mode & ~_SET_ID:04o}, "
+            f"or mode={mode:04o} to keep it, or leave it out (!{path})"
         )
 
 
@@ -178,15 +178,9 @@ def _access_lists(view: Overlay | OverlaidFiles, entries: Sequence[Entry]) -> It
     ]
     if found:
         yield (
-            f"access control lists stay out of the image: {_some(found)}; give what they grant by "
-            "mode= and owner= in an extra list"
+            f"access control lists stay out of the image: {show_some(found, _NAMED)}; "
+            "give what they grant by mode= and owner= in an extra list"
         )
-
-
-def _some(paths: Sequence[bytes]) -> str:
-    """Return the first of `paths`, and how many more there are."""
-    named = ", ".join(map(show, paths[:_NAMED]))
-    return named + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
 
 def _directories(

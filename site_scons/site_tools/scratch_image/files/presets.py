@@ -167,11 +167,11 @@ def _ca_certificates(view: Overlay) -> list[bytes]:
 
 
 def _tzdata(view: Overlay) -> list[bytes]:
-    # Each zone is there three times: as it is, and below these two.
-    twice = (_ZONES + b"/posix", _ZONES + b"/right")
     if not _present(view, [_ZONES]):
         return []
-    zones = [path for path in tree(view, _ZONES) if not any(is_under(path, each) for each in twice)]
+    # Each zone is there three times: as it is, and below these two.
+    twice = (_ZONES + b"/posix", _ZONES + b"/right")
+    zones = [path for path in tree(view, _ZONES) if not is_under(path, *twice)]
     return zones + _present(view, [b"/etc/localtime"])
 
 

@@ -28,7 +28,7 @@ def refuse_paths(
     secrets = []
     for path in sorted(requesters):
         rule = _secret_rule(view, path)
-        if rule and not _is_allowed(path, allow):
+        if rule and not is_under(path, *allow):
             who = ", ".join(sorted(requesters[path]))
             secrets.append(f"{show(path)} is a secret ({rule}), requested by {who}")
     _refuse(secrets)
@@ -41,7 +41,7 @@ def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[by
     """
     secrets = []
     for entry in entries:
-        if entry.kind != "file" or entry.text or _is_allowed(entry.path, allow):
+        if entry.kind != "file" or entry.text or is_under(entry.path, *allow):
             continue
         place = view.source(entry.source) if entry.source else entry.path
         view.below.look(place, Aspect.SECRET)
@@ -50,10 +50,6 @@ def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[by
             who = ", ".join(entry.reasons)
             secrets.append(f"{show(entry.path)} holds a secret ({found}), requested by {who}")
     _refuse(secrets)
-
-
-def _is_allowed(path: bytes, allow: Collection[bytes]) -> bool:
-    return any(is_under(path, allowed) for allowed in allow)
 
 
 def _refuse(secrets: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ListError
 from ..fs.file_system import FileSystem
-from ..fs.sights import is_fresh
+from ..fs.sights import find_once
 from ..fs.status import FileKind
 from . import dpkg
 from .secret_files import key_file_kind
@@ -187,20 +187,7 @@ def in_file(files: FileSystem, path: bytes) -> Secret | None:
     status = files.status(path)
     if status is None or status.kind is not FileKind.FILE:
         return None
-    key, identity = files.host_path(path), (*status.inode, status.size, status.ctime_ns)
-    known = _known.get(key)
-    if known is not None and known[0] == identity:
-        return known[1]
-    # A fresh file may change without a new ctime.
-    is_settled = not is_fresh(status)
-    found = None if _is_shipped(files, path) else _search(files, path)
-    if is_settled:
-        _known[key] = identity, found
-    return found
-
-
-_known: dict[bytes, tuple[tuple[int, ...], Secret | None]] = {}
-"""By host path, with the identity of the file: it is searched once for all steps."""
+    return find_once(_search, files, path, status)
 
 
 def _is_shipped(files: FileSystem, path: bytes) -> bool:
@@ -219,6 +206,8 @@ _MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 
 def _search(files: FileSystem, path: bytes) -> Secret | None:
+    if _is_shipped(files, path):
+        return None
     name, at = files.host_path(path).rpartition(b"/")[2], 0
     with files.open(path) as stream:
         piece = stream.read(_CHUNK)

@@ -141,7 +141,7 @@ class FileSystem:
 
     def hides(self, directory: bytes) -> bool:
         """Tell whether nothing that the base has in `directory` is seen."""
-        return any(is_under(directory, each) for each in self.hidden)
+        return is_under(directory, *self.hidden)
 
     def _is_hidden(self, path: bytes) -> bool:
         """Tell whether what the base has at `path`, if anything, is not seen."""

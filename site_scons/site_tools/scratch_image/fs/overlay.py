@@ -64,7 +64,7 @@ class OverlaidFiles(FileSystem):
 
     def in_project(self, path: bytes) -> bool:
         """Tell whether `path` is a directory of the project, or lies below one."""
-        return any(is_under(path, top) for top in self.tops)
+        return is_under(path, *self.tops)
 
     def source(self, name: bytes, walk: Callable[[bytes], Walk]) -> bytes:
         """Return where `name` lies, which is absolute, or the project's; `walk` looks for it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 _PLAIN = re.compile(rb"[!-\[\]-~]*")
 _UTF8 = re.compile(
@@ -45,6 +46,12 @@ def show(path: bytes) -> str:
     return escape(path).decode("utf-8")
 
 
+def show_some(paths: Sequence[bytes], most: int) -> str:
+    """Return up to `most` of `paths` as text for a message, and how many more there are."""
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(map(show, paths[:most])) + more
+
+
 def parents(path: bytes) -> list[bytes]:
     """Return the directories above the absolute `path`, ``/`` first, without `path` itself."""
     found = []
@@ -59,9 +66,9 @@ def join(directory: bytes, name: bytes) -> bytes:
     return name if name[:1] == b"/" else directory.rstrip(b"/") + b"/" + name
 
 
-def is_under(path: bytes, directory: bytes) -> bool:
-    """Tell whether `path` is `directory` or lies below it."""
-    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
+def is_under(path: bytes, *directories: bytes) -> bool:
+    """Tell whether `path` is one of `directories` or lies below it."""
+    return any(path == each or path.startswith(each.rstrip(b"/") + b"/") for each in directories)
 
 
 def is_plain(path: bytes) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..errors import ListError
 from .file_system import FileSystem
 from .status import FileKind, Status
+
+_Finding = TypeVar("_Finding")
 
 _ENTRY = ("kind", "mode", "uid", "gid", "target")
 """The fields of a directory, a link or a device that count: not its size or number of links."""
@@ -81,6 +85,28 @@ def is_fresh(status: Status) -> bool:
     tick = 2 * 10**9 if status.ctime_ns % 10**9 == 0 else 0
     now = time.clock_gettime_ns(_COARSE_CLOCK)
     return now - tick <= status.ctime_ns <= now
+
+
+_Finder = Callable[[FileSystem, bytes], _Finding]
+
+_found: dict[tuple[_Finder[Any], bytes], tuple[tuple[int, ...], Any]] = {}
+"""The finding in each file of the machine, with the identity of the file when it was read."""
+
+
+def find_once(find: _Finder[_Finding], files: FileSystem, path: bytes, status: Status) -> _Finding:
+    """Return what `find` finds in the file `path` that has `status`, read once for all steps."""
+    identity = (*status.inode, status.size, status.ctime_ns)
+    key = find, files.host_path(path)
+    known = _found.get(key)
+    if known is not None and known[0] == identity:
+        finding: _Finding = known[1]
+        return finding
+    # A fresh file may change, and look the same.
+    is_settled = not is_fresh(status)
+    finding = find(files, path)
+    if is_settled:
+        _found[key] = identity, finding
+    return finding
 
 
 class WatchedFileSystem(FileSystem):

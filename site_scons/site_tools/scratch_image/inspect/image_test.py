@@ -15,7 +15,7 @@ from ..elf.loader_cache import CACHE
 from ..errors import ImageError
 from ..files.exclusions import is_host_noise
 from ..fs.capabilities import permitted_names
-from ..fs.paths import parents, show
+from ..fs.paths import parents, show_some
 from ..fs.root import Root
 from ..fs.status import FileKind
 from ..publish import container
@@ -129,9 +129,8 @@ def _repeat(trial: RepeatedRun, sandbox: Sandbox, strace: bytes) -> Record:
     if failure and failure.is_limit:
         raise _test_error(trial, failure)
     if missing := _missing(trial, record):
-        raise _test_error(
-            trial, Failure(f"it did not find {_format_paths(missing)}, which the machine has", _ADD)
-        )
+        cause = f"it did not find {show_some(missing, _NAMED)}, which the machine has"
+        raise _test_error(trial, Failure(cause, _ADD))
     if failure:
         raise _test_error(trial, Failure(failure.cause, _ADD))
     if found := _output_failure(trial, outcome.result):
@@ -158,20 +157,13 @@ def _test_error(trial: RepeatedRun, failure: Failure) -> ImageError:
     return ImageError(f"accept image {trial.image}", cause, failure.hint)
 
 
-def _format_paths(paths: Sequence[bytes]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(show(path) for path in paths[:_NAMED]) + more
-
-
 def result_line(trial: RepeatedRun, record: Record | None) -> str:
     """Return the line about `trial`, which succeeded; `record` is that of a root of its own."""
     stdout = "matches" if trial.run.pattern else "not compared" if trial.run.ready else "equal"
     line = f"{trial.run.name}: status {trial.run.status}, stdout {stdout}"
     if record is None:
         return line
-    absent = sum(use.kind is Use.ABSENT for use in record.uses)
-    wrote = sum(use.kind is Use.WRITE for use in record.uses)
-    return f"{line}, {len(record.uses) - absent - wrote} paths, {absent} absent"
+    return f"{line}, {record.found} paths, {record.absent} absent"
 
 
 def _missing(trial: RepeatedRun, image: Record) -> list[bytes]:

@@ -19,7 +19,7 @@ from typing import Any
 from ..files.entry import Entry
 from ..files.why import Reasons
 from ..fs.paths import show, unescape
-from ..trace.record import Record, Use
+from ..trace.record import Record
 from .facts import ImageFacts, LayerFacts
 
 _DATA = b'<script type="application/json" id="data">'
@@ -200,7 +200,7 @@ def _run(run: RunSummary, origins: Sequence[frozenset[str]]) -> dict[str, Any]:
     return {
         "name": run.name,
         "command": run.command,
-        "absent": sum(use.kind is Use.ABSENT for use in run.record.uses),
+        "absent": run.record.absent,
         "used": used,
         "only": [at for at in used if origins[at] <= own],
     }

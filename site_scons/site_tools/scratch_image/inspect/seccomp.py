@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..elf.machines import machine, native_machine, runs_here
+from ..elf.machines import machine, runs_here
 from ..errors import ImageError, InputError, TraceError
 from ..sandbox.run import Run
 from ..sysroot.image_root import unpacked_layers
@@ -56,15 +56,6 @@ _CALL = re.compile(rb"^(?:[0-9]+ +)?(?:<\.\.\. )?([a-z_][a-z0-9_]*)(?:\(| resume
 _STARTED = re.compile(rb"^(?:[0-9]+ +)?execve\(", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class ProfiledRun:
-    """A run whose system calls are collected."""
-
-    run: Run
-    program: bytes
-    """Image path."""
-
-
 def check(image: str, number: int) -> None:
     """Raise ImageError when calls of programs for machine `number` (EM_) are not seen here."""
     if not runs_here(number):
@@ -76,24 +67,27 @@ def check(image: str, number: int) -> None:
 
 
 def calls(
-    image: str, trials: Sequence[ProfiledRun], layers: Sequence[bytes], strace: bytes = b"strace"
+    image: str,
+    trials: Sequence[tuple[Run, bytes]],
+    layers: Sequence[bytes],
+    strace: bytes = b"strace",
 ) -> frozenset[str]:
     """Return the system calls that `trials` make in a root that holds the layer files `layers`.
 
-    ImageError when a run of `image` does not end as expected; SandboxError when a layer cannot be
-    unpacked; TraceError when `strace` is not strace, too old,
-    or does not know a call.
+    A trial is a run, and its program's image path. ImageError when a run of `image` does not end
+    as expected; SandboxError when a layer cannot be unpacked; TraceError when `strace` is not
+    strace, too old, or does not know a call.
     """
     found: set[str] = set()
-    for trial in trials:
-        tool = replace(Strace.find(trial.run, strace), has_all_calls=True)
-        with unpacked_layers(layers, trial.run) as sandbox:
-            outcome, text = trace_in_sandbox(sandbox, trial.run, trial.program, tool)
+    for run, program in trials:
+        tool = replace(Strace.find(run, strace), has_all_calls=True)
+        with unpacked_layers(layers, run) as sandbox:
+            outcome, text = trace_in_sandbox(sandbox, run, program, tool)
         if failure := outcome.failure:
             hint = failure.hint if failure.is_limit else "test the image"
-            cause = f"in run {trial.run.name} {failure.cause}"
+            cause = f"in run {run.name} {failure.cause}"
             raise ImageError(f"profile image {image}", cause, hint)
-        found |= _names(trial.run, text)
+        found |= _names(run, text)
     return frozenset(found)
 
 
@@ -111,13 +105,11 @@ def _names(run: Run, text: bytes) -> set[str]:
     return names
 
 
-def profile(names: Iterable[str], number: int | None = None) -> bytes:
-    """Return the profile that allows `names` and `BASELINE` to programs for machine `number`.
+def profile(names: Iterable[str], number: int) -> bytes:
+    """Return the profile that allows `names` and `BASELINE` to programs for machine `number` (EM_).
 
-    `number` is an ELF e_machine, this machine's where there is none. InputError when libseccomp
-    does not know it.
+    InputError when libseccomp does not know it.
     """
-    number = native_machine() if number is None else number
     if not machine(number).seccomp:
         raise InputError(
             f"profile programs for ELF machine {number}",

@@ -55,10 +55,6 @@ def private_view(
     return Sandbox(join(place, b"root"), tuple(view.steps()), directory, run.network, emulator)
 
 
-def _is_own(path: bytes) -> bool:
-    return any(is_under(path, own) for own in _OWN)
-
-
 def _host_mounts() -> list[bytes]:
     """Return where file systems are mounted on this host: proc_pid_mountinfo(5)."""
     with open("/proc/self/mountinfo", "rb") as stream:
@@ -80,7 +76,7 @@ class _View:
         self._top = join(place, b"root")
         self._files = files
         self._placed = {**files.staged, **files.shown}
-        self._mounts = [path for path in mounts if path != b"/" and not _is_own(path)]
+        self._mounts = [path for path in mounts if path != b"/" and not is_under(path, *_OWN)]
         self._space = run.limits.space
         self._overlays = 0
         self._avoids_mounts = has_users
@@ -133,7 +129,7 @@ class _View:
     def _entries(self, directory: bytes) -> Iterator[Step]:
         for name in sorted(os.listdir(self._host_path(directory))):
             path = join(directory, name)
-            if not _is_own(path):
+            if not is_under(path, *_OWN):
                 # Entries beside a mount point may come and go.
                 with suppress(FileNotFoundError):
                     steps = self._entry(path, self._host_path(path))

@@ -199,7 +199,7 @@ def _os_error_line(error: OSError, target: list[Any], source: list[Any]) -> str:
     if unread:
         hint = "make it readable by the user who runs scons"
         return f"cannot read {unread[0]}: {error.strerror}; {hint}"
-    if name and not any(is_under(name, os.path.dirname(host_path(each))) for each in target):
+    if name and not is_under(name, *(os.path.dirname(host_path(each)) for each in target)):
         hint = "make it readable by the user who runs scons, or leave it out"
         return f"cannot read {show(name)}: {error.strerror}; {hint}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -22,7 +22,7 @@ from ..fs.file_system import FileSystem
 from ..fs.paths import join, show
 from ..fs.private_file import Format, to_bytes, to_text
 from ..fs.root import Aspect, Root
-from ..fs.sights import Sights, is_fresh
+from ..fs.sights import Sights, find_once, is_fresh
 from ..fs.status import FileKind, Status
 from .remote import REMOTE, remote_state, unknown_state
 
@@ -272,27 +272,6 @@ def _listing(files: FileSystem, path: bytes) -> str:
     return str(Digest.of(b"\0".join(kinds)))
 
 
-_Finder = Callable[[FileSystem, bytes], str]
-
-_found: dict[tuple[_Finder, bytes], tuple[tuple[int, ...], str]] = {}
-"""The finding in each file of the machine, with the identity of the file when it was read."""
-
-
-def _once(find: _Finder, files: FileSystem, path: bytes, status: Status) -> str:
-    """Return what `find` finds in the file, read once for all steps that look at it."""
-    identity = (*status.inode, status.size, status.ctime_ns)
-    key = find, files.host_path(path)
-    known = _found.get(key)
-    if known is not None and known[0] == identity:
-        return known[1]
-    # A fresh file may change, and look the same.
-    is_settled = not is_fresh(status)
-    found = find(files, path)
-    if is_settled:
-        _found[key] = identity, found
-    return found
-
-
 def _digest(files: FileSystem, path: bytes) -> str:
     with files.open(path) as stream:
         return str(Digest.of_stream(stream))
@@ -320,8 +299,8 @@ _ALONE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
 """The aspects that are the whole state of a file."""
 
 _BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
-    Aspect.CONTENT: functools.partial(_once, _digest),
-    Aspect.TRUST: functools.partial(_once, _trust),
+    Aspect.CONTENT: functools.partial(find_once, _digest),
+    Aspect.TRUST: functools.partial(find_once, _trust),
     Aspect.SECRET: lambda files, path, _status: _secret(files, path),
     Aspect.MAGIC: lambda files, path, _status: files.magic(path),
     Aspect.SIZE: lambda _files, _path, status: str(status.size),

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-import textwrap
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import InputError, SysrootError
+from ..errors import InputError, SysrootError, one_line
 from ..fs.paths import join, show
 from ..fs.root import Aspect, Root
 from ..sandbox import namespaces, process
 from .origin import Origin
-
-_QUOTED = 300
-"""Characters of a complaint that a message quotes."""
 
 _SECONDS = 3600.0
 """For mmdebstrap to fetch and install."""
@@ -129,7 +125,7 @@ class DebianOrigin(Origin):
                 b"TMPDIR": os.fsencode(os.environ.get("TMPDIR", "/tmp")),  # noqa: S108
             },
         )
-        if ran.status or ran.overdue:
+        if ran.is_failure:
             raise self._make_error(_cause(ran), locked)
 
     def _make_error(self, cause: str, locked: Sequence[str]) -> SysrootError:
@@ -182,12 +178,9 @@ class DebianOrigin(Origin):
 
 def _cause(ran: process.Result) -> str:
     """Return apt's complaint; that of mmdebstrap is only our command line."""
-    if ran.overdue:
-        return ran.end
-    lines = ran.stderr.decode("utf-8", "backslashreplace").splitlines()
+    lines = [] if ran.overdue else ran.stderr.decode("utf-8", "backslashreplace").splitlines()
     complaints = [line for line in lines if line.startswith("E: ")] or lines or [ran.end]
-    text = complaints[0].removeprefix("E: ")
-    return textwrap.shorten(text, _QUOTED, placeholder=" …").rstrip(" .;")
+    return one_line(complaints[0].removeprefix("E: ")).rstrip(".")
 
 
 def installed_packages(tree: bytes) -> list[str]:

@@ -49,6 +49,16 @@ class Record:
     uses: tuple[Used, ...]
     """One for each path, sorted by path."""
 
+    @property
+    def found(self) -> int:
+        """How many paths the run used and found."""
+        return sum(use.kind not in (Use.ABSENT, Use.WRITE) for use in self.uses)
+
+    @property
+    def absent(self) -> int:
+        """How many paths the run looked for in vain."""
+        return sum(use.kind is Use.ABSENT for use in self.uses)
+
 
 _WORDS = {use.value.encode(): use for use in Use if use is not Use.CREATE}
 

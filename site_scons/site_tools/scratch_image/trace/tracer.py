@@ -38,17 +38,6 @@ class Trace:
     stdout: bytes
     """The output of the program; in a very long one a mark stands for the middle."""
 
-    @property
-    def files(self) -> int:
-        """How many paths the run used and found."""
-        outside = (Use.ABSENT, Use.WRITE)
-        return sum(use.kind not in outside for use in self.record.uses)
-
-    @property
-    def absent(self) -> int:
-        """How many paths the run looked for in vain."""
-        return sum(use.kind is Use.ABSENT for use in self.record.uses)
-
 
 def trace(
     run: Run, path: bytes, root: Root, strace: bytes = b"strace", *, private: bool = False

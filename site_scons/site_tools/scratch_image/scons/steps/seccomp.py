@@ -45,7 +45,7 @@ class SeccompStep(Step):
         trials = []
         for each in self.runs:
             command = replace(each.command, stdin=next(rest) if each.stdin else None)
-            trials.append(seccomp.ProfiledRun(command, each.program))
+            trials.append((command, each.program))
         machine = elf_machine(list(rest))
         seccomp.check(self.name, machine)
         names = seccomp.calls(self.name, trials, layers, self.strace)

@@ -65,7 +65,7 @@ class TraceStep(Step):
         write(text, [trace.text])
         write(record, [write_record(trace.record)])
         write(stdout, [trace.stdout])
-        lines = [f"{trace.files} files, {trace.absent} absent"]
+        lines = [f"{trace.record.found} files, {trace.record.absent} absent"]
         name = os.path.basename(command.argv[0]) if command.argv else b""
         if name not in (b"", os.path.basename(self.program)):
             lines.append(f"trace: {show(name)} is only what {show(self.program)} was called")
