@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -102,12 +103,12 @@ def test_sparse_file_that_is_still_packed_does_not_hide_an_edit(
     project: Path, newest: Scons
 ) -> None:
     with (project / "b").open("wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(1 << 28)
     command = [*newest.command(), "-Q"]
 
     with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as scons:
-        while scons.poll() is None and not _is_packing(project, 1 << 27):
-            pass
+        while scons.poll() is None and not _is_packing(project, 1 << 25):
+            time.sleep(0.001)
         (project / "a").write_text("edited\n")
         output, _ = scons.communicate()
 

@@ -14,7 +14,7 @@ from loads import emptied, tar
 from registries import BASIC, IDENTITY, Gate, gate
 from scratch_image.fs.digest import Digest
 from scratch_image.image.archive import Archive
-from scratch_image.publish import engine_client, engine_images, registry_client
+from scratch_image.publish import engine_client, engine_images, push, registry_client
 
 
 @pytest.fixture(scope="package")
@@ -126,7 +126,11 @@ def text(tmp_path: Path) -> Callable[[str], bytes]:
 
 @pytest.fixture
 def before(hub: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gate]:
-    """Give a gate before a registry; no user is logged in."""
+    """Give a gate before a registry; no user is logged in.
+
+    An earlier gate may have had its port, so nothing is known of where it has blobs.
+    """
+    monkeypatch.setattr(push, "_places", {})
     monkeypatch.setattr(registry_client, "_WAITS", (0.01, 0.02))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
