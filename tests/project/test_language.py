@@ -6,6 +6,7 @@ There is no other list of exceptions than names that SCons gives to methods.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -111,12 +112,14 @@ def _code(module: Path, *, strings: bool) -> Iterator[str]:
                     yield from _sentences(text)
 
 
-def _texts(where: str) -> Iterator[tuple[str, str]]:
-    """Yield each text with the file that it stands in."""
-    files = {"package": [*MODULES, *SCRIPTS], "pages": PAGES, "tests": TESTS}[where]
-    for file in sorted(files):
+@functools.cache
+def _texts(where: str) -> list[tuple[str, str]]:
+    """Return each text with the file that it stands in."""
+    found = []
+    for file in sorted({"package": [*MODULES, *SCRIPTS], "pages": PAGES, "tests": TESTS}[where]):
         texts = _page(file) if where == "pages" else _code(file, strings=where == "package")
-        yield from ((str(file.relative_to(TOP)), each) for each in texts)
+        found += [(str(file.relative_to(TOP)), each) for each in texts]
+    return found
 
 
 # Rules
@@ -167,7 +170,7 @@ RULES: dict[str, Callable[[str], Iterator[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("rule", "where"), PLACES, ids="-".join)
+@pytest.mark.parametrize(("rule", "where"), PLACES)
 def test_language(rule: str, where: str) -> None:
     found = sorted(RULES[rule](where))
 
