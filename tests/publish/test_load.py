@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from engines import TRIXIE, dockerd, newer_dockerd, podman
@@ -466,20 +467,35 @@ def test_a_newer_docker_gets_what_is_new(
     check_streams(address, tmp_path)
 
 
-def test_a_newer_docker_gets_a_new_lowest_layer(
+class Editions(NamedTuple):
+    """Two images with the same program above another text, the first of which is loaded."""
+
+    first: LoadedImage
+    path: bytes
+    """The archive of the second."""
+    image: Image
+
+
+@pytest.fixture
+def editions(
     newer: tuple[str, bool],
     tmp_path: Path,
     program: bytes,
     text: Text,
-    sent: list[list[Digest]],
+    sent: list[list[Digest]],  # it counts the first load, too
+) -> Editions:
+    first = load.load(newer[0], build(tmp_path, [text("one"), program])[0])
+    return Editions(first, *build(tmp_path, [text("two"), program]))
+
+
+def test_a_newer_docker_gets_a_new_lowest_layer(
+    newer: tuple[str, bool], tmp_path: Path, editions: Editions, sent: list[list[Digest]]
 ) -> None:
-    address, containerd = newer
-    first = load.load(address, build(tmp_path, [text("one"), program])[0])
-    path, image = build(tmp_path, [text("two"), program])
+    first, path, image = editions
 
     check_load(newer, tmp_path, path, image, [first])
 
-    assert [[], [image.layers[1].digest] if containerd else []] == sent
+    assert [[], [image.layers[1].digest] if newer[1] else []] == sent
 
 
 def test_a_newer_docker_with_an_image_that_is_not_on_record(
@@ -519,16 +535,10 @@ def remove_blob(address: str, blob: Digest) -> None:
 
 @pytest.mark.parametrize("newer_daemon", ["containerd store"], indirect=True)
 def test_a_blob_that_has_gone_is_sent_after_all(
-    newer: tuple[str, bool],
-    tmp_path: Path,
-    program: bytes,
-    text: Text,
-    sent: list[list[Digest]],
+    newer: tuple[str, bool], tmp_path: Path, editions: Editions, sent: list[list[Digest]]
 ) -> None:
-    address, _ = newer
-    first = load.load(address, build(tmp_path, [text("one"), program])[0])
-    path, image = build(tmp_path, [text("two"), program])
-    remove_blob(address, image.layers[1].digest)
+    first, path, image = editions
+    remove_blob(newer[0], image.layers[1].digest)
 
     check_load(newer, tmp_path, path, image, [first])
 

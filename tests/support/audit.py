@@ -7,29 +7,35 @@ of an image: no byte of a layer is ever hidden by another one.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import tarfile
+import zlib
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+import zstandard
 from scratch_image.errors import InputError
-from scratch_image.fs.digest import CHUNK, Digest
+from scratch_image.fs.digest import Digest
 from scratch_image.fs.paths import show
-from scratch_image.image.compression import MEDIA_TYPES, decompress
-from scratch_image.image.config import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, canonical
 from scratch_image.image.reference import Reference
-from scratch_image.image.streams import Tally
-from scratch_image.image.tar_header import DIR, END, FILE
-from scratch_image.image.tar_reader import StreamedTar
-
-if TYPE_CHECKING:
-    import tarfile
 
 _MAX_DOCUMENT = 4 << 20
 """Bytes of a JSON document; containerd takes no larger one."""
 
-_SUFFIXES = {media_type: suffix for suffix, media_type in MEDIA_TYPES.items()}
+_OCI = "application/vnd.oci.image."
+_INDEX, _MANIFEST, _CONFIG = (f"{_OCI}{kind}.v1+json" for kind in ("index", "manifest", "config"))
+_OPENERS: dict[str, Any] = {
+    f"{_OCI}layer.v1.tar": lambda blob: blob,
+    f"{_OCI}layer.v1.tar+gzip": lambda blob: gzip.GzipFile(fileobj=blob),
+    f"{_OCI}layer.v1.tar+zstd": lambda blob: zstandard.ZstdDecompressor().stream_reader(
+        blob, read_across_frames=True
+    ),
+}
+"""Give the tar in a layer's blob, by media type."""
 
 _HEAD = ["oci-layout", "index.json"]
 _DIRECTORIES = ["blobs/", "blobs/sha256/"]
@@ -41,12 +47,10 @@ def validate(path: bytes) -> list[str]:
     Return one line for each claim that does not hold, so none for a sound archive, be it of one
     image or of an index. InputError when it is no archive of an image.
     """
-    import tarfile
-
     try:
         with tarfile.open(path, "r:", errors="surrogateescape") as tar:
             return _Audit(tar).run()
-    except (InputError, LookupError, TypeError, AttributeError, RecursionError):
+    except (InputError, LookupError, TypeError, AttributeError, RecursionError, UnicodeError):
         cause = "its JSON is not that of an image"
     except (ValueError, tarfile.TarError, OverflowError) as error:
         cause = str(error)
@@ -58,12 +62,12 @@ def _members(tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
     found: dict[str, tarfile.TarInfo] = {}
     for each in tar:
         name = f"{each.name}/" if each.isdir() else each.name
-        if name in found or each.type not in (FILE, DIR):
+        if name in found or not (each.isreg() or each.isdir()):
             raise ValueError(f"{name!r} is not a file, or not the only one")
         found[name] = each
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(len(END) + 1) != END:
+    if tar.fileobj.read(1025) != bytes(1024):
         raise ValueError("its end is missing, or not the end")
     return found
 
@@ -98,7 +102,7 @@ class _Audit:
         tops = index["manifests"]
         self._tell(len({each["digest"] for each in tops}) > 1, "index.json: more than one image")
         self._describe(tops)
-        if tops[0]["mediaType"] == INDEX_TYPE:
+        if tops[0]["mediaType"] == _INDEX:
             self._expected += [*_HEAD, *_DIRECTORIES, _blob(tops[0])]
             listed = self._json(_blob(tops[0]))["manifests"]
             self._describe(listed)
@@ -132,7 +136,7 @@ class _Audit:
         self._describe([manifest["config"], *manifest["layers"]])
         self._images.append((manifest, config))
         kinds = [descriptor["mediaType"], manifest["mediaType"], manifest["config"]["mediaType"]]
-        other = kinds != [MANIFEST_TYPE, MANIFEST_TYPE, CONFIG_TYPE]
+        other = kinds != [_MANIFEST, _MANIFEST, _CONFIG]
         self._tell(other, f"{name}: other media types than of a manifest and its config")
         own = {key: config[key] for key in ("architecture", "os", "variant") if key in config}
         other = descriptor["platform"] != own
@@ -153,11 +157,9 @@ class _Audit:
     def _blobs(self) -> None:
         for name in self._members:
             if name.startswith("blobs/") and not name.endswith("/"):
-                tally = Tally(source=self._open(name))
-                while tally.read(CHUNK):
-                    pass
-                other = name != f"blobs/sha256/{tally.digest.hex}"
-                self._tell(other, f"{name}: the content has digest {tally.digest}")
+                digest = _Hashed(self._open(name)).drain()
+                other = name != f"blobs/sha256/{digest.removeprefix('sha256:')}"
+                self._tell(other, f"{name}: the content has digest {digest}")
 
     def _layers(self, layers: Sequence[Any], diff_ids: Sequence[str]) -> None:
         """Look into the layers of one image."""
@@ -165,15 +167,13 @@ class _Audit:
         for layer, diff_id in zip(layers, diff_ids, strict=False):
             name = _blob(layer)
             if name in self._members:
-                tally = Tally()
-                content = decompress(self._open(name), _SUFFIXES[layer["mediaType"]])
+                content = _Hashed(_OPENERS[layer["mediaType"]](self._open(name)))
                 try:
-                    paths.add(_passed(content, tally))
+                    paths.add(content)
                 except ValueError as error:
                     self.wrong.append(f"{name}: {error}")
-                other = str(tally.digest) != diff_id
-                told = f"the uncompressed content has digest {tally.digest}, not {diff_id}"
-                self._tell(other, f"{name}: {told}")
+                told = f"the uncompressed content has digest {content.digest}, not {diff_id}"
+                self._tell(content.digest != diff_id, f"{name}: {told}")
         self.wrong += [f"{show(path)}: packed more than once" for path in paths.twice]
 
     def _order(self) -> None:
@@ -191,7 +191,8 @@ class _Audit:
             document = json.loads(data)
         except ValueError as error:
             raise ValueError(f"{name} is not JSON") from error
-        self._tell(canonical(document) != data, f"{name}: its JSON is not canonical")
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        self._tell(text.encode() != data, f"{name}: its JSON is not canonical")
         return document
 
     def _open(self, name: str) -> IO[bytes]:
@@ -199,6 +200,33 @@ class _Audit:
         if content is None:
             raise ValueError(f"{name} is missing")
         return content
+
+
+class _Hashed:
+    """A source of bytes, which are hashed as they are read."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._hasher = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        try:
+            data = self._source.read(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"it is not a whole gzip file ({error})") from error
+        self._hasher.update(data)
+        return data
+
+    def drain(self) -> str:
+        """Read all that is left; return the digest of all."""
+        while self.read(1 << 20):
+            pass
+        return self.digest
+
+    @property
+    def digest(self) -> str:
+        """The digest of the bytes so far."""
+        return f"sha256:{self._hasher.hexdigest()}"
 
 
 class _Paths:
@@ -209,13 +237,12 @@ class _Paths:
         """Paths that came more than once, but for a directory that several layers have alike."""
         self._found: dict[bytes, object] = {}
 
-    def add(self, chunks: Iterator[bytes]) -> None:
-        """Add the members of a layer; ValueError when it is not a tar."""
-        import tarfile
-
-        source, own = StreamedTar(chunks), set()
+    def add(self, source: _Hashed) -> None:
+        """Add the members of a layer, all of which is read; ValueError when it is not a tar."""
+        own = set()
         try:
-            with tarfile.open(fileobj=source, mode="r|", errors="surrogateescape") as tar:
+            stream: Any = source
+            with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
                 for each in tar:
                     path = os.path.normpath(b"/" + os.fsencode(each.name.strip("/")))
                     state = each.isdir() and (each.mode, each.uid, each.gid)
@@ -233,10 +260,3 @@ class _Paths:
 
 def _blob(descriptor: Any) -> str:
     return f"blobs/sha256/{Digest.parse(descriptor['digest']).hex}"
-
-
-def _passed(chunks: Iterator[bytes], tally: Tally) -> Iterator[bytes]:
-    """Yield `chunks`, and show each to `tally`."""
-    for chunk in chunks:
-        tally.write(chunk)
-        yield chunk
