@@ -13,7 +13,6 @@ import arm64
 import pytest
 from scratch_image.elf import closure, ldd_text, machines, reader
 from scratch_image.elf.closure import Closure, Missing
-from scratch_image.elf.reader import DlopenNote
 from scratch_image.errors import ElfError
 from scratch_image.fs.paths import is_under
 from scratch_image.fs.root import Aspect, Root
@@ -408,12 +407,6 @@ def noted(build: Build, names: str, priority: str) -> closure.Closure:
     """)  # fmt: skip
     program = build.program("bin/note", "note_user", "-Lnote", "-lnote", search("$ORIGIN/../note"))
     return closure.closure(Root(), program)
-
-
-def test_dlopen_notes_come_with_their_files(build: Build) -> None:
-    (found,) = noted(build, '"libz.so.1"', "required").dlopen
-    assert found.needed_by == build.path("bin/../note/libnote.so")
-    assert found.note == DlopenNote((b"libz.so.1",), "", "", "required")
 
 
 @pytest.mark.parametrize(

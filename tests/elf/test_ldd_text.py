@@ -26,7 +26,7 @@ def a_closure(
     libraries: tuple[Library, ...] = (),
     missing: tuple[Missing, ...] = (),
 ) -> Closure:
-    return Closure(path, interpreters, 62, loader, static, libraries, missing, ())
+    return Closure(path, interpreters, 62, loader, static, libraries, missing)
 
 
 def test_the_text_of_closures() -> None:

@@ -24,7 +24,6 @@ def an_elf(
         bits=bits,
         little_endian=True,
         machine=machine,
-        dynamic=True,
         interpreter=interpreter,
         soname=None,
         needed=needed,

@@ -15,7 +15,7 @@ from ..fs.root import Aspect, Root
 from ..fs.status import FileKind
 from . import reader, search_path
 from .loader_cache import Candidate
-from .reader import SCRIPT_HEAD, DlopenNote, Elf, is_elf
+from .reader import SCRIPT_HEAD, Elf, is_elf
 from .search_path import LoadedFile
 from .shebang import command_of_env, interpreter_chain
 
@@ -53,15 +53,6 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Dlopen:
-    """Libraries that a file of the closure may load by dlopen(3)."""
-
-    needed_by: bytes
-    """Path of the file that has the note."""
-    note: DlopenNote
-
-
-@dataclass(frozen=True, slots=True)
 class Closure:
     """All files that are opened before the first instruction of a program runs."""
 
@@ -77,7 +68,6 @@ class Closure:
     libraries: tuple[Library, ...]
     """In the loader's order, breadth first; then the variants with their libraries."""
     missing: tuple[Missing, ...]
-    dlopen: tuple[Dlopen, ...]
 
     @property
     def program(self) -> bytes:
@@ -110,7 +100,6 @@ def closure(
         static=static,
         libraries=tuple(load.libraries),
         missing=tuple(load.missing.values()),
-        dlopen=tuple(Dlopen(each.path, note) for each in load.files for note in each.elf.dlopen),
     )
 
 
@@ -269,9 +258,8 @@ class _Load:
                 self._need(name, by, variant=variant)
             for name in by.elf.auxiliaries if self.search.is_gnu else ():
                 self._need(name, by, variant=variant, optional=True)
-            for note in by.elf.dlopen:
-                if note.priority == "required":
-                    self._need_one(note.sonames, by, variant=variant)
+            for sonames in by.elf.dlopen:
+                self._need_one(sonames, by, variant=variant)
 
     def _need_one(self, names: Sequence[bytes], by: LoadedFile, *, variant: bool) -> None:
         """Load the first of `names` that is there: all of them serve `by` alike."""

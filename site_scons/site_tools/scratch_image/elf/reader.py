@@ -46,19 +46,6 @@ _STRINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class DlopenNote:
-    """One entry of a ``.note.dlopen``: libraries that the code may load by dlopen(3)."""
-
-    sonames: tuple[bytes, ...]
-    """Alternatives, the best first."""
-    feature: str
-    """Short name of what they are good for; empty when the note has none."""
-    description: str
-    priority: str
-    """``required``, ``recommended`` or ``suggested``."""
-
-
-@dataclass(frozen=True, slots=True)
 class Elf:
     """The fields of one ELF file that the kernel and the loader read."""
 
@@ -67,8 +54,6 @@ class Elf:
     little_endian: bool
     machine: int
     """``e_machine``: the EM_ number of the architecture."""
-    dynamic: bool
-    """Whether there is a dynamic table."""
     interpreter: bytes | None
     """PT_INTERP: path of the loader that the kernel starts."""
     soname: bytes | None
@@ -84,7 +69,8 @@ class Elf:
     """DT_AUXILIARY: as DT_FILTER, but they may be missing."""
     audits: tuple[bytes, ...]
     """DT_AUDIT and DT_DEPAUDIT, each a list with ``:`` between its names."""
-    dlopen: tuple[DlopenNote, ...]
+    dlopen: tuple[tuple[bytes, ...], ...]
+    """Libraries that ``.note.dlopen`` requires: each by its alternatives, the best first."""
 
     @property
     def abi(self) -> tuple[int, bool, int]:
@@ -187,7 +173,6 @@ class _Reader:
             bits=self.file.elfclass,
             little_endian=self.file.little_endian,
             machine=self._machine(),
-            dynamic=bool(tags),
             interpreter=self._interpreter(),
             soname=_last(strings, "DT_SONAME"),
             needed=tuple(strings.get("DT_NEEDED", ())),
@@ -272,13 +257,13 @@ class _Reader:
                 return int(address - segment.p_vaddr + segment.p_offset)
         raise _MalformedError("its string table lies in no segment")
 
-    def _dlopen(self) -> Iterator[DlopenNote]:
+    def _dlopen(self) -> Iterator[tuple[bytes, ...]]:
         order = "<" if self.file.little_endian else ">"
         for segment in self._of_type("PT_NOTE"):
             # Only core dumps have longer ones.
             if segment.p_filesz <= _MAX_HEADERS:
                 for text in _dlopen_texts(self._segment_bytes(segment), order):
-                    yield from _dlopen_notes(text)
+                    yield from _required(text)
 
 
 def _parse(structure: Any, table: BinaryIO, offset: int) -> Any:
@@ -303,19 +288,14 @@ def _dlopen_texts(data: bytes, order: str) -> Iterator[bytes]:
         here = start + (size + 3 & ~3)
 
 
-def _dlopen_notes(text: bytes) -> list[DlopenNote]:
+def _required(text: bytes) -> Iterator[tuple[bytes, ...]]:
+    """Yield the alternatives of each required library in the dlopen note `text`."""
     try:
-        return [_dlopen_note(entry) for entry in json.loads(text)]
+        for entry in json.loads(text):
+            if not isinstance(entry["soname"], list):
+                raise TypeError
+            sonames = tuple(name.encode() for name in entry["soname"])
+            if entry.get("priority") == "required":
+                yield sonames
     except (AttributeError, KeyError, TypeError) as error:
         raise _MalformedError("its dlopen note is not as UAPI.12 describes") from error
-
-
-def _dlopen_note(entry: Any) -> DlopenNote:
-    if not isinstance(entry["soname"], list):
-        raise TypeError
-    return DlopenNote(
-        tuple(name.encode() for name in entry["soname"]),
-        str(entry.get("feature", "")),
-        str(entry.get("description", "")),
-        str(entry.get("priority", "recommended")),
-    )

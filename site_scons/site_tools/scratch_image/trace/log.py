@@ -45,8 +45,6 @@ class Log:
 
     accesses: tuple[Access, ...]
     """Sorted, each once."""
-    sockets: tuple[bytes, ...] = ()
-    """Sorted paths of the UNIX sockets where another process answered, which is not traced."""
     problems: tuple[Problem, ...] = ()
     """Sorted, each once."""
     unparsed: tuple[bytes, ...] = ()
@@ -161,7 +159,6 @@ class _LogReader:
 
     def __init__(self, tasks: Iterable[Task], cwd: bytes) -> None:
         self._accesses: set[_Key] = set()
-        self._sockets: set[bytes] = set()
         self._problems: set[Problem] = set()
         self._unparsed: list[bytes] = []
         self._later: list[tuple[_WorkingDirectory, bytes, NamedPath, bytes]] = []
@@ -179,8 +176,7 @@ class _LogReader:
             Access(path, kind, follow, real or None, sure)
             for path, kind, follow, real, sure in sorted(self._accesses)
         )
-        sockets, problems = tuple(sorted(self._sockets)), tuple(sorted(self._problems))
-        return Log(accesses, sockets, problems, (*unparsed, *self._unparsed))
+        return Log(accesses, tuple(sorted(self._problems)), (*unparsed, *self._unparsed))
 
     def _follow(self, tasks: list[Task]) -> None:
         for task in tasks:
@@ -301,9 +297,7 @@ class _LogReader:
             self._accesses.add((path, named.kind, _follows(named, path), real, sure))
 
     def _go(self, meaning: Meaning, path: bytes, where: _WorkingDirectory) -> None:
-        """Take the effect of an access: a new working directory, or an answer from a socket."""
-        if meaning.connects:
-            self._sockets.add(paths.join(where.candidates[0], path))
+        """Take the effect of an access: a new working directory."""
         if meaning.moves:
             if not where.move(path):
                 self._problems.add(Problem(meaning.call, "moved about too much to be followed"))

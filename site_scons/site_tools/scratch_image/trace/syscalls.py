@@ -92,9 +92,10 @@ _NOT_PATHS = frozenset(
 )
 """Calls whose first argument is a string, but no path."""
 
-_SENDS = frozenset({b"sendto", b"sendmsg", b"sendmmsg"})
-
-_SOCKETS = {b"connect": Use.STAT, b"bind": Use.CREATE, **dict.fromkeys(_SENDS, Use.STAT)}
+_SOCKETS = {
+    b"bind": Use.CREATE,
+    **dict.fromkeys((b"connect", b"sendto", b"sendmsg", b"sendmmsg"), Use.STAT),
+}
 """Calls that may name a UNIX socket."""
 
 _ON_DESCRIPTORS = {b"getdents": Use.LIST, b"getdents64": Use.LIST, b"fchdir": Use.STAT}
@@ -126,10 +127,6 @@ _MISSING = frozenset({b"ENOENT", b"ENOTDIR"})
 
 _NO_LOOKUP = frozenset({b"EBADF", b"EFAULT", b"ENAMETOOLONG", b"ENOSYS"})
 """Errors that come before any lookup."""
-
-_ANSWERS = frozenset({b"connect", *_SENDS})
-
-_ANSWERED = frozenset({b"", b"EAGAIN", b"EINPROGRESS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +163,6 @@ class Meaning:
     """Whether it is shared no longer."""
     moves: bool
     """Whether the path is the new working directory."""
-    connects: bool
-    """Whether the path is a socket where another process answered."""
     problem: Problem | None
 
     @property
@@ -191,7 +186,6 @@ def find_meaning(parts: list[bytes]) -> Meaning | None:
         shares=b"CLONE_FS" in call.flags,
         leaves=left and (b"CLONE_FS" in call.flags or b"CLONE_NEWNS" in call.flags),
         moves=call.name in _MOVES and call.has_succeeded,
-        connects=call.name in _ANSWERS and call.error in _ANSWERED,
         problem=_find_problem(call),
     )
 
