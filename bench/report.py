@@ -18,8 +18,8 @@ sys.path.insert(0, str(TOP / "site_scons/site_tools"))
 from scratch_image.files.entry import Entry  # noqa: E402
 from scratch_image.fs.digest import Digest  # noqa: E402
 from scratch_image.inspect import report  # noqa: E402
-from scratch_image.inspect.facts import Content, LayerFacts  # noqa: E402
 from scratch_image.inspect.report import Report, RunSummary  # noqa: E402
+from scratch_image.inspect.report_facts import Content, LayerFacts  # noqa: E402
 from scratch_image.trace.strace import Use  # noqa: E402
 from scratch_image.trace.tracer import Record, Used  # noqa: E402
 

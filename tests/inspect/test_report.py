@@ -15,8 +15,8 @@ from browser import Browser
 from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
 from scratch_image.inspect import report
-from scratch_image.inspect.facts import Content, ImageFacts, LayerFacts
 from scratch_image.inspect.report import Report, RunSummary
+from scratch_image.inspect.report_facts import Content, ImageFacts, LayerFacts
 from scratch_image.trace.record import Record, Use, Used
 
 HOSTILE = "/srv/</script><img src=x onerror=alert(1)>{{name}}&amp;"

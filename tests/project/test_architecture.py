@@ -20,8 +20,8 @@ ORDER = {
     " secret_refusal merge bytecode dependencies presets package_records list_options list_sources lint file_list why",
     "image": "reference labels settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config archive",
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
-    "sysroot": "unpack image_root origin debian sysroot",
-    "inspect": "image_test seccomp sbom facts report",
+    "sysroot": "unpack image_root origin debian_origin sysroot",
+    "inspect": "image_test seccomp sbom report_facts report",
     "scons": "remote state seal sconscript tools terminal substitution checks variables constructors nodes image_env"
     " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"

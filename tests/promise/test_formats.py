@@ -38,7 +38,7 @@ from scratch_image.scons import seal, state
 from scratch_image.scons.remote import REMOTE
 from scratch_image.scons.seal import Places, Seal
 from scratch_image.scons.state import Footprint
-from scratch_image.sysroot.debian import DebianOrigin
+from scratch_image.sysroot.debian_origin import DebianOrigin
 from scratch_image.trace.record import Record, Use, Used, read_record, write_record
 
 HOSTILE = (

@@ -130,20 +130,13 @@ def read(stream: BinaryIO, path: bytes) -> Elf:
 
     try:
         return _Reader(stream).elf()
-    except (
-        ParseError,
-        _MalformedError,
-        OSError,
-        OverflowError,
-        RecursionError,
-        ValueError,
-    ) as error:
+    except (ParseError, OSError, OverflowError, RecursionError, ValueError) as error:
         raise ElfError(
             f"read ELF file {show(path)}", _cause(error), "build or install it again"
         ) from error
 
 
-class _MalformedError(Exception):
+class _MalformedError(ValueError):
     """A file breaks a rule that is checked here; the text is the cause."""
 
 
@@ -263,7 +256,7 @@ class _Reader:
             # Only core dumps have longer ones.
             if segment.p_filesz <= _MAX_HEADERS:
                 for text in _dlopen_texts(self._segment_bytes(segment), order):
-                    yield from _required(text)
+                    yield from _required_sonames(text)
 
 
 def _parse(structure: Any, table: BinaryIO, offset: int) -> Any:
@@ -288,7 +281,7 @@ def _dlopen_texts(data: bytes, order: str) -> Iterator[bytes]:
         here = start + (size + 3 & ~3)
 
 
-def _required(text: bytes) -> Iterator[tuple[bytes, ...]]:
+def _required_sonames(text: bytes) -> Iterator[tuple[bytes, ...]]:
     """Yield the alternatives of each required library in the dlopen note `text`."""
     try:
         for entry in json.loads(text):

@@ -41,18 +41,12 @@ class _Rule:
 
 
 _RULES = (
-    _Rule(
-        (b"pthread_exit", b"pthread_cancel", b"backtrace"),
-        b"libgcc_s.so.1",
-        "list {}/libgcc_s.so.1",
-    ),
-    _Rule(
-        (b"getaddrinfo", b"gethostbyname", b"gethostbyname_r"),
-        b"nsswitch.conf",
-        "add the preset nss",
-    ),
+    _Rule((b"pthread_exit", b"pthread_cancel", b"backtrace"), b"libgcc_s.so.1",
+          "list {}/libgcc_s.so.1"),
+    _Rule((b"getaddrinfo", b"gethostbyname", b"gethostbyname_r"), b"nsswitch.conf",
+          "add the preset nss"),
     _Rule((b"iconv_open",), b"gconv", "list {}/gconv"),
-)
+)  # fmt: skip
 
 _LIBC = {os.path.basename(row.loader) for row in MACHINES.values() if row.loader} | {b"libc.so.6"}
 """glibc's own files define these functions."""

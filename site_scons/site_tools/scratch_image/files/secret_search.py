@@ -65,17 +65,13 @@ def _token_rules(is_text: bool) -> tuple[tuple[re.Pattern[bytes], tuple[str, ...
             # These follow an account's name.
             rule = rule.replace(b"(?<![0-9A-Za-z]%s)" % plain, b"") if begin[:1] in b".:" else rule
             groups.setdefault(first, []).append((kind, rule))
-    return tuple(
-        (
-            re.compile(
-                b"%s(?=[\\w+/-]{12})(?:%s)"
-                % (re.escape(first), b"|".join(rule for _, rule in rows))
-            ),
-            tuple(kind for kind, _ in rows),
-        )
-        for first, rows in groups.items()
-        if is_text or first in _IN_BINARIES
-    )
+    found = []
+    for first, rows in groups.items():
+        if is_text or first in _IN_BINARIES:
+            rules = b"|".join(rule for _, rule in rows)
+            pattern = re.compile(b"%s(?=[\\w+/-]{12})(?:%s)" % (re.escape(first), rules))
+            found.append((pattern, tuple(kind for kind, _ in rows)))
+    return tuple(found)
 
 
 def _tokens(content: bytes, *, is_text: bool) -> Iterator[Secret]:

@@ -83,14 +83,8 @@ def attribute(text: str) -> bytes:
         for flag in "pi"
     )
     effective = int(any("e" in flags for _, flags in clauses))
-    made = struct.pack(
-        "<IIIII",
-        2 << 24 | effective,
-        permitted & 0xFFFFFFFF,
-        inheritable & 0xFFFFFFFF,
-        permitted >> 32,
-        inheritable >> 32,
-    )
+    words = (bits >> at & 0xFFFFFFFF for at in (0, 32) for bits in (permitted, inheritable))
+    made = struct.pack("<IIIII", 2 << 24 | effective, *words)
     if _text(permitted, inheritable, "e" * effective) != text:
         raise ValueError(text)
     return made

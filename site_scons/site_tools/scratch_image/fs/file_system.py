@@ -188,28 +188,18 @@ class FileSystem:
 
     def _status(self, path: bytes, found: os.stat_result, target: bytes) -> Status:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), FileKind.OTHER)
-        seconds = max(found.st_mtime_ns // 10**9, 0)
+        seconds, changed = max(found.st_mtime_ns // 10**9, 0), found.st_ctime_ns
+        size, inode = found.st_size, (found.st_dev, found.st_ino)
         if path in self.staged:
             # Owner, umask and time of the user who ran the build are not the project's doing.
             mode = 0o755 if found.st_mode & 0o111 else 0o644
-            size, inode, changed = found.st_size, (found.st_dev, found.st_ino), found.st_ctime_ns
             return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, changed, seconds)
         mode, uid, gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
         if not self._own_directory(path):
             mode, uid, gid = self.owners.true(path, mode, uid, gid)
-        return Status(
-            kind,
-            mode,
-            uid,
-            gid,
-            found.st_size if kind is FileKind.FILE else 0,
-            min(seconds, self.epoch),
-            target,
-            (found.st_dev, found.st_ino),
-            found.st_nlink,
-            found.st_ctime_ns,
-            seconds,
-        )
+        size, mtime = size if kind is FileKind.FILE else 0, min(seconds, self.epoch)
+        names = found.st_nlink
+        return Status(kind, mode, uid, gid, size, mtime, target, inode, names, changed, seconds)
 
     def walk(self, path: bytes, *, follow: bool = True) -> Walk:
         """Look `path` up component by component; see `walk.walk`."""

@@ -208,19 +208,8 @@ class Image:
 
     def index(self, references: Sequence[Reference]) -> Index:
         """Return the index that names the image by each of `references`."""
-        manifest = self.manifest.json()
-        return Index(
-            tuple(
-                Descriptor(
-                    MANIFEST_TYPE,
-                    Digest.of(manifest),
-                    len(manifest),
-                    self.settings.architecture,
-                    _names(reference),
-                )
-                for reference in references
-            )
-        )
+        described = _descriptor(MANIFEST_TYPE, self.manifest.json())
+        return _name(replace(described, architecture=self.settings.architecture), references)
 
 
 def _names(reference: Reference) -> dict[str, str]:
@@ -241,5 +230,8 @@ def _descriptor(media_type: str, blob: bytes) -> Descriptor:
 
 def layout_index(index: Index, references: Sequence[Reference]) -> Index:
     """Return the index of an OCI layout that names the image index `index` by `references`."""
-    described = _descriptor(INDEX_TYPE, index.json())
+    return _name(_descriptor(INDEX_TYPE, index.json()), references)
+
+
+def _name(described: Descriptor, references: Sequence[Reference]) -> Index:
     return Index(tuple(replace(described, annotations=_names(each)) for each in references))

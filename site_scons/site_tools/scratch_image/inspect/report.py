@@ -20,7 +20,7 @@ from ..files.entry import Entry
 from ..files.why import Reasons
 from ..fs.paths import show, unescape
 from ..trace.record import Record
-from .facts import ImageFacts, LayerFacts
+from .report_facts import ImageFacts, LayerFacts
 
 _DATA = b'<script type="application/json" id="data">'
 

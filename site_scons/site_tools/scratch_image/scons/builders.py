@@ -28,16 +28,7 @@ from ..fs.paths import is_under, show
 from ..fs.target import leftovers, lock, lock_file, temporary
 from .checks import Files, WrongPartError
 from .footprint import FootprintNode
-from .nodes import (
-    epoch_of,
-    host_path,
-    kind_of,
-    repositories_of,
-    staged_host_path,
-    stem,
-    step_of,
-    top_of,
-)
+from .nodes import host_path, kind_of, repositories_of, staged_host_path, stem, step_of, top_of
 from .project import Project
 from .sconscript import refuse
 from .steps.step import Plan, Step
@@ -260,7 +251,7 @@ def _emit(
         for node in plan.targets:
             _require_name(node)
         base = _base(env) if plan.has_root else None
-        footprint = _footprint(plan.targets[0], base, staged, epoch_of(env))
+        footprint = _footprint(plan.targets[0], base, staged, read(env, "SOURCE_DATE_EPOCH"))
         footprint.mentions = functools.partial(_first, plan, base)
     except InputError as error:
         refuse(str(error))

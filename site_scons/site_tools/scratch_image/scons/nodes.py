@@ -83,9 +83,3 @@ def stem(node: Any, suffixes: Sequence[str]) -> str:
     return next(
         (name.removesuffix(each) for each in suffixes if each and name.endswith(each)), name
     )
-
-
-def epoch_of(env: Any) -> int:
-    """Return SOURCE_DATE_EPOCH, in seconds since 1970."""
-    epoch: int = read(env, "SOURCE_DATE_EPOCH")
-    return epoch

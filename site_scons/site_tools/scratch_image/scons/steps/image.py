@@ -15,7 +15,7 @@ from ...image.reference import Reference
 from ...image.settings import Settings
 from .. import tools
 from ..image_env import image_env
-from ..nodes import epoch_of, step_of, suffix
+from ..nodes import step_of, suffix
 from ..tags import claim_tags
 from ..variables import read
 from .ldd import elf_machine
@@ -105,7 +105,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
 
 def _settings(env: Any) -> Settings:
     settings = Settings(
-        created=epoch_of(env),
+        created=read(env, "SOURCE_DATE_EPOCH"),
         entrypoint=read(env, "IMAGE_ENTRYPOINT"),
         cmd=read(env, "IMAGE_CMD"),
         env=sort_names(image_env(env)),

@@ -42,7 +42,7 @@ class ReportStep(Step):
         """
         from ...files import file_list, package_records
         from ...files.entry import read_list
-        from ...inspect import facts, report
+        from ...inspect import report, report_facts
 
         entries, view = read_list(root, self.listing.top, sources[0])
         request = self.listing.read(view, sources[3 if self.has_archive else 2 :])
@@ -51,14 +51,14 @@ class ReportStep(Step):
         page = report.Report(
             self.name,
             entries,
-            facts.read_layers(sources[1]),
+            report_facts.read_layers(sources[1]),
             [
                 report.RunSummary(name, commands.get(name, ""), record)
                 for name, record in request.runs
             ],
             file_list.find_gaps(view, entries, request, self.listing.options),
             {path: owned.package.name for path, owned in found if owned},
-            facts.read_image(sources[2]) if self.has_archive else None,
+            report_facts.read_image(sources[2]) if self.has_archive else None,
         )
         # The page shows what changed since the last report. No other step depends on the page.
         earlier = content(targets[0]) if os.path.exists(targets[0]) else b""

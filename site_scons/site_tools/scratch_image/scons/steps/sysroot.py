@@ -12,10 +12,10 @@ from ...fs.paths import show
 from ...fs.target import write
 from ...image import compression
 from ...sysroot import sysroot
-from ...sysroot.debian import DebianOrigin
+from ...sysroot.debian_origin import DebianOrigin
 from ...sysroot.origin import EngineOrigin, Origin, TarOrigin
 from ..checks import TEXT, Names, OneFile, Several, check_arguments
-from ..nodes import epoch_of, find_node, top_of
+from ..nodes import find_node, top_of
 from ..substitution import substitute
 from ..variables import read
 from .step import Plan, Step, StepKind
@@ -147,7 +147,7 @@ def _origin(given: SysrootArguments, source: list[Any], env: Any) -> Origin:
     if given.lock:
         node = find_node(env.File, given.lock, "lock", "a file")
         file = os.fsencode(node.srcnode().get_internal_path())
-    top, epoch = top_of(env.Dir(".")), epoch_of(env)
+    top, epoch = top_of(env.Dir(".")), read(env, "SOURCE_DATE_EPOCH")
     return DebianOrigin(
         given.suite, given.packages, given.mirror, given.architecture, file, top, epoch
     )

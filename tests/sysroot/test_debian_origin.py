@@ -14,8 +14,8 @@ from packages import SUITE, Repository
 from scratch_image.errors import InputError, ScratchImageError, SysrootError
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.sandbox import process
-from scratch_image.sysroot import debian
-from scratch_image.sysroot.debian import DebianOrigin
+from scratch_image.sysroot import debian_origin
+from scratch_image.sysroot.debian_origin import DebianOrigin
 from scratch_image.sysroot.origin import Origin
 from trees import make
 
@@ -77,10 +77,10 @@ HEAD = "# scratch_image lock 1\nsuite small\nmirror {mirror}\nasked hello\n"
 BUILDER = """\
 from scratch_image.sandbox import process
 from scratch_image.fs import root
-from scratch_image.sysroot import debian, sysroot
+from scratch_image.sysroot import debian_origin, sysroot
 from scratch_image.errors import SysrootError
 process.SEARCH_PATH = b"{tools}:" + process.SEARCH_PATH
-packages = debian.DebianOrigin("{suite}", ("hello",), ("{mirror}",))
+packages = debian_origin.DebianOrigin("{suite}", ("hello",), ("{mirror}",))
 try:
     with sysroot.unpacked_tree(packages, b"{tree}", root.Root(), ()) as made:
         print(made.content)
@@ -210,7 +210,7 @@ def test_lock_that_is_not_what_was_installed(
 
 def test_tree_without_packages_cannot_be_locked(tmp_path: Path) -> None:
     with pytest.raises(SysrootError) as error:
-        debian.installed_packages(os.fsencode(tmp_path))
+        debian_origin.installed_packages(os.fsencode(tmp_path))
 
     assert str(error.value) == (
         f"cannot lock {tmp_path}: it has no /var/lib/dpkg/status; leave out lock"
@@ -300,7 +300,7 @@ def test_missing_tool_is_named(
 
 
 def test_packages_that_take_too_long(monkeypatch: pytest.MonkeyPatch, tree: bytes) -> None:
-    monkeypatch.setattr(debian, "_SECONDS", 0.05)
+    monkeypatch.setattr(debian_origin, "_SECONDS", 0.05)
 
     with pytest.raises(SysrootError, match="it did not end in time"):
         make(DebianOrigin("bookworm", ("dash",)), tree)

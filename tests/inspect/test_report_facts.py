@@ -14,8 +14,8 @@ from scratch_image.image.config import Image
 from scratch_image.image.layer_stack import Blob
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import HealthCheck, Settings
-from scratch_image.inspect import facts
-from scratch_image.inspect.facts import Content
+from scratch_image.inspect import report_facts
+from scratch_image.inspect.report_facts import Content
 from tars import member, packed
 
 MEMBERS = [member("etc/x"), member("srv", tarfile.DIRTYPE), member("srv/\udcff")]
@@ -25,7 +25,7 @@ MEMBERS = [member("etc/x"), member("srv", tarfile.DIRTYPE), member("srv/\udcff")
 def test_layer_has_its_files_and_both_sizes(tmp_path: Path, suffix: str) -> None:
     path = packed(tmp_path, *MEMBERS, suffix=suffix)
 
-    [found] = facts.read_layers(path)
+    [found] = report_facts.read_layers(path)
 
     assert found.name == "all files"
     assert found.contents == {
@@ -50,7 +50,7 @@ def test_layers_of_a_stack_have_names(tmp_path: Path) -> None:
     blobs = [Blob(layer.read(blob), blob, name) for name in names]
     text.write_bytes(layer_stack.write(blobs, "none"))
 
-    found = facts.read_layers(os.fsencode(text))
+    found = report_facts.read_layers(os.fsencode(text))
 
     names_found = [each.name for each in found]
     assert names_found == ["libc6:amd64", "small packages", "files of no package"]
@@ -63,7 +63,7 @@ def test_damaged_layer_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"cannot report on layer .*/x.tar: it is not a whole tar \("
     ):
-        facts.read_layers(os.fsencode(tmp_path / "x.tar"))
+        report_facts.read_layers(os.fsencode(tmp_path / "x.tar"))
 
 
 ALL_SET = Settings(
@@ -128,7 +128,7 @@ def test_image_has_its_settings(
     with (tmp_path / "x.oci.tar").open("wb") as sink:
         archive.write(sink, image, [path], [Reference.parse("example/hello:1.2")])
 
-    found = facts.read_image(os.fsencode(tmp_path / "x.oci.tar"))
+    found = report_facts.read_image(os.fsencode(tmp_path / "x.oci.tar"))
 
     assert found.id == Digest.of(image.config.json())
     assert found.manifest == Digest.of(image.manifest.json())
