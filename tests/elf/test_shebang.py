@@ -79,8 +79,8 @@ def test_program_that_env_starts_comes_with_its_libraries(tmp_path: Path) -> Non
 def test_program_that_env_does_not_find_is_told(tmp_path: Path) -> None:
     [finding] = _found(tmp_path, "#!/usr/bin/env lost").findings
 
-    assert finding == (
-        f"{tmp_path}/script: cannot find lost: {tmp_path}/script needs lost (searched: /none, "
+    assert str(finding) == (
+        f"the use of {tmp_path}/script: {tmp_path}/script needs lost (searched: /none, "
         "/usr/bin, /bin); install its package, stage it, add its directory to the runpath, or add "
         "a run that loads it"
     )

@@ -8,6 +8,7 @@ import pytest
 from scratch_image.errors import ElfError
 from scratch_image.files import dependencies
 from scratch_image.files.entry import Entry
+from scratch_image.files.finding import Rank
 from scratch_image.files.merge import merge
 from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
@@ -99,7 +100,8 @@ def test_covered_and_generated_files_are_passed_by(world: Path) -> None:
 def test_missing_is_a_finding_where_nobody_named_the_file(world: Path, name: str) -> None:
     [finding] = _find(world, name).findings
 
-    assert finding.startswith(f"{world}/{name}: cannot ")
+    assert finding.rank is Rank.BROKEN
+    assert str(finding).startswith(f"the use of {world}/{name}: ")
 
 
 def test_missing_library_of_a_named_file_is_an_error(world: Path) -> None:

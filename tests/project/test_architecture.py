@@ -17,7 +17,8 @@ ORDER = {
     "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
     "trace": "record strace_line syscalls process_lines log resolution program strace_tool run_checks tracer",
     "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files"
-    " secret_refusal merge bytecode dependencies presets package_records list_options list_sources lint file_list why",
+    " secret_refusal merge bytecode finding dependencies presets package_records list_options list_sources own_code"
+    " system_data subprograms siblings lint file_list why",
     "image": "reference labels settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config archive",
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian_origin sysroot",

@@ -35,8 +35,9 @@ def test_account_that_a_run_looks_up_is_told_and_can_be_mapped(
     output = project.run(image, "out/x.tested", status=2)
 
     assert re.search(
-        "^lint: a run read /etc/passwd, which the image has with root, nobody only; map a file "
-        r"with all accounts that it looks up \(passwd -> /etc/passwd\), or name the preset ",
+        "^lint: the name of another account: a run read /etc/passwd, which the image has with "
+        "root, nobody only; map a file with all accounts that /usr/bin/lookup looks up "
+        r"\(passwd -> /etc/passwd\), or name the preset ",
         output,
         re.MULTILINE,
     )
@@ -45,7 +46,7 @@ def test_account_that_a_run_looks_up_is_told_and_can_be_mapped(
     (tmp_path / "x.extra").write_text("passwd -> /etc/passwd\n")
     (tmp_path / "passwd").write_text("www-data:x:33:33::/:/sbin/nologin\n")
     output = project.run(image, "out/x.tested")
-    assert "lint: a run read" not in output
+    assert "lint: the name" not in output
     assert re.search("^TEST   x +default in a root of its own", output, re.MULTILINE)
 
 
@@ -138,4 +139,6 @@ def test_special_files_of_listed_directories_are_told(tmp_path: Path, newest: Sc
 
     hints = f"!/srv/fifo\n!{tree}/**/fifo\n!{tree}/socket\n{tree}/true mode=0755\n"
     extra.write_text(f"{tree}\n{tree}/sub -> /srv\n{hints}")
-    assert "lint: " not in project.run(image, "out/x.tar")
+    output = project.run(image, "out/x.tar")
+    assert "lint: no image" not in output
+    assert "lint: set-id" not in output

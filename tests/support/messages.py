@@ -58,6 +58,8 @@ def _raised(tree: ast.AST) -> Iterator[str]:
                 fields = [_text(each) or "…" for each in (action, cause, hint)]
                 if {*fields} != {"…"}:
                     yield "cannot {}: {}; {}".format(*fields)
+            case ast.Call(func=ast.Name("Finding"), args=[_, case, cause, fix]):
+                yield "{}: {}; {}".format(*(_text(each) or "…" for each in (case, cause, fix)))
             case ast.Call(func=ast.Name("Failure"), args=[cause, hint]):
                 yield from filter(_is_long, map(_text, (cause, hint)))
             case ast.Raise(exc=ast.Call(func=ast.Name(name), args=arguments)):

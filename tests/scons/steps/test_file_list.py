@@ -102,7 +102,7 @@ def test_list_reports_a_missing_library_of_a_listed_file(tmp_path: Path) -> None
     line = step.run(Root(), [path_in(tmp_path, "x.files")], [path_in(tmp_path, "x.extra")])
 
     assert line == (
-        "2 paths\nlint: /opt/lost: cannot run /opt/lost: its interpreter /nonexistent/interpreter "
+        "2 paths\nlint: the use of /opt/lost: its interpreter /nonexistent/interpreter "
         "does not exist; install it or fix the #! line"
     )
 
@@ -135,10 +135,10 @@ def test_list_reports_additions_and_gaps(tmp_path: Path) -> None:
 
     listed = (tmp_path / "x.files").read_text()
     assert found[0] == f"{len(listed.splitlines()) - 1} paths, certificates for /usr/bin/openssl"
-    assert "lint: a run looked for its time zone; add the preset tzdata" in found
+    assert found[1].startswith("lint: TZ with a time zone: it means UTC, as the image has 0 of ")
     assert (
-        f"lint: a run listed {tmp_path}/dir, 0 of whose 3 entries are in the image; "
-        f"list {tmp_path}/dir/*, or name it in IMAGE_LISTED"
+        f"lint: a file of {tmp_path}/dir that no run opened: a run listed it, and the image has 0 "
+        f"of its 3 entries; list {tmp_path}/dir/*, or name it in IMAGE_LISTED"
     ) in found
     assert "/etc/ssl/certs/ca-certificates.crt preset:ca-certificates\n" in listed
     assert "/etc/passwd = root:x:0:0::/:/sbin/nologin\\012" in listed

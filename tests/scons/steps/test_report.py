@@ -35,7 +35,7 @@ def test_report_shows_list_layer_image_runs_and_lint(tmp_path: Path, has_archive
     assert lines == [f"{count} paths, 1 findings"] * 2
     assert '"/srv/debian"' in first
     assert '"name":"one","command":"hello","absent":1' in first
-    assert '"lint":["a run listed /usr/share, 0 of whose' in first
+    assert '"lint":["a file of /usr/share that no run opened: a run listed it' in first
     assert '"changes":null' in first
     assert ('"Tags":["hello:latest"]' in first) is has_archive
     assert ('"image":null' in first) is not has_archive

@@ -15,6 +15,7 @@ from ..errors import ElfError
 from ..fs.overlay import Overlay
 from ..fs.paths import escape, show
 from .entry import Entry
+from .finding import Finding, Rank
 from .request import Request, from_closure
 
 _OF_A_RUN = ("run:", "target-of:", "needed-by:", "loader-of:", "interpreter-of:", "listed-by:")
@@ -26,8 +27,8 @@ class Dependencies:
     """The dependencies of listed files."""
 
     requests: tuple[Request, ...]
-    findings: tuple[str, ...]
-    """Missing dependencies of files that no line of an extra list names, a line each."""
+    findings: tuple[Finding, ...]
+    """Missing dependencies of files that no line of an extra list names."""
 
 
 def find(
@@ -61,7 +62,8 @@ def find(
         except ElfError as error:
             if path in explicit:
                 raise
-            findings.append(f"{show(path)}: {error}")
+            what = show(path)
+            findings.append(Finding(Rank.BROKEN, f"the use of {what}", error.cause, error.hint))
     return Dependencies(tuple(requests), tuple(findings))
 
 

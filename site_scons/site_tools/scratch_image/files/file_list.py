@@ -10,6 +10,7 @@ from ..fs.overlay import OverlaidFiles, Overlay
 from . import dependencies, lint, package_records, presets
 from .dependencies import Dependencies
 from .entry import Entry
+from .finding import Examined, Finding
 from .list_options import ListOptions
 from .list_sources import Sources
 from .merge import Merge
@@ -21,7 +22,7 @@ class FileList:
     """A file list, and how it came about."""
 
     entries: tuple[Entry, ...]
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     """Those of `find_gaps`."""
     certificates_for: str
     """The file for which certificates were added; empty if none were."""
@@ -50,7 +51,7 @@ def build(view: Overlay, sources: Sources, options: ListOptions) -> FileList:
 
 def find_gaps(
     view: Overlay, entries: Sequence[Entry], sources: Sources, options: ListOptions
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Return the findings about `entries`, the list that `build` returns: lint's, on the record."""
     listed = Merge(view, options.allow, sources.left_out).extend(sources.requests)
     found = _dependencies(view, sources, options, listed)
@@ -63,10 +64,9 @@ def _lint(
     sources: Sources,
     options: ListOptions,
     found: Dependencies,
-) -> tuple[str, ...]:
-    records = [record for _, record in sources.runs]
-    skipped = sources.skipped_paths(view)
-    return lint.find(view, entries, records, found.findings, skipped, options.presets)
+) -> tuple[Finding, ...]:
+    image = Examined(view, tuple(entries), tuple(sources.runs), frozenset(options.presets))
+    return lint.find(image, found.findings, sources.skipped_paths(view))
 
 
 def _dependencies(

@@ -59,6 +59,7 @@ class ListStep(Step):
         """Write the list of all that the `sources` request; return lines about what it may lack."""
         from ...files import file_list
         from ...files.entry import write_entries
+        from ...files.finding import lines
         from ...fs.overlay import Overlay
 
         view = Overlay(root, self.top)
@@ -66,7 +67,8 @@ class ListStep(Step):
         write(targets[0], [write_entries(made.entries)])
         line = f"{len(made.entries)} paths"
         line += f", certificates for {made.certificates_for}" if made.certificates_for else ""
-        return "\n".join([line, *(f"lint: {finding}" for finding in made.findings)])
+        findings = lines(made.findings, self.name)
+        return "\n".join([line, *(f"lint: {each}" for each in findings)])
 
     def why(
         self, root: Root, target: bytes, sources: Sequence[bytes], path: bytes

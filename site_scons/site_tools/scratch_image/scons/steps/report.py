@@ -56,7 +56,7 @@ class ReportStep(Step):
                 report.RunSummary(name, commands.get(name, ""), record)
                 for name, record in request.runs
             ],
-            file_list.find_gaps(view, entries, request, self.listing.options),
+            [*map(str, file_list.find_gaps(view, entries, request, self.listing.options))],
             {path: owned.package.name for path, owned in found if owned},
             report_facts.read_image(sources[2]) if self.has_archive else None,
         )

@@ -1,0 +1,146 @@
+"""The image's own code: its programs and their modules, the functions and files that they name.
+
+The libraries of the system are left out: nearly all of them can do what no program at hand
+asks for. libstdc++ and glib always import ``iconv_open``, for one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ..fs.overlay import OverlaidFiles, Overlay
+from ..fs.paths import is_under, unescape
+from .entry import Entry
+from .finding import Examined
+
+_LIBC = b"/libc.so.6"
+
+_INTERPRETER = re.compile(rb"lib(python|perl|ruby|php|tcl|lua|node)[-\d.]*\w*\.so\b.*")
+"""Libraries that are the program: its executable only starts them."""
+
+_MOST = 1 << 28
+"""Bytes of a file that are searched."""
+
+_CHUNK = 1 << 22
+"""Bytes that are searched at once."""
+
+_LONGEST = 1 << 12
+"""Bytes of a string that matter: that many go over from a chunk to the next one."""
+
+_PATH = re.compile(rb"/[\w.+/-]{3,200}")
+"""A path that is a string of a program, or the first word of one."""
+
+_PROGRAM = re.compile(rb"(?<![\w/.$}*~-])(/(?:[\w.+-]+/)*s?bin/[\w.+-]+)(?![\w/*])")
+"""A program that a script names."""
+
+_COMMENT = re.compile(rb"^[ \t]*#.*", re.MULTILINE)
+
+_GO = b"crypto/x509.(*Certificate).Verify"
+_GLIBC = re.compile(rb"GNU C Library [^\n]{,80}release version (\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """An ELF file, or an executable script, of the image's own code."""
+
+    path: bytes
+    words: frozenset[bytes]
+    """Those of the words in question that an ELF file holds, each as a whole string."""
+    paths: tuple[bytes, ...]
+    """The absolute paths that it names, sorted."""
+    checks_certificates: bool
+    """Whether it has Go's code for certificates, which needs no library."""
+
+    def calls(self, functions: Collection[bytes]) -> str:
+        """Return the first of `functions` that it calls; nothing if it calls none."""
+        return next((each.decode() for each in functions if each in self.words), "")
+
+
+def own_code(image: Examined, words: Collection[bytes]) -> Iterator[OwnFile]:
+    """Yield the files of the image's own code, with those of `words` that each holds.
+
+    A script counts if a run started it, or if the project brings it.
+    """
+    needed, home = needed_files(image.entries), os.path.dirname(libc(image.entries))
+    for entry in image.entries:
+        magic = image.view.magic(entry.path) if entry.kind == "file" and not entry.text else ""
+        if magic == "elf" and not _is_of_system(entry.path, needed, home):
+            with image.view.open(entry.path) as stream:
+                yield _read(entry.path, stream, words)
+        elif magic == "script" and (entry.path in image.executed or _is_given(entry)):
+            with image.view.open(entry.path) as stream:
+                yield _read_script(entry.path, stream.read(_MOST))
+
+
+def _is_given(entry: Entry) -> bool:
+    is_program = bool(entry.mode & 0o111)
+    return is_program and any(each.startswith(("staged", "extra:")) for each in entry.reasons)
+
+
+def _read(path: bytes, stream: BinaryIO, words: Collection[bytes]) -> OwnFile:
+    held: set[bytes] = set()
+    named: set[bytes] = set()
+    rest, is_go = b"", False
+    while (chunk := stream.read(_CHUNK)) and stream.tell() < _MOST:
+        *strings, rest = (rest + chunk).split(b"\0")
+        distinct = {*strings}
+        held |= distinct & {*words}
+        named |= {each.partition(b" ")[0] for each in distinct if each[:1] == b"/"}
+        is_go = is_go or _GO in chunk
+        rest = rest[-_LONGEST:]
+    return OwnFile(path, frozenset(held), tuple(sorted(filter(_PATH.fullmatch, named))), is_go)
+
+
+def _read_script(path: bytes, content: bytes) -> OwnFile:
+    _, _, lines = content.partition(b"\n")
+    named = {*_PROGRAM.findall(_COMMENT.sub(b"", lines))}
+    return OwnFile(path, frozenset(), tuple(sorted(named)), False)
+
+
+def _is_of_system(path: bytes, needed: Collection[bytes], home: bytes) -> bool:
+    """Tell whether `path` is a library of the system, whose libc lies in `home`, if it has one."""
+    directory, name = os.path.split(path)
+    if _INTERPRETER.fullmatch(name):
+        return False
+    return directory == home or (path in needed and is_under(path, home))
+
+
+def is_elf_file(view: Overlay | OverlaidFiles, entry: Entry) -> bool:
+    """Tell whether `entry` is an ELF file."""
+    return entry.kind == "file" and not entry.text and view.magic(entry.path) == "elf"
+
+
+def needed_files(entries: Iterable[Entry]) -> frozenset[bytes]:
+    """Return the listed loaders, and the libraries that ELF files need by name."""
+    needed: set[bytes] = set()
+    every = list(entries)
+    while True:
+        found = {
+            entry.path for entry in every if any(_is_need(each, needed) for each in entry.reasons)
+        }
+        if found <= needed:
+            return frozenset(needed)
+        needed |= found
+
+
+def _is_need(reason: str, needed: Collection[bytes]) -> bool:
+    word, _, name = reason.partition(":")
+    is_target = word == "target-of" and unescape(name.encode()) in needed
+    return word in ("needed-by", "loader-of") or is_target
+
+
+def libc(entries: Iterable[Entry]) -> bytes:
+    """Return the listed libc of GNU; nothing if there is none."""
+    paths = (entry.path for entry in entries if entry.path.endswith(_LIBC))
+    return next(paths, b"")
+
+
+def glibc_version(view: Overlay | OverlaidFiles, path: bytes) -> tuple[int, int]:
+    """Return the release that the libc `path` names; (0, 0) for an unknown one."""
+    with view.open(view.walk(path).real) as stream:
+        found = _GLIBC.search(stream.read(_MOST))
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from examined import examine, write_elf
+from scratch_image.files import siblings
+from scratch_image.files.siblings import is_of_interpreter
+
+CODERS = "/usr/lib/x86_64-linux-gnu/magick/coders"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    for name in ("png.so", "jpeg.so", "gif.so"):
+        write_elf(tmp_path / CODERS[1:] / name)
+    (tmp_path / CODERS[1:] / "png.la").write_text("")
+    (tmp_path / CODERS[1:] / "sub").mkdir()
+    (tmp_path / CODERS[1:] / "alias.so").symlink_to("gif.so")
+    (tmp_path / CODERS[1:] / "dangling.so").symlink_to("nowhere")
+    return tmp_path
+
+
+LISTED = [
+    pytest.param(f"{CODERS}/png.so", True, id="module"),
+    pytest.param(f"{CODERS}/png.so run:1 needed-by:/prog", False, id="library by name"),
+    pytest.param(f"{CODERS}/png.so needed-by:/prog", False, id="library that no run loaded"),
+    pytest.param(f"{CODERS}/png.la", False, id="no module"),
+    pytest.param("/usr/lib/x86_64-linux-gnu/libnss_x.so.2", False, id="directory of libraries"),
+    pytest.param("/usr/lib/python3/dist-packages/x/y.so", False, id="extension module"),
+]
+
+
+@pytest.mark.parametrize(("listed", "is_found"), LISTED)
+def test_directory_of_modules(base: Path, listed: str, is_found: bool) -> None:
+    image = examine(base, listed)
+
+    assert siblings.directories(image.view, image.entries) == [CODERS.encode()] * is_found
+    assert [f"{each.rank} {each}" for each in siblings.find(image)] == [
+        f"2 an input for another module of {CODERS}: runs loaded 1 of its 4; add the preset siblings"
+    ] * is_found  # fmt: skip
+
+
+def test_preset_brings_all_files_of_the_directory(base: Path) -> None:
+    names = ("alias.so", "gif.so", "jpeg.so", "png.la", "png.so")
+    image = examine(base, f"{CODERS}/png.so")
+
+    found = siblings.paths(image.view, image.entries)
+
+    assert found == [f"{CODERS}/{name}".encode() for name in names]
+    assert [*siblings.find(examine(base, *(each.decode() for each in found)))] == []
+
+
+def test_library_that_only_a_wrapper_finds_is_no_module(base: Path) -> None:
+    program = base / "prog"
+    _compile(base / "private/libx.so", "-shared")
+    _compile(program, "-shared", str(base / "private/libx.so"))
+
+    image = examine(base, "/private/libx.so", "/prog")
+
+    assert siblings.directories(image.view, image.entries[:1]) == [b"/private"]
+    assert siblings.directories(image.view, image.entries) == []
+
+
+def _compile(made: Path, *flags: str) -> None:
+    made.parent.mkdir(exist_ok=True)
+    words = ["-nostdlib", "-fPIC", f"-Wl,-soname,{made.name}", "-Wl,--no-as-needed"]
+    source = ["-x", "c", "/dev/null", "-x", "none"]
+    subprocess.run(["gcc", *source, *words, "-o", made, *flags], check=True)
+
+
+@pytest.mark.parametrize(
+    ("directory", "expected"),
+    [
+        ("/usr/lib/python3.11/json", True), ("/usr/lib/python3/dist-packages", True),
+        ("/srv/venv/lib/python3.12/site-packages/x", True), ("/usr/share/perl/5.36/IO", True),
+        ("/usr/lib/x86_64-linux-gnu/perl-base", True), ("/app/node_modules/x", True),
+        ("/usr/lib/php/20220829", False), ("/usr/lib/pythonic", False),
+    ],
+)  # fmt: skip
+def test_directories_of_interpreters(directory: str, expected: bool) -> None:
+    assert is_of_interpreter(directory.encode()) is expected

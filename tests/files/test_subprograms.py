@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from examined import examine, write_elf
+from scratch_image.files import subprograms
+from scratch_image.files.own_code import own_code
+from scratch_image.trace.record import Use, Used
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    write_elf(
+        tmp_path / "bin/git", "/usr/libexec/git", "/usr/bin/pager", "/usr/bin/absent", "/bin/data"
+    )
+    write_elf(tmp_path / "bin/gcc", "/usr/lib/gcc")
+    write_elf(tmp_path / "bin/sqlite", "popen")
+    for name in ("bin/dash", "usr/bin/pager", "usr/bin/vi"):
+        write_elf(tmp_path / name)
+    for name in "abcd":
+        write_elf(tmp_path / "usr/libexec/git" / name)
+    for name in ("cc1", "cc1plus", "liblto.so"):
+        write_elf(tmp_path / "usr/lib/gcc" / name)
+    (tmp_path / "usr/lib/gcc/data").write_text("")
+    (tmp_path / "bin/data").write_text("")
+    (tmp_path / "bin/sh").symlink_to("dash")
+    (tmp_path / "tool").write_text("#!/bin/sh\n/usr/bin/pager; /usr/bin/vi\n")
+    (tmp_path / "tool").chmod(0o755)
+    return tmp_path
+
+
+def _find(base: Path, *listed: str, executed: str = "") -> list[str]:
+    uses = (Used(Use.EXEC, executed.encode()),) if executed else ()
+    image = examine(base, *listed, uses=uses)
+    code = [*own_code(image, subprograms.SHELL_CALLS)]
+    return [f"{each.rank} {each}" for each in sorted(subprograms.find(image, code))]
+
+
+OTHER = "3 an argument that starts another program: {}, and the image has none; {}"
+IN = "2 an argument that starts another program of {0}: the image has {1}; list {0}"
+
+
+@pytest.mark.parametrize(
+    ("listed", "executed", "found"),
+    [
+        pytest.param("/bin/git", "",
+                     [IN.format("/usr/libexec/git", "0 of its 4"),
+                      OTHER.format("/bin/git can start /usr/bin/pager", "list /usr/bin/pager")],
+                     id="paths and directory in a program"),
+        pytest.param("/bin/git /usr/bin/pager /usr/libexec/git/a /usr/libexec/git/b "
+                     "/usr/libexec/git/c /usr/libexec/git/d", "", [], id="all is listed"),
+        pytest.param("/bin/sqlite", "",
+                     [OTHER.format("/bin/sqlite can start /bin/sh", "list /bin/sh")], id="shell"),
+        pytest.param("/bin/sqlite /bin/dash", "", [OTHER.format("x", "x")][1:],
+                     id="listed target of the shell's link"),
+        pytest.param("/bin/gcc", "", [], id="few programs of which none was executed"),
+        pytest.param("/usr/lib/gcc/cc1", "/usr/lib/gcc/cc1",
+                     [IN.format("/usr/lib/gcc", "1 of its 2")], id="directory of a started one"),
+        pytest.param("/usr/bin/vi", "/usr/bin/vi", [], id="directory on a search path"),
+        pytest.param("/tool", "/tool",
+                     [OTHER.format("/tool can start /usr/bin/pager, /usr/bin/vi",
+                                   "list those that it may start")], id="script"),
+    ],
+)  # fmt: skip
+def test_findings(base: Path, listed: str, executed: str, found: list[str]) -> None:
+    assert _find(base, *listed.split(), executed=executed) == found
+
+
+def test_programs_that_can_start_the_same_share_a_line(base: Path) -> None:
+    write_elf(base / "bin/awk", "system")
+
+    assert _find(base, "/bin/awk", "/bin/sqlite") == [
+        OTHER.format("/bin/awk, /bin/sqlite can start /bin/sh", "list /bin/sh")
+    ]
