@@ -131,17 +131,13 @@ def read(stream: BinaryIO, path: bytes) -> Elf:
     try:
         return _Reader(stream).elf()
     except (ParseError, OSError, OverflowError, RecursionError, ValueError) as error:
-        raise ElfError(
-            f"read ELF file {show(path)}", _cause(error), "build or install it again"
-        ) from error
+        is_rule = isinstance(error, _MalformedError)
+        cause = str(error) if is_rule else "it is cut short or malformed"
+        raise ElfError(f"read ELF file {show(path)}", cause, "build or install it again") from error
 
 
 class _MalformedError(ValueError):
     """A file breaks a rule that is checked here; the text is the cause."""
-
-
-def _cause(error: Exception) -> str:
-    return str(error) if isinstance(error, _MalformedError) else "it is cut short or malformed"
 
 
 class _Reader:

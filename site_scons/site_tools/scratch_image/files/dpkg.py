@@ -76,7 +76,7 @@ class Database:
     def __init__(self, files: FileSystem) -> None:
         """Read which package lists which path."""
         self._files = files
-        self._merged = {name for name in _MERGED if self._is_merged(name)}
+        self._merged = {each for each in _MERGED if files.walk(b"/" + each).real == b"/usr/" + each}
         self._diverted: dict[bytes, bytes] = {}
         self._owners = self._read_lists()
         self._paragraphs: dict[bytes, list[bytes]] = {}
@@ -95,9 +95,6 @@ class Database:
                 shipped = self._diverted.get(listed, listed)
                 return Owned(package, self._sums(package.key).get(shipped, ""))
         return None
-
-    def _is_merged(self, name: bytes) -> bool:
-        return self._files.walk(b"/" + name).real == b"/usr/" + name
 
     def _names_before_usr_merge(self, path: bytes) -> tuple[bytes, ...]:
         """Return how a package that knows no merged directories lists `path`."""

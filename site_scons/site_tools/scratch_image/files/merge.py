@@ -67,7 +67,8 @@ class Merge:
         reasons = self._reasons()
         self._refuse_secrets(reasons)
         _add_parents(reasons)
-        entries = [self._entry(path, reasons[path]) for path in sorted(reasons, key=_components)]
+        ordered = sorted(reasons, key=lambda path: path.split(b"/"))
+        entries = [self._entry(path, reasons[path]) for path in ordered]
         return tuple(self._with_hard_links(entries))
 
     def _newly_placed(self) -> set[bytes]:
@@ -206,7 +207,3 @@ def _add_parents(reasons: dict[bytes, set[str]]) -> None:
         while above != b"/" and above not in reasons:
             reasons[above] = {"parent"}
             above = os.path.dirname(above)
-
-
-def _components(path: bytes) -> list[bytes]:
-    return path.split(b"/")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from ..fs.overlay import Overlay, Placed
 from ..fs.status import FileKind, Status
@@ -81,17 +82,15 @@ def release_requests(
     release = [Request(path, REASON, required=False) for path in _RELEASE]
     yield from release
     if with_copyright:
-        for package in sorted({*found, *_packages(view, merge(view, release))}, key=_key):
+        for package in sorted(
+            {*found, *_packages(view, merge(view, release))}, key=attrgetter("key")
+        ):
             path = b"/usr/share/doc/%s/copyright" % package.name.encode()
             yield Request(path, REASON, required=False)
 
 
 def _packages(view: Overlay, entries: Iterable[Entry]) -> set[Package]:
     return {found.package for entry in entries if (found := owner(view, entry))}
-
-
-def _key(package: Package) -> str:
-    return package.key
 
 
 def record_requests(view: Overlay, entries: Iterable[Entry]) -> Iterator[Request]:
@@ -102,7 +101,7 @@ def record_requests(view: Overlay, entries: Iterable[Entry]) -> Iterator[Request
         if found is not None:
             line = b"%s  %s\n" % (found.md5.encode(), entry.path[1:])
             sums.setdefault(found.package, []).extend([line] * bool(found.md5))
-    for package in sorted(sums, key=_key):
+    for package in sorted(sums, key=attrgetter("key")):
         path = os.path.join(_STATUS, package.key.encode())
         yield from _write_file(view, path, [package.control])
         yield from _write_file(view, path + _SUMS, sums[package])

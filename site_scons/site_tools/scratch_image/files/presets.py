@@ -210,10 +210,6 @@ def _place_of_locale(view: Overlay, name: str) -> bytes:
     )
 
 
-def _passwd(view: Overlay, image: ListedImage) -> list[bytes]:
-    return [_write_accounts(view, image, path) for path in _ACCOUNTS]
-
-
 def _write_accounts(view: Overlay, image: ListedImage, path: bytes) -> bytes:
     """Place a passwd or group file with the accounts that `image` needs at `path`."""
     users, groups = (_accounts(view, each) for each in _ACCOUNTS)
@@ -268,7 +264,7 @@ _PRESETS: dict[str, Callable[[Overlay, ListedImage], list[bytes]]] = {
     "ca-certificates": lambda view, _: _ca_certificates(view),
     "locale": _locale,
     "nss": _nss,
-    "passwd": _passwd,
+    "passwd": lambda view, image: [_write_accounts(view, image, path) for path in _ACCOUNTS],
     "tmp": lambda view, _: _tmp(view),
     "tzdata": lambda view, _: _tzdata(view),
 }

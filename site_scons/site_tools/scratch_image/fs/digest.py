@@ -57,19 +57,7 @@ class Digest:
     @classmethod
     def of_stream(cls, stream: BinaryIO) -> Digest:
         """Return the digest of all that is left in `stream`, read in chunks."""
-        return copy(stream, None)[0]
-
-
-def copy(source: BinaryIO, sink: BinaryIO | None) -> tuple[Digest, int]:
-    """Copy `source` to `sink` (or nowhere); return the digest and number of the bytes copied.
-
-    One read serves both: nothing is ever read a second time only to be hashed.
-    """
-    hasher = hashlib.sha256()
-    size = 0
-    while chunk := source.read(CHUNK):
-        hasher.update(chunk)
-        size += len(chunk)
-        if sink is not None:
-            sink.write(chunk)
-    return Digest(f"sha256:{hasher.hexdigest()}"), size
+        hasher = hashlib.sha256()
+        while chunk := stream.read(CHUNK):
+            hasher.update(chunk)
+        return cls(f"sha256:{hasher.hexdigest()}")

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -94,7 +95,7 @@ def bill(view: Overlay, entries: Sequence[Entry], image: Archive) -> Bill:
         image.manifest,
         view.files.epoch,
         _distribution(view),
-        tuple(sorted({*of.values()}, key=lambda package: package.key)),
+        tuple(sorted({*of.values()}, key=attrgetter("key"))),
         tuple(
             _file(view, entry, of.get(entry.path))
             for entry in entries

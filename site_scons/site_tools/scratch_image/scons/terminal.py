@@ -68,7 +68,8 @@ class Terminal:
         first, *more = text.split("\n")
         lines = [f"{self._paint(_LABEL, f'{label:5}')}  {name:18}  {first}, {seconds:.2f} s"]
         with self._lock:
-            lines += map(self._paint_line, filter(self._is_new, more))
+            new = filter(self._is_new, more)
+            lines += [self._paint(_LINT, x) if x.startswith("lint:") else x for x in new]
         self.say("\n".join(lines))
 
     def say(self, text: str) -> None:
@@ -83,9 +84,6 @@ class Terminal:
         if line.startswith("trace: "):
             self._notes.add(line)
         return not known
-
-    def _paint_line(self, line: str) -> str:
-        return self._paint(_LINT, line) if line.startswith("lint:") else line
 
     def _writable(self, text: str) -> str:
         """Return `text` as the stream can take it: some have ASCII only."""
