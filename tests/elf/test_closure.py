@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import arm64
 import pytest
-from scratch_image.elf import closure, ldd_text, machines, reader
-from scratch_image.elf.closure import Closure, Missing
+from linked import Build, opened, search
+from scratch_image.elf import closure, ldd_text, machines
+from scratch_image.elf.closure import Closure, Closures
+from scratch_image.elf.load import Missing
 from scratch_image.errors import ElfError
 from scratch_image.fs.paths import is_under
 from scratch_image.fs.root import Aspect, Root
@@ -27,34 +28,9 @@ LEGACY = re.compile(rb"/(tls|x86_64|i686|haswell|xeon_phi|avx512_1|sse2|cmov)/")
 """Subdirectories that glibc looked in until 2.36."""
 
 
-@dataclass
-class Build:
-    """Programs and libraries made with gcc, below one directory."""
-
-    top: Path
-
-    def compile(self, out: str, source: str, *options: str, compiler: str = "gcc") -> bytes:
-        path = self.top / out
-        path.parent.mkdir(parents=True, exist_ok=True)
-        code = self.top / "source.c"
-        code.write_text(source)
-        subprocess.run(
-            [compiler, "-o", path, code, *options], check=True, cwd=self.top, capture_output=True
-        )
-        return os.fsencode(path)
-
-    def library(self, out: str, code: str, *options: str, soname: str | None = None) -> bytes:
-        name = f"-Wl,-soname,{soname or Path(out).name}"
-        return self.compile(out, code, "-shared", "-fPIC", name, *options)
-
-    def program(self, out: str, uses: str, *options: str, compiler: str = "gcc") -> bytes:
-        calls = "".join(f"int {use}(void);" for use in uses.split())
-        value = " + ".join(f"{use}()" for use in uses.split()) or "0"
-        source = f"{calls} int main(void) {{ return ({value}) < 0; }}"
-        return self.compile(out, source, *options, compiler=compiler)
-
-    def path(self, name: str) -> bytes:
-        return os.fsencode(self.top / name)
+def find(root: Root, path: bytes, environment: Mapping[bytes, bytes] | None = None) -> Closure:
+    """Return the closure of `path` alone."""
+    return Closures(root, environment or {}).find(path)[0]
 
 
 @pytest.fixture(scope="module")
@@ -66,37 +42,6 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return built
 
 
-def opened(program: bytes, environment: Mapping[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Return the libraries that the loader really opened, in order, and what it did not find."""
-    log = program + b".strace"
-    subprocess.run(
-        ["strace", "-f", "-qq", "-e", "signal=none", "-e", "trace=open,openat", "-o", log, program],
-        env={b"PATH": b"/usr/bin", **environment},
-        cwd="/",
-        capture_output=True,
-    )
-    with open(log, "rb") as stream:
-        calls = re.findall(rb'open(?:at)?\((?:AT_FDCWD, )?"([^"]*)".* = (-?\d+)', stream.read())
-    want = read(program).abi
-    found, absent = [], []
-    for path, result in calls:
-        if int(result) < 0:
-            absent.append(path)
-        elif reader.is_elf(head(path)) and read(path).abi == want:
-            found.append(path)
-    return list(dict.fromkeys(found)), absent
-
-
-def head(path: bytes) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read(4)
-
-
-def read(path: bytes) -> reader.Elf:
-    with open(path, "rb") as stream:
-        return reader.read(stream, path)
-
-
 def loaded(found: Closure) -> list[bytes]:
     return [library.path for library in found.libraries if not library.variant]
 
@@ -104,7 +49,7 @@ def loaded(found: Closure) -> list[bytes]:
 def check(program: bytes, environment: Mapping[bytes, bytes] | None = None) -> Closure:
     """Compare the closure of `program` and its record with what the loader did."""
     root = Root()
-    found = closure.closure(root, program, environment or {})
+    found = find(root, program, environment or {})
     libraries, absent = opened(program, environment or {})
     assert libraries == loaded(found)
     missed = [path for path, _ in root.looked if root.files.status(path) is None]
@@ -115,10 +60,6 @@ def check(program: bytes, environment: Mapping[bytes, bytes] | None = None) -> C
     for path in libraries:
         assert (root.walk(path).real, Aspect.CONTENT) in root.looked
     return found
-
-
-def search(*directories: str) -> str:
-    return f"-Wl,-rpath,{':'.join(directories)}"
 
 
 def rpath_inherited(b: Build) -> bytes:
@@ -253,7 +194,7 @@ def test_finds_what_the_loader_opens_for_installed_programs(name: str, tmp_path:
     # A copy: the trace's log is put beside the program.
     shutil.copy(f"/usr/bin/{name}", tmp_path / name)
     assert (
-        loaded(closure.closure(Root(), b"/usr/bin/" + name.encode()))[-1:]
+        loaded(find(Root(), b"/usr/bin/" + name.encode()))[-1:]
         == (loaded(check(os.fsencode(tmp_path / name)))[-1:])
     )
 
@@ -269,7 +210,7 @@ def test_static_programs_have_no_libraries(flag: str, build: Build) -> None:
 def test_runpath_is_not_inherited(build: Build) -> None:
     program = build.program("bin/noinherit", "parent", "-Llib", "-lparent", NEW, LOOSE,
                             search("$ORIGIN/../lib", "$ORIGIN/../lib2"))  # fmt: skip
-    found = closure.closure(Root(), program)
+    found = find(Root(), program)
     (missing,) = found.missing
     assert missing.name == b"libchild.so"
     assert missing.needed_by == build.path("bin/../lib/libparent.so")
@@ -312,7 +253,7 @@ def test_an_audit_library_is_found_and_nothing_is_executed(build: Build) -> None
         __attribute__((constructor)) static void start(void) {{ la_version(0); }}
     """)  # fmt: skip
     program = build.program("bin/audit", "", f"-Wl,--audit={build.top}/audit/libaudit.so")
-    found = closure.closure(Root(), program)
+    found = find(Root(), program)
     assert not marker.exists()
     # In the auditor's own name space the loader is a library as well.
     libraries = [path for path in opened(program, {})[0] if not path.endswith(LOADER[6:])]
@@ -326,13 +267,13 @@ def test_no_process_is_started(build: Build) -> None:
     script = f"""
 import sys
 sys.path[:] = {sys.path!r}
-from scratch_image.elf import closure
+from scratch_image.elf.closure import Closures
 from scratch_image.fs.root import Root
 def hook(event, _):
     if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.system"):
         raise SystemExit(event)
 sys.addaudithook(hook)
-closure.closure(Root(), {program!r})
+Closures(Root()).find({program!r})
 """
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -352,14 +293,14 @@ def test_environment(build: Build) -> None:
     assert found.missing == ()
     os.chmod(program, 0o4755)
     try:
-        (missing,) = closure.closure(Root(), program, environment).missing
+        (missing,) = find(Root(), program, environment).missing
     finally:
         os.chmod(program, 0o755)
     assert missing.name == b"libparent.so"
 
 
 def test_all_levels_are_listed_whatever_the_processor(build: Build) -> None:
-    found = closure.closure(Root(), levels(build))
+    found = find(Root(), levels(build))
     top = build.path("bin/../hw")
     below = (b"/glibc-hwcaps/x86-64-v%d/libhw.so" % level for level in (4, 3, 2))
     every = {top + name for name in (*below, b"/libhw.so")}
@@ -390,12 +331,12 @@ def test_a_level_without_baseline_does_not_end_the_search(
     )  # fmt: skip
     assert paths[low] is not paths[base]
     monkeypatch.setattr("scratch_image.elf.search_path.cpuinfo", lambda: b"")
-    old = {library.path: library.variant for library in closure.closure(Root(), program).libraries}
+    old = {library.path: library.variant for library in find(Root(), program).libraries}
     assert old.keys() == paths.keys()
     assert (old[low], old[base]) == (True, False)
 
 
-def noted(build: Build, names: str, priority: str) -> closure.Closure:
+def noted(build: Build, names: str, priority: str) -> Closure:
     """Return the closure of a program with a library that may load the JSON list `names`."""
     note = f'[{{"soname":[{names}],"priority":"{priority}"}}]'.replace('"', '\\"')
     size = len(note.replace("\\", "")) + 1
@@ -406,7 +347,7 @@ def noted(build: Build, names: str, priority: str) -> closure.Closure:
         int note_user(void) {{ return note.type; }}
     """)  # fmt: skip
     program = build.program("bin/note", "note_user", "-Lnote", "-lnote", search("$ORIGIN/../note"))
-    return closure.closure(Root(), program)
+    return find(Root(), program)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +374,7 @@ def test_what_a_dlopen_note_requires_is_a_library(
 
 def test_a_library_has_a_closure_too() -> None:
     path = b"/lib/x86_64-linux-gnu/libssl.so.3"
-    found = closure.closure(Root(), path)
+    found = find(Root(), path)
     printed = subprocess.run(["ldd", path], capture_output=True, check=True).stdout
     rows = ldd_text.read(printed)
     assert {os.path.realpath(row.path) for row in rows} == set(map(os.path.realpath, loaded(found)))
@@ -442,7 +383,7 @@ def test_a_library_has_a_closure_too() -> None:
 
 
 def test_a_library_that_needs_nothing_is_static(build: Build) -> None:
-    assert closure.closure(Root(), build.path("lib2/libchild.so")).static
+    assert find(Root(), build.path("lib2/libchild.so")).static
 
 
 def a_sysroot(tmp_path: Path, *files: bytes) -> Root:
@@ -462,35 +403,30 @@ def test_the_closure_stays_in_its_root(build: Build, tmp_path: Path) -> None:
     (tmp_path / "lib64/ld-linux-x86-64.so.2").symlink_to(
         "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
     )
-    found = closure.closure(root, program)
+    found = find(root, program)
     assert loaded(found) == [LIBC]
     assert found.missing == ()
     assert not any(path.startswith(os.fsencode(tmp_path)) for path, _ in root.looked)
 
 
-def test_what_is_not_in_the_root_is_missing(build: Build, tmp_path: Path) -> None:
+def test_where_the_loader_is_missing_nothing_else_is_searched(build: Build, tmp_path: Path) -> None:
     program = build.program("bin/plain", "")
-    found = closure.closure(a_sysroot(tmp_path, program), program)
-    looked = (b"/lib64", b"/usr/lib64")
-    assert found.missing == (
-        Missing(LOADER, program, (b"/lib64",)), Missing(b"libc.so.6", program, looked)
-    )  # fmt: skip
+    found = find(a_sysroot(tmp_path, program), program)
+    assert found.missing == (Missing(LOADER, program, ()),)
 
 
 def test_the_record_of_a_closure_is_exact(build: Build, tmp_path: Path) -> None:
     program = build.program("bin/plain", "")
     root = a_sysroot(tmp_path, program, LOADER, LIBC)
-    (tmp_path / "usr/lib").mkdir(parents=True)
-    closure.closure(root, program)
+    (tmp_path / "usr/lib/x86_64-linux-gnu").mkdir(parents=True)
+    find(root, program)
     assert {
         (program, Aspect.CONTENT),
         (LOADER, Aspect.CONTENT),
-        (LOADER, Aspect.STAT),
         (b"/etc", Aspect.STAT),
         (b"libc.so.6", Aspect.SONAME),
-        (b"/lib64/glibc-hwcaps", Aspect.STAT),
-        (b"/lib64/libc.so.6", Aspect.STAT),
-        (b"/usr/lib64", Aspect.STAT),
+        (b"/lib/x86_64-linux-gnu/glibc-hwcaps", Aspect.STAT),
+        (LIBC, Aspect.CONTENT),
     } == root.looked
 
 
@@ -501,7 +437,7 @@ def test_a_library_that_comes_first_changes_the_record(build: Build, tmp_path: P
     for place in ("here/x", "there"):
         (tmp_path / place).mkdir(parents=True)
     shutil.copy(build.top / "lib2/libchild.so", tmp_path / "there/libchild.so")
-    found = closure.closure(root, program)
+    found = find(root, program)
     assert loaded(found) == [b"/there/libchild.so"]
     assert {
         (b"/absent", Aspect.STAT),
@@ -517,7 +453,7 @@ def test_a_directory_in_a_librarys_place_is_passed_over(build: Build, tmp_path: 
                             search("/absent", "/here", "/there"))  # fmt: skip
     root = a_sysroot(tmp_path, program, LOADER)
     (tmp_path / "here/libchild.so").mkdir(parents=True)
-    assert b"libchild.so" in [each.name for each in closure.closure(root, program).missing]
+    assert b"libchild.so" in [each.name for each in find(root, program).missing]
 
 
 def test_a_staged_library_is_found(build: Build) -> None:
@@ -525,7 +461,7 @@ def test_a_staged_library_is_found(build: Build) -> None:
     root = Root(staged={
         b"/usr/bin/staged": program, b"/opt/staged/libchild.so": build.path("lib2/libchild.so")
     })  # fmt: skip
-    found = closure.closure(root, b"/usr/bin/staged")
+    found = find(root, b"/usr/bin/staged")
     assert found.path == b"/usr/bin/staged"
     assert loaded(found)[0] == b"/opt/staged/libchild.so"
     assert found.libraries[0].needed_by == b"/usr/bin/staged"
@@ -536,10 +472,10 @@ def test_a_changed_library_is_read_again(build: Build, tmp_path: Path) -> None:
     root = a_sysroot(tmp_path, program, LOADER)
     (tmp_path / "l").mkdir()
     shutil.copy(build.top / "lib2/libchild.so", tmp_path / "l/libchild.so")
-    assert [each.name for each in closure.closure(root, program).missing] == [b"libc.so.6"]
+    assert [each.name for each in find(root, program).missing] == [b"libc.so.6"]
     build.library("lib3/libchild.so", "int child(void) { return 1; }", "-Wl,--no-as-needed", "-lm")
     shutil.copy(build.top / "lib3/libchild.so", tmp_path / "l/libchild.so")
-    missing = [each.name for each in closure.closure(root, program).missing]
+    missing = [each.name for each in find(root, program).missing]
     assert missing == [b"libc.so.6", b"libm.so.6"]
 
 
@@ -549,7 +485,7 @@ def test_a_library_that_is_no_elf_file(build: Build, tmp_path: Path) -> None:
     (tmp_path / "l").mkdir()
     (tmp_path / "l/libchild.so").write_text("INPUT(libchild.so.1)\n")
     with pytest.raises(ElfError) as caught:
-        closure.closure(root, program)
+        find(root, program)
     assert str(caught.value).startswith("cannot read ELF file /l/libchild.so: ")
 
 
@@ -561,11 +497,11 @@ def write_script(path: Path, text: str) -> bytes:
 
 def test_script(tmp_path: Path) -> None:
     script = write_script(tmp_path / "script", "#! /bin/sh -e\n")
-    found = closure.closure(Root(), script)
+    found = find(Root(), script)
     assert found.interpreters == (b"/bin/sh",)
     assert found.program == b"/bin/sh"
     assert found.machine == machines.native_machine()
-    assert found.libraries == closure.closure(Root(), b"/bin/sh").libraries
+    assert found.libraries == find(Root(), b"/bin/sh").libraries
     assert found.loader == LOADER
 
 
@@ -576,11 +512,11 @@ def test_chain_of_scripts(scripts: int, runs: bool, tmp_path: Path) -> None:
         last = write_script(tmp_path / str(number), f"#!{os.fsdecode(last)}\n")
         chain.append(last)
     if runs:
-        assert closure.closure(Root(), last).interpreters == tuple(chain[-2::-1])
+        assert find(Root(), last).interpreters == tuple(chain[-2::-1])
         subprocess.run([last], check=True, capture_output=True)
         return
     with pytest.raises(ElfError) as caught:
-        closure.closure(Root(), last)
+        find(Root(), last)
     assert str(caught.value) == (
         f"cannot run {os.fsdecode(last)}: more than 5 interpreters follow from its #! line; "
         "name one that is a program"
@@ -591,7 +527,7 @@ def test_chain_of_scripts(scripts: int, runs: bool, tmp_path: Path) -> None:
 
 def test_a_relative_interpreter_is_seen_from_the_root(tmp_path: Path) -> None:
     script = write_script(tmp_path / "script", "#!bin/sh\n")
-    assert closure.closure(Root(), script).interpreters == (b"/bin/sh",)
+    assert find(Root(), script).interpreters == (b"/bin/sh",)
 
 
 @pytest.mark.parametrize(
@@ -619,7 +555,7 @@ def test_what_cannot_run(text: str | None, message: str, tmp_path: Path) -> None
     if text is not None:
         write_script(path, text)
     with pytest.raises(ElfError) as caught:
-        closure.closure(Root(), os.fsencode(path))
+        find(Root(), os.fsencode(path))
     assert str(caught.value) == message.format(path)
 
 
@@ -629,7 +565,7 @@ def test_what_cannot_run(text: str | None, message: str, tmp_path: Path) -> None
 def test_closure_in_a_base_for_arm64(tmp_path: Path) -> None:
     root = Root(base=os.fsencode(arm64.make_base(tmp_path / "base")))
 
-    text = ldd_text.write([closure.closure(root, b"/usr/bin/hello")])
+    text = ldd_text.write([find(root, b"/usr/bin/hello")])
 
     assert text == (
         b"/usr/bin/hello:\n"

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf import ldd_text
-from scratch_image.elf.closure import Closure, Library, Missing
+from scratch_image.elf.closure import Closure
 from scratch_image.elf.ldd_text import Row
+from scratch_image.elf.load import Library, Missing
 from scratch_image.errors import InputError
 
 GOLDEN = Path(__file__).parent / "ldd_text"

@@ -2,87 +2,50 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from elves import a_cache, a_root, an_elf
 from scratch_image.elf import search_path
+from scratch_image.elf.loader import Loaders, loader_path
 from scratch_image.elf.loader_cache import Candidate
+from scratch_image.elf.lookup import ElfFiles
 from scratch_image.elf.processor import Processor, cpuinfo
 from scratch_image.elf.reader import Elf
 from scratch_image.elf.search_path import LoadedFile
 from scratch_image.fs.root import Aspect, Root
 
-X86_64, I386, AARCH64, S390 = 62, 3, 183, 22
+LOADER = "/lib64/ld-linux-x86-64.so.2"
 GOLDEN = Path(__file__).parent / "loader_cache"
 CACHE = (GOLDEN / "ld.so.cache").read_bytes()
 
 
-def test_the_loader_finds_the_same_levels_and_directories() -> None:
-    loader = "/lib64/ld-linux-x86-64.so.2"
-    text = subprocess.run([loader, "--help"], capture_output=True, check=True).stdout
+def test_the_loader_finds_the_same_levels() -> None:
+    text = subprocess.run([LOADER, "--help"], capture_output=True, check=True).stdout
     levels = re.findall(rb"  (x86-64-v\d) \(supported, searched\)", text)
     assert levels == list(Processor.of(cpuinfo(), an_elf()).levels)
-    home = os.path.dirname(os.path.realpath(os.fsencode(loader)))
-    directories = re.findall(rb"  (/\S+) \(system search path\)", text)
-    assert directories == list(search_path.system_directories(home, 64))
-
-
-@pytest.mark.parametrize(
-    ("home", "bits", "expected"),
-    [
-        pytest.param(
-            b"/usr/lib/x86_64-linux-gnu",
-            64,
-            (b"/lib/x86_64-linux-gnu", b"/usr/lib/x86_64-linux-gnu", b"/lib", b"/usr/lib"),
-            id="debian",
-        ),
-        pytest.param(
-            b"/lib32", 32, (b"/lib32", b"/usr/lib32", b"/lib", b"/usr/lib"), id="debian-biarch"
-        ),
-        pytest.param(b"/usr/lib64", 64, (b"/lib64", b"/usr/lib64"), id="fedora"),
-        pytest.param(b"/usr/lib", 32, (b"/lib", b"/usr/lib"), id="fedora-i686"),
-        pytest.param(
-            b"/usr/lib", 64, (b"/lib64", b"/usr/lib64", b"/lib", b"/usr/lib"), id="fedora-aarch64"
-        ),
-        pytest.param(b"/nix/store/x-glibc/lib", 64, (b"/nix/store/x-glibc/lib",), id="elsewhere"),
-    ],
-)
-def test_system_directories(home: bytes, bits: int, expected: tuple[bytes, ...]) -> None:
-    assert expected == search_path.system_directories(home, bits)
 
 
 @pytest.mark.parametrize(
     ("directory", "expected"),
     [
-        (b"/usr/lib/x86_64-linux-gnu", True),
-        (b"/usr/lib32", True),
-        (b"/usr/local/lib", False),
-        (b"/usr/lib/x86_64-linux-gnu/libfakeroot", False),
+        ("opt/v", True),
+        ("usr/lib/x86_64-linux-gnu", False),
+        ("opt/w", False),
     ],
 )
-def test_is_system_directory(directory: bytes, expected: bool) -> None:
-    assert expected == search_path.is_system_directory(Root(), directory)
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (an_elf(), b"/lib64/ld-linux-x86-64.so.2"),
-        (an_elf(interpreter=None), b"/lib64/ld-linux-x86-64.so.2"),
-        (an_elf(32, I386, interpreter=None), b"/lib/ld-linux.so.2"),
-        (an_elf(64, AARCH64, interpreter=None), b"/lib/ld-linux-aarch64.so.1"),
-        (an_elf(interpreter=None, needed=(b"libc.so",)), b"/lib/ld-musl-x86_64.so.1"),
-        (
-            an_elf(64, AARCH64, interpreter=None, needed=(b"libc.musl-aarch64.so.1",)),
-            b"/lib/ld-musl-aarch64.so.1",
-        ),
-        (an_elf(64, S390, interpreter=None), None),
-    ],
-)
-def test_loader_of(found: Elf, expected: bytes | None) -> None:
-    assert expected == search_path.loader_of(found)
+def test_a_library_outside_of_the_loaders_directories_needs_the_cache(
+    directory: str, expected: bool, tmp_path: Path
+) -> None:
+    root = a_root(tmp_path, CACHE)
+    for name in ("lib64", "opt/v", "opt/w", "usr/lib/x86_64-linux-gnu"):
+        (tmp_path / name).mkdir(parents=True)
+    shutil.copy(LOADER, tmp_path / "lib64")
+    paths = [b"/etc/passwd", os.fsencode(f"/{directory}/libv.so.1")]
+    assert search_path.needs_cache(root, Loaders(root), paths) is expected
+    assert (os.fsencode(LOADER), Aspect.CONTENT) in root.looked
 
 
 def a_search(
@@ -90,14 +53,16 @@ def a_search(
 ) -> tuple[search_path.Glibc | search_path.Musl, LoadedFile]:
     program = LoadedFile(b"/opt/p/bin/p", b"/opt/p/bin", found)
     root = Root(os.fsencode(tmp_path))
+    loader = Loaders(root).get(loader_path(found), found.bits)
     environment = {b"LD_LIBRARY_PATH": library_path}
-    return search_path.rules(root, program, environment, secure=secure), program
+    search = search_path.rules(ElfFiles(root), loader, program, environment, secure=secure)
+    return search, program
 
 
 def directories(search: search_path.Glibc | search_path.Musl, by: LoadedFile) -> list[bytes]:
     """Return where the search looks before the system's directories."""
     found = [os.path.dirname(c.path) for c in search.candidates(b"x", by) if c.level is None]
-    return found[: len(found) - len(search.system)]
+    return found[: len(found) - len(search.loader.directories)]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +130,7 @@ def test_glibc_asks_the_cache_before_its_own_directories(tmp_path: Path) -> None
     found = [c.path for c in search.candidates(b"libv.so.1", program) if c.level is None]
     assert found == [b"/opt/v/libv.so.1", b"/lib64/libv.so.1", b"/usr/lib64/libv.so.1"]
     assert isinstance(search, search_path.Glibc)
-    assert (b"libv.so.1", Aspect.SONAME) in search.root.looked
+    assert (b"libv.so.1", Aspect.SONAME) in search.files.root.looked
 
 
 def test_nodefaultlib_leaves_the_system_out(tmp_path: Path) -> None:
@@ -213,23 +178,6 @@ def test_musl_inherits_all_search_paths(tmp_path: Path) -> None:
     search, program = a_search(tmp_path, an_elf(interpreter=MUSL, runpath=b"/p"))
     library = LoadedFile(b"/l/l.so", b"/l", an_elf(runpath=b"$ORIGIN"), program)
     assert directories(search, library) == [b"/l", b"/p"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param(None, [b"/lib", b"/usr/local/lib", b"/usr/lib"], id="default"),
-        pytest.param(b"/a\n/b:/c\n\n", [b"/a", b"/b", b"/c"], id="file"),
-        pytest.param(b"", [], id="empty"),
-        pytest.param(b"/a\0b", [b"/a", b"/b"], id="nul"),
-    ],
-)
-def test_musl_path_file(text: bytes | None, expected: list[bytes], tmp_path: Path) -> None:
-    (tmp_path / "opt/musl/etc").mkdir(parents=True)
-    if text is not None:
-        (tmp_path / "opt/musl/etc/ld-musl-x86_64.path").write_bytes(text)
-    search, _ = a_search(tmp_path, an_elf(interpreter=MUSL))
-    assert expected == search.system
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root
 
+_RPATH = ("-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN/wheel.libs")
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -24,6 +26,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _library(world / "plugin.so", f"-L{world}", "-ldep", "-Wl,-rpath,$ORIGIN")
     _library(world / "broken.so", f"-L{world}", "-lgone")
     (world / "libgone.so").unlink()
+    libraries = world / "wheel.libs"
+    libraries.mkdir()
+    _library(libraries / "libinner.so")
+    _library(libraries / "libouter.so", f"-L{libraries}", "-linner")
+    _library(world / "wheel.so", f"-L{libraries}", "-louter", *_RPATH)
+    _library(world / "theirs.so", f"-L{libraries}", "-linner")
+    _program(world / "host", *_RPATH)
     (world / "script").write_text("#!/bin/sh\n")
     (world / "lost").write_text("#!/nonexistent/interpreter\n")
     (world / "data").write_text("data")
@@ -33,11 +42,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _library(made: Path, *flags: str) -> None:
+    loose = ("-Wl,--no-as-needed", "-Wl,--allow-shlib-undefined")
     subprocess.run(
         ["gcc", "-shared", "-fPIC", "-nostdlib", "-x", "c", "/dev/null", "-x", "none",
-         f"-Wl,-soname,{made.name}", "-Wl,--no-as-needed", "-o", made, *flags],
+         f"-Wl,-soname,{made.name}", *loose, "-o", made, *flags],
         check=True,
     )  # fmt: skip
+
+
+def _program(made: Path, *flags: str) -> None:
+    command = ["gcc", "-x", "c", "-", "-o", str(made), *flags]
+    subprocess.run(command, input=b"int main(void) { return 0; }", check=True)
 
 
 def _find(
@@ -130,6 +145,32 @@ def test_library_that_is_listed_anyway_is_not_missing(world: Path) -> None:
     ]
 
     assert dependencies.find(view, merge(view, wants), (), (), {}).findings == ()
+
+
+def test_library_is_searched_where_the_file_is_that_loads_it(world: Path) -> None:
+    """Only the extension module of a wheel names the directory of the wheel's libraries."""
+    view = Overlay(Root(), os.fsencode(world))
+    names = ("wheel.libs/libinner.so", "wheel.libs/libouter.so", "wheel.so")
+    wheel = [os.fsencode(world / name) for name in names]
+    entries = merge(view, [Request(path, "extra:x") for path in wheel])
+
+    found = dependencies.find(view, entries, (), wheel, {})
+
+    assert found.findings == ()
+    assert {os.path.realpath(request.path) for request in found.requests} == {*wheel[:2]}
+
+
+def test_library_is_searched_as_the_images_program_does(world: Path) -> None:
+    view = Overlay(Root(), os.fsencode(world))
+    plugin, host = os.fsencode(world / "theirs.so"), os.fsencode(world / "host")
+    entries = merge(view, [Request(plugin, "extra:x")])
+
+    with pytest.raises(ElfError, match=r"libinner\.so"):
+        dependencies.find(view, entries, (), [plugin], {})
+    found = dependencies.find(view, entries, (), [plugin], {}, [host])
+
+    path = os.fsencode(world / "wheel.libs/libinner.so")
+    assert found.requests == (Request(path, f"needed-by:{os.fsdecode(plugin)}"),)
 
 
 def test_content_of_data_is_not_on_record(world: Path) -> None:

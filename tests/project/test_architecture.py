@@ -14,7 +14,7 @@ ORDER = {
     "fs": "digest paths kernel_trees private_file capabilities owners status walk file_system sights root overlay"
     " globs target",
     "sandbox": "output process server_request run probe execution init mounts namespaces private_view",
-    "elf": "machines reader shebang processor loader_cache search_path closure ldd_text",
+    "elf": "machines reader lookup shebang processor loader_cache loader search_path load closure ldd_text",
     "trace": "record strace_line syscalls process_lines log resolution program strace_tool run_checks tracer",
     "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files"
     " secret_refusal merge bytecode finding dependencies presets package_records list_options list_sources own_code"

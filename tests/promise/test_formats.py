@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf import ldd_text
-from scratch_image.elf.closure import Closure, Library, Missing
+from scratch_image.elf.closure import Closure
 from scratch_image.elf.ldd_text import Row
+from scratch_image.elf.load import Library, Missing
 from scratch_image.errors import InputError
 from scratch_image.files.entry import Entry, read_entries, write_entries
 from scratch_image.fs import owners
@@ -105,7 +106,6 @@ closures = st.builds(
     missing=st.lists(
         st.builds(Missing, names, paths, st.lists(paths, max_size=3).map(tuple)), max_size=2
     ).map(tuple),
-    dlopen=st.just(()),
 )
 
 

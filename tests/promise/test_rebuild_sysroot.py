@@ -33,6 +33,7 @@ debian = env.Sysroot(
 env.ScratchImage("build/sh", "/bin/sh", ROOT=debian, RUNS=[], EXTRA_FILES="sh.extra")
 """
 
+LIBRARIES = "lib/x86_64-linux-gnu"
 SHARED = ("-shared", "-Wl,-soname,libgreet.so")
 
 PACK = ["TAR hello", "IMAGE hello"]
@@ -51,12 +52,13 @@ class Rig:
         self.project = directory / "project"
         self.base = directory / "base"
         self.project.mkdir()
-        (self.base / "lib64").mkdir(parents=True)
+        for name in ("lib64", LIBRARIES):
+            (self.base / name).mkdir(parents=True)
         shutil.copy("/lib64/ld-linux-x86-64.so.2", self.base / "lib64")
-        shutil.copy("/lib/x86_64-linux-gnu/libc.so.6", self.base / "lib64")
-        self.compile("lib64/libgreet.so", 'char *greet(void) { return "hello"; }', *SHARED)
+        shutil.copy("/lib/x86_64-linux-gnu/libc.so.6", self.base / LIBRARIES)
+        self.compile(f"{LIBRARIES}/libgreet.so", 'char *greet(void) { return "hello"; }', *SHARED)
         code = "int puts(char *); char *greet(void); int main(void) { return puts(greet()) < 0; }"
-        self.compile("hello", code, str(self.base / "lib64/libgreet.so"))
+        self.compile("hello", code, str(self.base / LIBRARIES / "libgreet.so"))
         (self.base / "hello").rename(self.project / "hello")
         self.write("base/data", "data")
         self.pack()
@@ -115,12 +117,20 @@ def _in_base(edit: Callable[[Rig], object], *flags: str) -> Callable[[Rig], None
 
 
 def _library(rig: Rig) -> None:
-    rig.compile("lib64/libgreet.so", 'char *greet(void) { return "good day"; }', *SHARED)
+    rig.compile(f"{LIBRARIES}/libgreet.so", 'char *greet(void) { return "good day"; }', *SHARED)
 
 
 def _library_elsewhere(rig: Rig) -> None:
-    (rig.base / "usr/lib64").mkdir(parents=True)
-    (rig.base / "lib64/libgreet.so").rename(rig.base / "usr/lib64/libgreet.so")
+    (rig.base / "usr/lib").mkdir(parents=True)
+    (rig.base / LIBRARIES / "libgreet.so").rename(rig.base / "usr/lib/libgreet.so")
+
+
+def _directory_of_the_loader(rig: Rig) -> None:
+    """Have another loader, which searches another directory."""
+    loader, other = rig.base / "lib64/ld-linux-x86-64.so.2", LIBRARIES.replace("gnu", "new")
+    table = loader.read_bytes().replace(f"{LIBRARIES}/\0".encode(), f"{other}/\0".encode())
+    loader.write_bytes(table)
+    (rig.base / LIBRARIES).rename(rig.base / other)
 
 
 def _newer_package(rig: Rig) -> None:
@@ -142,6 +152,8 @@ ROWS = [
                  id="listed file"),
     pytest.param(_in_base(_library), ["ROOT base", "LDD hello", *PACK], id="library"),
     pytest.param(_in_base(_library_elsewhere), ["ROOT base", *ALL], id="library at another path"),
+    pytest.param(_in_base(_directory_of_the_loader), ["ROOT base", *ALL],
+                 id="directory of the loader"),
     pytest.param(_in_base(lambda rig: (rig.base / "data").chmod(0o600)),
                  ["ROOT base", "LIST hello", *PACK], id="mode"),
     pytest.param(_in_base(lambda _: None, "--owner=7", "--group=8"), ["ROOT base", *ALL],

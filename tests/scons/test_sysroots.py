@@ -19,9 +19,9 @@ from project import NO_PRIVATE_ROOT, Project, mistake_line
 def base(project: Project) -> Path:
     """Make a directory of a program that the machine does not have, with all that it needs."""
     base = project.directory / "base"
-    (base / "lib64").mkdir(parents=True)
-    shutil.copy("/lib64/ld-linux-x86-64.so.2", base / "lib64")
-    shutil.copy("/lib/x86_64-linux-gnu/libc.so.6", base / "lib64")
+    for name in ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libc.so.6"):
+        (base / name).parent.mkdir(parents=True)
+        shutil.copy(f"/{name}", base / name)
     (base / "opt").mkdir()
     project.compile("base/opt/hello", 'int puts(const char *); int main(void) { puts("hello"); }')
     (base / "opt/data").write_text("of the base")
@@ -76,7 +76,7 @@ def test_packages_of_a_sysroot(project: Project, base: Path) -> None:
     install(base, "data", {"/opt/data": "of the base"})
     install(base, "libc6:amd64", {"/usr/share/doc/libc6/copyright": "LGPL"})
     with (base / "var/lib/dpkg/info/libc6:amd64.list").open("a") as stream:
-        stream.write("/lib64/libc.so.6\n")
+        stream.write("/lib/x86_64-linux-gnu/libc.so.6\n")
     home = "var/lib/dpkg/status.d"
 
     project.run(lines)
@@ -145,7 +145,7 @@ def test_traces_by_hand_are_of_the_sysroot(project: Project, base: Path) -> None
 
     listed = (project.directory / "hello.files").read_text()
     assert "/opt/data run:hand\n" in listed
-    assert " /lib64/libc.so.6 " in listed
+    assert " /lib/x86_64-linux-gnu/libc.so.6 " in listed
 
 
 def test_directory_that_appears_where_a_file_is_staged(project: Project, base: Path) -> None:

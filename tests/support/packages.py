@@ -11,7 +11,7 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
-from scratch_image.elf import closure
+from scratch_image.elf.closure import Closures
 from scratch_image.fs.root import Root
 
 SUITE = "small"
@@ -94,7 +94,7 @@ def _copy_programs(tree: Path) -> None:
         (tree / "usr" / name).mkdir(parents=True)
         (tree / name).symlink_to(f"usr/{name}")
     for program in map(os.fsencode, _PROGRAMS):
-        found = closure.closure(root, program)
+        (found,) = Closures(root).find(program)
         for path in (program, found.loader, *(each.path for each in found.libraries)):
             if path is not None:
                 _copy(os.fsdecode(path), tree)

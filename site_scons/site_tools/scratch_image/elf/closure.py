@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ..errors import ElfError
 from ..fs.paths import join, show
-from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
-from . import reader, search_path
-from .loader_cache import Candidate
+from ..fs.root import Root
+from .load import Library, Load, Missing
+from .loader import Loaders, loader_path
+from .lookup import ElfFile, ElfFiles
 from .reader import SCRIPT_HEAD, Elf, is_elf
 from .search_path import LoadedFile
-from .shebang import command_of_env, interpreter_chain
+from .shebang import EnvCommand, command_of_env, interpreter_chain
 
 MAX_INTERPRETERS = 5
 """``#!`` lines that the kernel follows for one program (fs/exec.c)."""
@@ -25,31 +23,6 @@ MAX_INTERPRETERS = 5
 _SET_ID = 0o6000
 
 _NO_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A file that the loader opens."""
-
-    name: bytes
-    """Usually a soname."""
-    path: bytes
-    """As the loader opens it: links are not resolved."""
-    needed_by: bytes
-    """Path of the file that needs it first."""
-    variant: bool = False
-    """Whether only another processor would load it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A library that the loader would not find."""
-
-    name: bytes
-    needed_by: bytes
-    """Path of the file that needs it first."""
-    searched: tuple[bytes, ...]
-    """Directories, in the loader's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,54 +48,130 @@ class Closure:
         return (self.path, *self.interpreters)[-1]
 
 
-def closure(
-    root: Root, path: bytes, environment: Mapping[bytes, bytes] = _NO_ENVIRONMENT
-) -> Closure:
-    """Return the closure of the program or library `path` in `root`.
+class Closures:
+    """The closures of the programs of an image, and of the libraries that they load while they run.
 
-    Of `environment` LD_LIBRARY_PATH and LD_PRELOAD count, unless the program is set-id.
-    ElfError when `path` cannot run or a file on the way is no ELF file.
+    A library that a program loads by dlopen(3) finds others where the program does: among those
+    that are loaded already, and by the program's DT_RPATH. The DT_RPATH of another file that calls
+    dlopen(3) counts for the name in that call, and not for what the library needs.
     """
-    chain = _interpreters(root, path)
-    where = root.walk(chain[-1], aspect=Aspect.CONTENT)
-    elf = _read(root, where.real)
-    program = LoadedFile(chain[-1], os.path.dirname(where.real), elf)
-    static = elf.interpreter is None and not elf.needed
-    secure = where.status is not None and bool(where.status.mode & _SET_ID)
-    load = _Load(root, program, environment, secure=secure)
-    if not static:
-        load.run()
-    return Closure(
-        path=path,
-        interpreters=tuple(chain[1:]),
-        machine=elf.machine,
-        loader=None if elf.interpreter is None else join(b"/", elf.interpreter),
-        static=static,
-        libraries=tuple(load.libraries),
-        missing=tuple(load.missing.values()),
-    )
+
+    def __init__(self, root: Root, environment: Mapping[bytes, bytes] = _NO_ENVIRONMENT) -> None:
+        """Of `environment` LD_LIBRARY_PATH and LD_PRELOAD count, and PATH for ``env``."""
+        self._root = root
+        self._environment = environment
+        self._files = ElfFiles(root)
+        self._loaders = Loaders(root)
+        self._loads: list[Load] = []
+
+    def order(self, paths: Iterable[bytes]) -> list[bytes]:
+        """Return `paths` in the order for `find`: first the programs, then their plugins.
+
+        Libraries that others of `paths` need come last: those others are how they are loaded.
+        """
+        chosen = list(paths)
+        libraries = {path: elf for path in chosen if (elf := self._library(path)) is not None}
+        needed = {name for elf in libraries.values() for name in elf.needed}
+
+        def rank(path: bytes) -> int:
+            if path not in libraries:
+                return 0
+            return 2 if {os.path.basename(path), libraries[path].soname} & needed else 1
+
+        return sorted(chosen, key=rank)
+
+    def find(self, path: bytes) -> list[Closure]:
+        """Return the closure of `path`, and those of the programs that ``env`` starts for it.
+
+        A program that ``env`` does not find is missing from the closure of its script. ElfError
+        when `path` cannot run, or a file on the way is no ELF file.
+        """
+        environment = self._environment
+        found: list[Closure] = []
+        while path not in {each.path for each in found}:
+            each = self._closure(path, environment)
+            scripts = (path, *each.interpreters)[:-1]
+            command = self._env_command(scripts[-1], environment) if scripts else None
+            program = command and command.find(self._root)
+            if command and not program:
+                places = tuple(environment.get(b"PATH", b"").split(b":"))
+                absent = Missing(command.name, scripts[-1], places)
+                each = replace(each, missing=(*each.missing, absent))
+            found.append(each)
+            if not command or not program:
+                break
+            path, environment = program, command.environment
+        return found
+
+    def _env_command(self, script: bytes, environment: Mapping[bytes, bytes]) -> EnvCommand | None:
+        """Return the program that ``env`` starts for `script`; None where its line has no env."""
+        with self._root.open(self._root.walk(script).real) as stream:
+            return command_of_env(stream.read(SCRIPT_HEAD), environment)
+
+    def _library(self, path: bytes) -> Elf | None:
+        """Return the library `path`; None for a program, a script, and a file that is broken."""
+        try:
+            found = self._files.find(path)
+        except ElfError:
+            return None
+        return found.elf if found is not None and _is_library(found.elf) else None
+
+    def _closure(self, path: bytes, environment: Mapping[bytes, bytes]) -> Closure:
+        chain = _interpreters(self._root, path)
+        file = self._files.find(chain[-1])
+        assert file is not None, "it has just been read"
+        elf = file.elf
+        static = elf.interpreter is None and not elf.needed
+        load = None if static else self._load(chain[-1], file, environment)
+        return Closure(
+            path=path,
+            interpreters=tuple(chain[1:]),
+            machine=elf.machine,
+            loader=None if elf.interpreter is None else join(b"/", elf.interpreter),
+            static=static,
+            libraries=tuple(load.libraries) if load else (),
+            missing=tuple(load.missing.values()) if load else (),
+        )
+
+    def _load(self, path: bytes, file: ElfFile, environment: Mapping[bytes, bytes]) -> Load:
+        """Load `file`: if it is a library, in the first process where it misses nothing."""
+        # The kernel resolves links and starts the program; dlopen(3) takes the path as it is.
+        opened = path if _is_library(file.elf) else file.real
+        tried: list[Load] = []
+        for process, caller in self._scopes(file, tried):
+            start = LoadedFile(path, os.path.dirname(opened), file.elf, caller)
+            loader = self._loaders.get(loader_path(file.elf), file.elf.bits)
+            secure = bool(file.mode & _SET_ID)
+            load = Load(self._files, loader, start, environment, secure=secure, process=process)
+            load.run()
+            tried.append(load)
+            if not load.missing:
+                break
+        best = tried[0] if tried[-1].missing else tried[-1]
+        self._loads.append(best)
+        return best
+
+    def _scopes(
+        self, file: ElfFile, tried: Sequence[Load]
+    ) -> Iterator[tuple[Load | None, LoadedFile | None]]:
+        """Yield the processes that may load `file`, each with the file in it that does.
+
+        Likely ones come first; `tried` has the loads in those before.
+        """
+        loads = self._loads if _is_library(file.elf) else ()
+        same = [load for load in loads if load.start.elf.abi == file.elf.abi]
+        for load in same:
+            if file.inode in load.files:
+                yield load, load.files[file.inode].by
+        for load in same:
+            if not _is_library(load.start.elf) and (not tried or load.may_find(tried[0].missing)):
+                yield load, load.start
+        yield None, None
 
 
-def closures(root: Root, path: bytes, environment: Mapping[bytes, bytes]) -> list[Closure]:
-    """Return the closure of `path`, and those of the programs that ``env`` starts for it.
-
-    A program that ``env`` does not find is missing from the closure of its script.
-    """
-    found: list[Closure] = []
-    while path not in {each.path for each in found}:
-        each = closure(root, path, environment)
-        script = (path, *each.interpreters)[-2:][0]
-        with root.open(root.walk(script).real) as stream:
-            command = command_of_env(stream.read(SCRIPT_HEAD), environment)
-        program = command and command.find(root)
-        if command and not program:
-            places = tuple(environment.get(b"PATH", b"").split(b":"))
-            each = replace(each, missing=(*each.missing, Missing(command.name, script, places)))
-        found.append(each)
-        if not command or not program:
-            break
-        path, environment = program, command.environment
-    return found
+def _is_library(elf: Elf) -> bool:
+    """Tell whether a program loads it: libc and the loader start as programs, too."""
+    return elf.interpreter is None or elf.soname is not None
 
 
 def require(missing: Collection[Missing]) -> None:
@@ -167,165 +216,3 @@ def _interpreters(root: Root, path: bytes) -> list[bytes]:
             "name a program, or give the script its #! line",
         )
     return chain
-
-
-_files: dict[bytes, tuple[reader.Identity, Elf]] = {}
-"""By host path: many programs need the same libraries."""
-
-
-def _read(root: Root, real: bytes) -> Elf:
-    host_path = root.files.host_path(real)
-    with root.open(real) as stream:
-        key = reader.identity(stream)
-        if host_path not in _files or _files[host_path][0] != key:
-            _files[host_path] = key, reader.read(stream, real)
-    return _files[host_path][1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """A file that the loader could take for a name."""
-
-    name: bytes
-    by: LoadedFile
-    candidate: Candidate
-    inode: tuple[int, int]
-    elf: Elf
-
-
-class _Load:
-    """One program as it is being loaded."""
-
-    def __init__(
-        self, root: Root, program: LoadedFile, environment: Mapping[bytes, bytes], *, secure: bool
-    ) -> None:
-        self.root = root
-        self.program = program
-        self.environment = environment
-        self.secure = secure
-        self.files = [program]
-        self.libraries: list[Library] = []
-        self.missing: dict[bytes, Missing] = {}
-        self._done = 0
-        self._names: set[bytes] = set()
-        self._inodes: set[tuple[int, int]] = set()
-        self._absent: dict[bytes, bool] = {}
-        self._variants: deque[_Match] = deque()
-
-    @functools.cached_property
-    def search(self) -> search_path.Glibc | search_path.Musl:
-        """The rules of the program's loader."""
-        return search_path.rules(self.root, self.program, self.environment, secure=self.secure)
-
-    def run(self) -> None:
-        """Load all that the program needs, then all that other processors would load instead."""
-        self._start()
-        for name in self._extras():
-            self._need(name, self.program, optional=True)
-        self._drain()
-        while self._variants:
-            self._keep(self._variants.popleft(), variant=True)
-            self._drain(variant=True)
-
-    def _start(self) -> None:
-        """Enter the program and its loader, which the kernel opens."""
-        self._know(self.program.path, self.program.elf)
-        loader = self.program.elf.interpreter
-        if loader is None:
-            return
-        found = self.root.walk(loader, aspect=Aspect.CONTENT)
-        if found.status is None:
-            searched = (os.path.dirname(loader),)
-            self.missing[loader] = Missing(loader, self.program.path, searched)
-            return
-        self._inodes.add(found.status.inode)
-        self._know(loader, _read(self.root, found.real))
-
-    def _extras(self) -> Iterator[bytes]:
-        """Yield the names that are loaded first; the program starts without them, too."""
-        if self.search.is_gnu:
-            for audit in self.program.elf.audits:
-                yield from filter(None, audit.split(b":"))
-        yield from search_path.preloads(self.root, self.environment, self.search)
-
-    def _drain(self, *, variant: bool = False) -> None:
-        """Load what the files at the end of the list need, and what that needs."""
-        while self._done < len(self.files):
-            by = self.files[self._done]
-            self._done += 1
-            filters = by.elf.filters if self.search.is_gnu else ()
-            for name in by.elf.needed + filters:
-                self._need(name, by, variant=variant)
-            for name in by.elf.auxiliaries if self.search.is_gnu else ():
-                self._need(name, by, variant=variant, optional=True)
-            for sonames in by.elf.dlopen:
-                self._need_one(sonames, by, variant=variant)
-
-    def _need_one(self, names: Sequence[bytes], by: LoadedFile, *, variant: bool) -> None:
-        """Load the first of `names` that is there: all of them serve `by` alike."""
-        for name in names:
-            self._need(name, by, variant=variant, optional=True)
-            if self.search.expand(name, by) in self._names:
-                return
-        for name in names[:1]:
-            self._need(name, by, variant=variant)
-
-    def _need(
-        self, name: bytes, by: LoadedFile, *, variant: bool = False, optional: bool = False
-    ) -> None:
-        """Load `name` for `by`; if it is not `optional`, its absence is noted."""
-        name = self.search.expand(name, by)
-        if name in self._names or name in self.missing or self.search.is_loader(name):
-            return
-        matches = list(self._matches(name, by))
-        usable = [match for match in matches if self.search.can_use(match.candidate)]
-        if usable:
-            self._keep(usable[0], variant=variant)
-            self._variants += [match for match in matches if match is not usable[0]]
-        elif not optional:
-            paths = [each.path for each in self.search.candidates(name, by) if not each.level]
-            searched = dict.fromkeys(os.path.dirname(path) for path in paths)
-            self.missing[name] = Missing(name, by.path, tuple(searched))
-
-    def _matches(self, name: bytes, by: LoadedFile) -> Iterator[_Match]:
-        """Yield the files that would do, up to the first that every processor can run.
-
-        So the files are the same ones on all build machines, whichever of them is loaded there.
-        """
-        for candidate in self.search.candidates(name, by):
-            match = self._match(name, by, candidate)
-            if match is not None:
-                yield match
-                if candidate.level is None:
-                    return
-
-    def _match(self, name: bytes, by: LoadedFile, candidate: Candidate) -> _Match | None:
-        if candidate.level is not None and self._is_absent(os.path.dirname(candidate.path)):
-            return None
-        found = self.root.walk(candidate.path, aspect=Aspect.CONTENT)
-        if found.status is None or found.status.kind is not FileKind.FILE:
-            return None
-        elf = _read(self.root, found.real)
-        if elf.abi != self.program.elf.abi:
-            return None
-        return _Match(name, by, candidate, found.status.inode, elf)
-
-    def _is_absent(self, directory: bytes) -> bool:
-        if directory not in self._absent:
-            self._absent[directory] = self.root.walk(directory).status is None
-        return self._absent[directory]
-
-    def _keep(self, found: _Match, *, variant: bool) -> None:
-        """Put a library on the list; load it, unless it is loaded under another path."""
-        path = found.candidate.path
-        self.libraries.append(Library(found.name, path, found.by.path, variant))
-        self._know(found.name, found.elf)
-        if found.inode not in self._inodes:
-            self._inodes.add(found.inode)
-            self.files.append(LoadedFile(path, os.path.dirname(path), found.elf, found.by))
-
-    def _know(self, name: bytes, elf: Elf) -> None:
-        """Note the names that need no search any more."""
-        self._names.add(name)
-        if elf.soname is not None and self.search.is_gnu:
-            self._names.add(elf.soname)

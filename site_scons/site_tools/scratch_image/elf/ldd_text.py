@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..fs.paths import escape, unescape
-from .closure import Closure, Missing
+from .closure import Closure
+from .load import Missing
 from .machines import machine
 
 

@@ -49,6 +49,7 @@ def levels(cpuinfo: bytes) -> tuple[bytes, ...]:
     return tuple(level for level, required in _FLAGS.items() if required <= flags)
 
 
+@functools.cache
 def _flags(cpuinfo: bytes) -> frozenset[bytes]:
     return frozenset(_field(cpuinfo, b"flags").split())
 

@@ -6,11 +6,12 @@ modules, programs that a run started, and files of extra lists.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..elf.closure import closures, require
+from ..elf.closure import Closures, require
 from ..errors import ElfError
 from ..fs.overlay import Overlay
 from ..fs.paths import escape, show
@@ -37,9 +38,11 @@ def find(
     done: Collection[bytes],
     explicit: Collection[bytes],
     environment: Mapping[bytes, bytes],
+    programs: Iterable[bytes] = (),
 ) -> Dependencies:
     """Return the dependencies of the ELF files and scripts among `entries`, but for those `done`.
 
+    `programs` are those of the image: libraries among `entries` are searched as they search them.
     A script depends on its interpreter, and on the program that ``env`` starts for it in
     `environment`, if it is executable and not only runs brought it. A library or program whose name
     is listed counts as found: a plugin's libraries are often loaded by its program. A missing one
@@ -51,9 +54,17 @@ def find(
     findings = []
     # The closure of a program has the dependencies of its libraries, too.
     done = set(done)
-    for path in _users(view, listed, done):
+    image = Closures(view, environment)
+    users = list(_users(view, listed, done))
+    for program in programs if users else ():
+        # An ldd text that a user keeps may name what is no program here.
+        with contextlib.suppress(ElfError):
+            image.find(program)
+    for path in image.order(users):
+        if path in done:
+            continue
         try:
-            for found in closures(view, path, environment):
+            for found in image.find(path):
                 if found.path != path:
                     requests.append(Request(found.path, f"interpreter-of:{escape(path).decode()}"))
                 requests += from_closure(found)

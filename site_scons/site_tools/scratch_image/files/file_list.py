@@ -73,4 +73,5 @@ def _dependencies(
     view: Overlay, sources: Sources, options: ListOptions, entries: Sequence[Entry]
 ) -> Dependencies:
     done, explicit = sources.files_with_libraries(view), sources.explicit_files(view)
-    return dependencies.find(view, entries, done, explicit, dict(options.environment))
+    programs = sources.programs()
+    return dependencies.find(view, entries, done, explicit, dict(options.environment), programs)

@@ -22,8 +22,8 @@ from .extra_list import Extra, LineKind
 from .request import Request, from_ldd, from_listings, from_record
 
 if TYPE_CHECKING:
-    from ..elf.closure import Missing
     from ..elf.ldd_text import Row
+    from ..elf.load import Missing
     from ..fs.overlay import OverlaidFiles
     from ..trace.record import Record
     from .list_options import ListOptions
@@ -84,6 +84,10 @@ class Sources:
     def files_with_libraries(self, view: Overlay) -> frozenset[bytes]:
         """Return the files of ldd texts: these texts have the libraries of each file, too."""
         return frozenset(view.walk(row.path).real for row in self.rows)
+
+    def programs(self) -> list[bytes]:
+        """Return the programs of the ldd texts."""
+        return [row.path for row in self.rows if row.kind == "program"]
 
     def lines(self, view: Overlay) -> dict[bytes, list[str]]:
         """Return by path the lines of extra lists that request it."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from ..elf.loader import Loaders
 from ..elf.loader_cache import CACHE
 from ..elf.search_path import needs_cache
 from ..errors import ListError
@@ -42,6 +43,7 @@ class Merge:
         for the paths in `allow` and all below them.
         """
         self._view = view
+        self._loaders = Loaders(view)
         self._allow = allow
         self._left_out = left_out
         self._placed: dict[bytes, Placed] = {}
@@ -114,7 +116,7 @@ class Merge:
         for paths in self._found.values():
             for path, reason in paths or ():
                 reasons.setdefault(path, set()).add(reason)
-        if CACHE in reasons and not any(needs_cache(self._view, path) for path in sorted(reasons)):
+        if CACHE in reasons and not needs_cache(self._view, self._loaders, sorted(reasons)):
             del reasons[CACHE]
         return reasons
 

@@ -38,15 +38,17 @@ class LddStep(Step):
 
         A missing library is no error yet: a run may load it from elsewhere. The file list decides.
         """
-        from ...elf import closure, ldd_text
+        from ...elf import ldd_text
+        from ...elf.closure import Closures
 
         # The content of a file that is not ELF does not matter here.
         needing = (path for path in self.others if root.magic(root.walk(path).real) == "elf")
-        chosen = [*self.programs, *needing]
-        variables = dict(self.environment)
-        closures = [each for path in chosen for each in closure.closures(root, path, variables)]
+        chosen = dict.fromkeys([*self.programs, *needing])
+        image = Closures(root, dict(self.environment))
+        found = {path: image.find(path) for path in image.order(chosen)}
+        closures = [each for path in chosen for each in found[path]]
         write(targets[0], [ldd_text.write(closures)])
-        libraries = {library.path for found in closures for library in found.libraries}
+        libraries = {library.path for each in closures for library in each.libraries}
         return f"{len(libraries)} libraries of {len(chosen)} files"
 
 
