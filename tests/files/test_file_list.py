@@ -17,7 +17,7 @@ from scratch_image.fs.root import Root
 
 
 def _sources(view: Overlay, form: str, text: str, options: ListOptions) -> Sources:
-    sources = Sources(options)
+    sources = Sources(view, options)
     sources.add(view, form, "x", "x", text.encode())
     return sources
 

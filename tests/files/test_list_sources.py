@@ -17,7 +17,7 @@ RECORD = b"# scratch_image trace 1\n"
 
 def _read(view: Overlay, options: ListOptions, **texts: bytes) -> Sources:
     """Return sources of a text of each form, whose names are those of the forms."""
-    sources = Sources(options)
+    sources = Sources(view, options)
     for form, text in texts.items():
         sources.add(view, form, form, form, text)
     return sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ PRINTED = {
     "count": "a 2\nb 1\n",
     "hello": "hello, me\nhello, you\n",
     "script": "hello\n",
+    "tree": "line listed/one\n",
     "tool": "colour = green\n\n",
     "twins": "ours\n1.",
 }
@@ -54,7 +56,9 @@ class Staged:
         self.scons = scons
         self.mode = mode
         self.jobs = jobs
-        shutil.copytree(PROJECT, self.directory)
+        shutil.copytree(PROJECT, self.directory, symlinks=True)
+        # No repository has an empty directory.
+        (self.directory / "images/tree/share/empty").mkdir()
 
     def build(self, *targets: str, later: bool = False) -> list[str]:
         """Build; return the sorted steps, those that compile and link with what they make."""
@@ -116,6 +120,21 @@ def test_image_holds_staged_files_and_their_libraries(staged: Staged, image: str
     assert found == FILES[image] | {"libc.so.6", "ld-linux-x86-64.so.2"}
 
 
+def test_image_holds_staged_directories(staged: Staged) -> None:
+    listed = read_entries(staged.out("tree", ".files").read_bytes(), "tree")
+
+    found = {entry.path.decode(): entry for entry in listed}
+    below = [path for path in found if path.startswith("/opt/tree/")]
+    assert sorted(path.removeprefix("/opt/tree/") for path in below) == [
+        "alias", "bin", "bin/show", "lib", "lib/one.txt", "share", "share/empty", "share/link",
+        "share/listed", "share/listed/one", "share/read", "share/unread",
+    ]  # fmt: skip
+    assert found["/opt/tree/share/empty"].kind == "dir"
+    assert found["/opt/tree/alias"].target == b"share/unread"
+    token = found["/etc/tree/token"]
+    assert (token.mode, token.uid, token.gid) == (0o600, 33, 33)
+
+
 @pytest.mark.parametrize("image", list(PRINTED))
 def test_image_tells_nothing_of_the_build_directory(staged: Staged, image: str) -> None:
     assert str(staged.directory) not in staged.out(image, ".files").read_text()
@@ -164,6 +183,65 @@ def test_edit_rebuilds_the_least(
 
     assert built == sorted([*made, *(f"{step} {image}" for step in steps.split())])
     # The next edit meets seals.
+    assert staged.build("images", later=True) == []
+
+
+def _sconscript(old: str, new: str) -> Callable[[Path], object]:
+    def edit(tree: Path) -> None:
+        text = (tree / "SConscript").read_text()
+        assert old in text
+        (tree / "SConscript").write_text(text.replace(old, new))
+
+    return edit
+
+
+def _relink(name: str, target: str) -> Callable[[Path], object]:
+    def edit(tree: Path) -> None:
+        (tree / name).unlink()
+        (tree / name).symlink_to(target)
+
+    return edit
+
+
+LISTED = "LIST TAR IMAGE"
+TREES = [
+    pytest.param(lambda tree: (tree / "share/new").write_text("new"), [], LISTED, id="file added"),
+    pytest.param(lambda tree: (tree / "share/new").write_text("newer"), [], "TAR IMAGE",
+                 id="file changed"),
+    pytest.param(lambda tree: (tree / "share/new").chmod(0o755), [], LISTED, id="file executable"),
+    pytest.param(lambda tree: (tree / "share/new").chmod(0o700), [], "", id="mode of the umask"),
+    pytest.param(lambda tree: (tree / "share/new").unlink(), [], LISTED, id="file removed"),
+    pytest.param(lambda tree: (tree / "share/hollow").mkdir(), [], LISTED, id="empty directory"),
+    pytest.param(lambda tree: (tree / "share").chmod(0o700), [], "", id="mode of the directory"),
+    pytest.param(lambda tree: (tree / "share/read").write_text("LINE"), [], DATA,
+                 id="file that a run read"),
+    pytest.param(lambda tree: (tree / "share/read").chmod(0o755), [], "TRACE LIST TAR IMAGE",
+                 id="mode of a file that a run read"),
+    pytest.param(lambda tree: (tree / "share/listed/two").write_text(""), [],
+                 "TRACE LIST TAR IMAGE", id="file in a directory that a run listed"),
+    pytest.param(_relink("share/link", "unread"), [], LISTED, id="link in a directory"),
+    pytest.param(_relink("alias", "share/read"), [], f"LDD {LISTED}", id="link"),
+    pytest.param(_relink("alias", "token"), [], f"LDD {LISTED}", id="link that is followed"),
+    pytest.param(lambda tree: (tree / "token").write_text("words"), [], "TAR IMAGE",
+                 id="file with a mode"),
+    pytest.param(lambda tree: (tree / "one.txt").write_text("one"), ["INSTALL one.txt"],
+                 "TAR IMAGE", id="installed file"),
+    pytest.param(_sconscript('["one.txt"]', '["one.txt", "two.txt"]'), ["INSTALL two.txt"], LISTED,
+                 id="one more installed file"),
+    pytest.param(_sconscript("0o600", "0o640"), [], f"LDD {LISTED}", id="mode"),
+    pytest.param(_sconscript('"www-data"', "7"), [], f"LDD {LISTED}", id="owner"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "made", "steps"), TREES)
+def test_edit_of_a_directory_rebuilds_the_least(
+    staged: Staged, edit: Callable[[Path], object], made: list[str], steps: str
+) -> None:
+    edit(staged.directory / "images/tree")
+
+    built = staged.build("images")
+
+    assert built == sorted([*made, *(f"{step} tree" for step in steps.split())])
     assert staged.build("images", later=True) == []
 
 

@@ -216,14 +216,16 @@ def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
                      "SConstruct:3: cannot stage '/': it is not a plain absolute path; ",
                      id="stage as the root"),
         pytest.param("env.ScratchImage('x', {'/x': env.Dir('d')})",
-                     "SConstruct:3: cannot stage '/x': d is a directory; stage files",
+                     "SConstruct:3: cannot make an image of nothing: a directory is no program; "
+                     "stage the program",
                      id="stage of a directory"),
         pytest.param("env.ScratchImage('x', {'/x': '.'})",
-                     "SConstruct:3: cannot stage '/x': . is a directory; stage files",
+                     "SConstruct:3: cannot make an image of nothing: a directory is no program; "
+                     "stage the program",
                      id="stage of the name of a directory"),
         pytest.param("env.ScratchImage('x', {'/x': []})",
-                     "SConstruct:3: cannot stage [] at '/x': it is not one file; name one file",
-                     id="stage of nothing"),
+                     "SConstruct:3: cannot stage [] at '/x': it is not one file or directory; "
+                     "name one", id="stage of nothing"),
         pytest.param("env.ScratchImage('x', {3: 'x'})",
                      "SConstruct:3: cannot stage 'x' at 3: that is not a path; write one in the "
                      "image",

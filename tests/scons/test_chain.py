@@ -20,7 +20,6 @@ value, alias, directory = env.Value("x"), env.Alias("all", []), env.Dir("place")
 
 MISTAKES = {
     'env.ScratchImage("x", {})': "cannot make an image of {}: it is {}; name a program",
-    'env.ScratchImage("x", {{"/bin/x": {}}})': "cannot stage '/bin/x': {} is {}; stage files",
     'env.ScratchImage("x", "/bin/true", EXTRA_FILES={})': "cannot use '{}' for x.files: it is {}; "
     "name a file",
     'env.Strace({}, "/bin/true")': "cannot use '{}' for {}: it is {}; name a file",
@@ -52,6 +51,10 @@ def test_node_that_is_no_file_is_a_line(tmp_path: Path, scons: Scons) -> None:
             calls.append(call.format(node))
             names = [name] * (told.count("{}") - 1)
             expected.append(told.format(*names, kind))
+    for kind in ("value", "alias"):
+        calls.append(f'env.ScratchImage("x", {{"/bin/x": {kind}}})')
+        told = "cannot stage '/bin/x': {} is {}; stage files and directories"
+        expected.append(told.format(*KINDS[kind]))
     calls.append('env.LayerTar("x", "place")')
     expected.append("cannot use 'place': it is a directory; name a file")
     (tmp_path / "SConstruct").write_text(

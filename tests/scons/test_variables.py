@@ -197,11 +197,11 @@ MISTAKES = {
         "cannot use program ['/bin/true', '/bin/false'] of ScratchImage: it is not one program",
     "env.ScratchImage('x', env.Value('x'))": "cannot make an image of x: it is a value; name a program",
     "env.ScratchImage('x', {'/a': None})":
-        "cannot stage None at '/a': it is not one file; name one file",
+        "cannot stage None at '/a': it is not one file or directory; name one",
     "env.ScratchImage('x', {'/a': ['b', 'c']})":
-        "cannot stage ['b', 'c'] at '/a': it is not one file; name one file",
-    "env.ScratchImage('x', {'/a': 5})": "cannot stage 5 at '/a': it is not one file; name one",
-    "env.ScratchImage('x', {'/a': env.Value('b')})": "cannot stage '/a': b is a value; stage files",
+        "cannot stage ['b', 'c'] at '/a': it is not one file or directory; name one",
+    "env.ScratchImage('x', {'/a': 5})": "cannot stage 5 at '/a': it is not one file or directory; name one",
+    "env.ScratchImage('x', {'/a': env.Value('b')})": "cannot stage '/a': b is a value; stage files and directories",
     "env.ScratchImage('x', {None: 'b'})":
         "cannot stage 'b' at None: that is not a path; write one in the image",
     "env.ScratchImage(None, '/bin/true')": "cannot name an image None: it is no path; name the stem of files",

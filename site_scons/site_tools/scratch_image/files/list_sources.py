@@ -19,7 +19,8 @@ from . import extra_list
 from .exclusions import is_made_by_runtime
 from .extra_files import from_extras
 from .extra_list import Extra, LineKind
-from .request import Request, from_ldd, from_listings, from_record
+from .request import from_ldd, from_listings, from_record
+from .staged_files import from_staged
 
 if TYPE_CHECKING:
     from ..elf.ldd_text import Row
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 class Sources:
     """All that the sources of a file list request together."""
 
-    def __init__(self, options: ListOptions) -> None:
+    def __init__(self, view: Overlay, options: ListOptions) -> None:
         """Begin with the staged files alone."""
-        self.requests = [Request(path, "staged") for path in options.staged]
+        self.requests = [*from_staged(view.below, options.staged)]
         self.runs: list[tuple[str, Record]] = []
         """Names of runs, each with its record."""
         self.rows: list[Row] = []

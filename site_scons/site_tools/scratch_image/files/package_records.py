@@ -55,8 +55,10 @@ def key(view: Overlay, entry: Entry) -> str:
 def _place(view: Overlay, entry: Entry) -> bytes:
     """Return where the content of `entry` lies in the base; nothing if it is the project's."""
     place = view.source(entry.source) if entry.source else entry.path
-    staged = view.below.files.staged.get(place)
-    if staged is not None:
+    staged = view.below.files.staging.host_path(place)
+    if staged and view.files.in_project(staged):
+        return b""
+    if staged:
         # A file of the machine that is staged, too, is what it was.
         is_on_host = view.below.files.base == b"/"
         place = view.below.walk(staged).real if is_on_host else view.files.tops[0]

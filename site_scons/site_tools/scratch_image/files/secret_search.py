@@ -189,7 +189,7 @@ def in_file(files: FileSystem, path: bytes) -> Secret | None:
 def _is_shipped(files: FileSystem, path: bytes) -> bool:
     """Tell whether `path` is a file of a package, with the content of the package."""
     try:
-        owned = None if path in files.staged else dpkg.lookup(files, path)
+        owned = None if path in files.staging else dpkg.lookup(files, path)
     except ListError:
         return False
     if owned is None or not owned.md5:

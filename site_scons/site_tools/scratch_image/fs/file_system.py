@@ -9,15 +9,17 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 from ..errors import InputError, ListError
 from . import capabilities
-from .owners import Owners
-from .paths import is_under, parents, show
+from .accounts import GROUP, PASSWD, parse
+from .owners import NONROOT, Owners
+from .paths import is_under, join, show
+from .staging import Chosen, Staging
 from .status import LATEST, MADE_UP_DIR, FileKind, Status
-from .walk import Walk, locate, walk
+from .walk import Walk, walk
 
 _KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.DIR, stat.S_IFLNK: FileKind.LINK}
 
@@ -52,8 +54,11 @@ class FileSystem:
         owners: Owners | None = None,
         own: bytes = b"",
         repositories: Sequence[bytes] = (),
+        chosen: Mapping[bytes, Chosen] | None = None,
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to host path.
+
+        `chosen` has modes and owners of `staged` ones.
 
         `own` is a directory of the host that is there by its own path, whatever the base has:
         the project's, whose lists name its files. So are `repositories`, where else these may lie.
@@ -66,13 +71,12 @@ class FileSystem:
         self.own = own
         self.repositories = repositories
         self.epoch = epoch
-        self.staged: dict[bytes, bytes] = {}
         self.hidden: tuple[bytes, ...] = ()
         self.shown: dict[bytes, bytes] = {}
-        self._made_up: dict[bytes, set[bytes]] = {}
-        for path, place in (staged or {}).items():
-            self._stage(path, place)
-        self._images = {place: path for path, place in self.staged.items()}
+        self._numbers: dict[str, tuple[int, int]] = {}
+        self.staging = Staging(self)
+        self._made_up = self.staging.made_up
+        self.staging.add(staged or {}, chosen or {})
 
     @property
     def files(self) -> Self:
@@ -81,48 +85,76 @@ class FileSystem:
 
     # Staged files.
 
-    def _stage(self, path: bytes, host_path: bytes) -> None:
-        # A path staged below a link of the base (/bin/hello) lies where the link leads.
-        place = locate(self.walk, path)
-        if cause := self._obstacle(place):
-            raise InputError(f"stage {show(path)}", cause, "stage it elsewhere")
-        self.staged[place] = host_path
-        self._make_way(place)
-
-    def _make_way(self, place: bytes) -> None:
-        """Have the directories above `place`, whatever the base has."""
-        for above, below in zip(parents(place), [*parents(place)[1:], place], strict=True):
-            self._made_up.setdefault(above, set()).add(os.path.basename(below))
-
-    def _obstacle(self, place: bytes) -> str:
-        """Return why no file can be staged at `place`; nothing when one can."""
-        for above in parents(place):
-            status = self.status(above)
-            if status is not None and status.kind is not FileKind.DIR:
-                return f"{show(above)} is no directory"
-        if place in self.staged:
-            return f"another file is staged at {show(place)}"
-        status = self.walk(place).status
-        return "there is a directory" if status and status.kind is FileKind.DIR else ""
+    @property
+    def staged(self) -> Mapping[bytes, bytes]:
+        """The host paths of what is staged, by its places."""
+        return self.staging.places
 
     def require_staged(self) -> None:
-        """Raise InputError when a staged file is none, or is a link that leads nowhere."""
-        for path, place in self.staged.items():
-            if fault := self._fault_of_staged(path, place):
-                cause, hint = fault
+        """Raise InputError when something staged is not there, or no image can have it."""
+        for owner in sorted(self.staging.owners()):
+            self._owner(owner)
+        for path in self.staged:
+            faults = [self._fault(path, "it")]
+            if self.staging.is_tree(path):
+                faults += self._faults_below(path)
+            for cause, hint in filter(None, faults):
                 raise InputError(f"stage {show(path)}", cause, hint)
 
-    def _fault_of_staged(self, path: bytes, place: bytes) -> tuple[str, str] | None:
-        """Return what is wrong with the file staged at `path`, and a hint; None for a sound one."""
-        if os.path.islink(place):
-            if self.walk(path).status is None:
-                target = show(os.readlink(place))
-                return f"it is a link to {target}, which is not there", "stage that, too"
-        elif os.path.isdir(place):
-            return f"{show(place)} is a directory", "stage its files"
-        elif not os.path.exists(place):
-            return f"{show(place)} does not exist", "build it, or name another file"
+    def _faults_below(self, directory: bytes) -> Iterator[tuple[str, str] | None]:
+        for name in self.listing(directory):
+            path = join(directory, name)
+            if path not in self.staged:
+                yield self._fault(path, show(self.host_path(path)))
+                status = self.status(path)
+                if status is not None and status.kind is FileKind.DIR:
+                    yield from self._faults_below(path)
+
+    def _fault(self, path: bytes, what: str) -> tuple[str, str] | None:
+        """Return the fault of the staged file `path`, called `what`, with a hint, if it has one."""
+        status = self.status(path)
+        if status is None:
+            return f"{show(self.host_path(path))} does not exist", "build it, or name another file"
+        if status.kind is FileKind.OTHER:
+            return f"{what} is a device, FIFO or socket", "remove it, or name other files"
+        if status.kind is FileKind.DIR and path in self.staged and not self.staging.is_tree(path):
+            return f"{what} is a directory", "write env.Dir(...) for it"
+        end = self.walk(path) if status.kind is FileKind.LINK else Walk((), path, status)
+        if end.status is None:
+            fault = f"{what} is a link to {show(status.target)}, which is not there"
+            return fault, "stage that, too"
+        if self.is_in_project(end.real) and end.real not in self.staging:
+            fault = f"{what} is a link to {show(status.target)}, which is not staged"
+            return fault, "stage that, too"
         return None
+
+    def _owner(self, owner: str) -> tuple[int, int]:
+        """Return the numbers of the user and the group `owner`; InputError for an unknown name.
+
+        A user without a group has the group that the account file names, or else its own number.
+        """
+        if owner not in self._numbers:
+            user, _, group = owner.partition(":")
+            uid, gid = self._account(user, PASSWD)
+            self._numbers[owner] = uid, self._account(group, GROUP)[0] if group else gid
+        return self._numbers[owner]
+
+    def _account(self, name: str, path: bytes) -> tuple[int, int]:
+        if not name or name.isdigit():
+            return int(name or 0), int(name or 0)
+        if name == NONROOT[0]:
+            return NONROOT[1], NONROOT[1]
+        found = self.walk(path)
+        if found.status is not None:
+            with self.open(found.real) as stream:
+                for account in parse(stream.read()):
+                    if account.name == os.fsencode(name):
+                        return account.number, account.group
+        raise InputError(
+            f"stage a file of {name}",
+            f"{show(path)} has no such account",
+            "write a number, or stage an account file that has it",
+        )
 
     # Hidden directories.
 
@@ -137,32 +169,35 @@ class FileSystem:
         for path in shown:
             if self._is_hidden(path):
                 self.shown[path] = self.host_path(path)
-                self._make_way(path)
+                self.staging.make_way(path)
 
     def hides(self, directory: bytes) -> bool:
         """Tell whether nothing that the base has in `directory` is seen."""
-        return is_under(directory, *self.hidden)
+        return directory not in self.staging and is_under(directory, *self.hidden)
 
     def _is_hidden(self, path: bytes) -> bool:
         """Tell whether what the base has at `path`, if anything, is not seen."""
-        is_seen = path in self.hidden or path in self.staged or path in self.shown
-        return not is_seen and self.hides(path)
+        return path not in self.hidden and path not in self.shown and self.hides(path)
 
     # Where files lie.
 
     def host_path(self, path: bytes) -> bytes:
         """Return where the image path `path` lies on the host."""
-        if path in self.staged:
-            return self.staged[path]
+        if staged := self.staging.host_path(path):
+            return staged
         return path if self.base == b"/" or self._own_directory(path) else self.base + path
 
     def image_path(self, host_path: bytes) -> bytes:
         """Return the image path of a staged file; `host_path` itself for any other."""
-        return self._images.get(host_path, host_path)
+        return self.staging.image_path(host_path)
+
+    def is_in_project(self, path: bytes) -> bool:
+        """Tell whether `path` lies in a directory of the project."""
+        return bool(self._own_directory(path))
 
     def _own_directory(self, path: bytes) -> bytes:
         """Return the directory of the project that `path` lies in; nothing if it does in none."""
-        places = (self.own, *self.repositories)
+        places = (self.own, *self.repositories, *self.staging.sources)
         return next((place for place in places if place and is_under(path, place)), b"")
 
     # Looks.
@@ -190,16 +225,34 @@ class FileSystem:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), FileKind.OTHER)
         seconds, changed = max(found.st_mtime_ns // 10**9, 0), found.st_ctime_ns
         size, inode = found.st_size, (found.st_dev, found.st_ino)
-        if path in self.staged:
-            # Owner, umask and time of the user who ran the build are not the project's doing.
-            mode = 0o755 if found.st_mode & 0o111 else 0o644
-            return Status(kind, mode, 0, 0, size, self.epoch, target, inode, 1, changed, seconds)
+        if path in self.staging or path in self.staging.sources:
+            return self._staged_status(path, kind, found, target)
         mode, uid, gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
         if not self._own_directory(path):
             mode, uid, gid = self.owners.true(path, mode, uid, gid)
         size, mtime = size if kind is FileKind.FILE else 0, min(seconds, self.epoch)
         names = found.st_nlink
         return Status(kind, mode, uid, gid, size, mtime, target, inode, names, changed, seconds)
+
+    def _staged_status(
+        self, path: bytes, kind: FileKind, found: os.stat_result, target: bytes
+    ) -> Status:
+        chosen = self.staging.chosen(path)
+        uid, gid = self._owner(chosen.owner) if chosen.owner else (0, 0)
+        inode, names = self.staging.identity(path, found)
+        return Status(
+            kind,
+            chosen.bits(kind, found.st_mode),
+            uid,
+            gid,
+            found.st_size if kind is FileKind.FILE else 0,
+            self.epoch,
+            target,
+            inode,
+            names,
+            found.st_ctime_ns,
+            max(found.st_mtime_ns // 10**9, 0),
+        )
 
     def walk(self, path: bytes, *, follow: bool = True) -> Walk:
         """Look `path` up component by component; see `walk.walk`."""

@@ -49,7 +49,7 @@ class OverlaidFiles(FileSystem):
     def place(self, path: bytes, placed: Placed) -> None:
         """Put `placed` at `path`, below no link."""
         self.placed[path] = placed
-        self._make_way(path)
+        self.staging.make_way(path)
 
     def has_chosen_mode(self, path: bytes) -> bool:
         """Tell whether a line of a list names the mode of `path`."""
@@ -60,7 +60,7 @@ class OverlaidFiles(FileSystem):
         placed = self.placed.get(path)
         if placed is not None and (placed.source or placed.status.kind is not FileKind.FILE):
             return placed.source[:1] != b"/"
-        return path in self.below.staged or self.in_project(path)
+        return path in self.below.staging or self.in_project(path)
 
     def in_project(self, path: bytes) -> bool:
         """Tell whether `path` is a directory of the project, or lies below one."""

@@ -14,6 +14,7 @@ from enum import StrEnum
 from .file_system import FileSystem
 from .owners import Owners
 from .sights import Sights, WatchedFileSystem
+from .staging import Chosen
 from .status import LATEST, Status
 from .walk import Walk
 
@@ -68,9 +69,10 @@ class Root:
         owners: Owners | None = None,
         own: bytes = b"",
         repositories: Sequence[bytes] = (),
+        chosen: Mapping[bytes, Chosen] | None = None,
     ) -> None:
         """Take what makes a `FileSystem`. InputError when a file cannot be staged at its path."""
-        self._watched = WatchedFileSystem(base, staged, epoch, owners, own, repositories)
+        self._watched = WatchedFileSystem(base, staged, epoch, owners, own, repositories, chosen)
         self.files: FileSystem = self._watched
         """The file system itself: to look at without a record."""
         self.looked: set[tuple[bytes, Aspect]] = set()

@@ -117,11 +117,31 @@ def make_read_only(target: str) -> None:
 def make_directory(path: str, mode: int, uid: int, gid: int) -> None:
     """Make a directory, and those above it."""
     os.makedirs(path, exist_ok=True)
+    _own(path, mode, uid, gid)
+
+
+def _own(path: str, mode: int, uid: int, gid: int) -> None:
     os.chmod(path, mode)
     try:
         os.chown(path, uid, gid)
     except OSError:
         return  # A user namespace may not have that owner.
+    os.chmod(path, mode)  # A new owner takes set-id bits away.
+
+
+def copy_file(source: str, path: str, mode: int, uid: int, gid: int) -> None:
+    """Copy the file `source` to the new file `path`, and make the directories above it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(source, "rb", 0) as content, open(path, "xb", 0) as sink:
+        while os.sendfile(sink.fileno(), content.fileno(), None, 1 << 30):
+            continue
+    _own(path, mode, uid, gid)
+
+
+def make_hard_link(first: str, path: str) -> None:
+    """Make `path` another name of the file `first`, and the directories above it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.link(first, path)
 
 
 def make_file(path: str) -> None:
@@ -251,6 +271,7 @@ _STEPS = {
     for step in (
         *(mount, mount_overlay, mount_proc, attempt, start_loopback, register_emulator),
         *(make_read_only, bind_read_only, overlay_or_bind, make_directory, make_file, make_link),
+        *(copy_file, make_hard_link),
         *(open_stdin, join_namespaces, change_root, keep_capabilities, refuse_calls),
         set_environment,
     )

@@ -41,6 +41,16 @@ def bind_step(source: bytes, target: bytes) -> Step:
     return "bind_read_only", os.fsdecode(source), os.fsdecode(target)
 
 
+def copy_step(source: bytes, path: bytes, mode: int, uid: int, gid: int) -> Step:
+    """Return the step that copies the file `source` to `path`."""
+    return "copy_file", os.fsdecode(source), os.fsdecode(path), mode, uid, gid
+
+
+def hard_link_step(first: bytes, path: bytes) -> Step:
+    """Return the step that makes `path` another name of the file `first`."""
+    return "make_hard_link", os.fsdecode(first), os.fsdecode(path)
+
+
 def link_step(path: bytes, text: bytes) -> Step:
     """Return the step that makes a symbolic link."""
     return "make_link", os.fsdecode(path), os.fsdecode(text)

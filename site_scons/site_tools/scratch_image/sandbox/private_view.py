@@ -19,7 +19,9 @@ from .mounts import (
     Step,
     attributes,
     bind_step,
+    copy_step,
     directory_step,
+    hard_link_step,
     kernel_trees,
     link_step,
     memory_step,
@@ -76,11 +78,16 @@ class _View:
         self._top = join(place, b"root")
         self._files = files
         self._placed = {**files.staged, **files.shown}
+        self._trees = [path for path in files.staged if files.staging.is_tree(path)]
+        self._copies: dict[bytes, bytes] = {}
+        """Places of files that are copied because their mode or owner is another on the host."""
+        self._inodes: dict[tuple[int, int, tuple[int, int, int]], bytes] = {}
+        self._copied_bytes = 0
         self._mounts = [path for path in mounts if path != b"/" and not is_under(path, *_OWN)]
         self._space = run.limits.space
         self._overlays = 0
-        self._avoids_mounts = has_users
-        self._copied = [each for each in (_TEMPORARY, run.cwd) if has_users and self._has(each)]
+        self._has_users = has_users
+        self._written = [each for each in (_TEMPORARY, run.cwd) if has_users and self._has(each)]
 
     def _has(self, directory: bytes) -> bool:
         """Return whether the base shows `directory`, by a path without links."""
@@ -91,11 +98,12 @@ class _View:
     def steps(self) -> Iterator[Step]:
         """Yield the steps that make the view."""
         top = self._top
-        yield memory_step(self._place, self._space)
-        yield from self._stage()
+        staging = [*self._stage()]
+        yield memory_step(self._place, self._space - (-self._copied_bytes >> 20))
+        yield from staging
         yield directory_step(top)
         yield from self._entries(b"/")
-        if not self._avoids_mounts:
+        if not self._has_users:
             for path in self._mounts:
                 yield from self._mount(path)
         for path, mode in _OWN.items():
@@ -108,23 +116,77 @@ class _View:
         yield from kernel_trees(top)
         for path, source in sorted(self._placed.items()):
             # In an overlay it is there already; its directory may be closed to the user.
-            yield mount_point_step(source, top + path)
-            if not os.path.islink(source):
-                yield bind_step(source, top + path)
+            if path in self._trees:
+                yield directory_step(top + path)
+                yield from self._overlay(path, *self._attributes(path))
+            else:
+                yield mount_point_step(source, top + path)
+                if not os.path.islink(source):
+                    yield bind_step(self._copies.get(path, source), top + path)
 
     def _stage(self) -> Iterator[Step]:
         """Yield steps that make a tree of empty files, the uppermost lower layer of all overlays.
 
-        Links are whole there.
+        Links are whole there, and so are files that have another mode or owner on the host.
         """
-        above = {above for path in (*self._placed, *self._copied) for above in parents(path)}
-        above.update(self._copied)
+        above = {above for path in (*self._placed, *self._written) for above in parents(path)}
+        above.update(self._written, self._trees)
         for path in sorted(above):
-            status = self._files.status(path)
-            owned = (status.mode, status.uid, status.gid) if status else ()
-            yield directory_step(self._place + b"/staged" + path, *owned)
+            owned = self._attributes(path) if self._files.status(path) else ()
+            yield directory_step(self._staged_path(path), *owned)
         for path, source in sorted(self._placed.items()):
-            yield mount_point_step(source, self._place + b"/staged" + path)
+            if path in self._trees:
+                yield from self._stage_below(path)
+            elif copied := self._copy(path, source):
+                self._copies[path] = self._staged_path(path)
+                yield copied
+            else:
+                yield mount_point_step(source, self._staged_path(path))
+
+    def _stage_below(self, directory: bytes) -> Iterator[Step]:
+        """Yield steps for all in a staged directory that has another mode or owner on the host."""
+        for name in self._files.listing(directory):
+            path = join(directory, name)
+            status = self._files.status(path)
+            if status is None or path in self._placed:
+                continue
+            source = self._files.host_path(path)
+            if status.kind is FileKind.DIR:
+                if self._differs(path, source):
+                    yield directory_step(self._staged_path(path), *self._attributes(path))
+                yield from self._stage_below(path)
+            elif copied := self._copy(path, source):
+                yield copied
+
+    def _copy(self, path: bytes, source: bytes) -> Step | None:
+        """Return the step that copies the file `source`; None if it can be seen as it is."""
+        found = os.lstat(source)
+        if not stat.S_ISREG(found.st_mode) or not self._differs(path, source):
+            return None
+        attributes = self._attributes(path)
+        target, key = self._staged_path(path), (found.st_dev, found.st_ino, attributes)
+        first = self._inodes.setdefault(key, target)
+        if first != target:
+            return hard_link_step(first, target)
+        self._copied_bytes += found.st_size + 4096
+        return copy_step(source, target, *attributes)
+
+    def _differs(self, path: bytes, source: bytes) -> bool:
+        """Tell whether the staged file `path` has another mode or owner in `source`."""
+        if path not in self._files.staging:
+            return False
+        mode, *owner = self._attributes(path)
+        # In a user namespace the user who builds is root.
+        root = [os.geteuid(), os.getegid()] if self._has_users else [0, 0]
+        return attributes(os.lstat(source)) != (mode, *(root if owner == [0, 0] else owner))
+
+    def _attributes(self, path: bytes) -> tuple[int, int, int]:
+        """Return mode, user and group of `path` in the view."""
+        status = self._files.status(path)
+        return (status.mode, status.uid, status.gid) if status else (0o755, 0, 0)
+
+    def _staged_path(self, path: bytes) -> bytes:
+        return self._place + b"/staged" + path
 
     def _entries(self, directory: bytes) -> Iterator[Step]:
         for name in sorted(os.listdir(self._host_path(directory))):
@@ -151,10 +213,10 @@ class _View:
         if not os.access(self._host_path(path), os.R_OK | os.X_OK):
             return
         has_mounts = any(is_under(mount, path) and mount != path for mount in self._mounts)
-        if self._avoids_mounts and has_mounts:
+        if self._has_users and has_mounts:
             yield from self._entries(path)
         else:
-            yield from self._overlay(path, status)
+            yield from self._overlay(path, *attributes(status))
 
     def _mount(self, path: bytes) -> Iterator[Step]:
         """Yield steps that put the host's mount at `path` in its place, if that is possible."""
@@ -163,25 +225,27 @@ class _View:
         except OSError:
             return
         if stat.S_ISDIR(status.st_mode):
-            yield from self._overlay(path, status)
+            yield from self._overlay(path, *attributes(status))
         elif stat.S_ISREG(status.st_mode):
             # No socket: the process that listens there is the host's, an engine perhaps.
             yield from _attempts([bind_step(path, self._top + path)])
 
-    def _overlay(self, path: bytes, status: os.stat_result) -> Iterator[Step]:
+    def _overlay(self, path: bytes, mode: int, uid: int, gid: int) -> Iterator[Step]:
         self._overlays += 1
         number = b"%d" % self._overlays
         upper, work = (self._place + name + number for name in (b"/upper", b"/work"))
         # The directory itself has the attributes of the upper one.
-        yield directory_step(upper, *attributes(status))
+        yield directory_step(upper, mode, uid, gid)
         yield directory_step(work)
         lower = [self._host_path(path)]
-        if any(is_under(staged, path) for staged in (*self._placed, *self._copied)):
-            lower.insert(0, self._place + b"/staged" + path)
+        if any(is_under(staged, path) for staged in (*self._placed, *self._written)):
+            lower.insert(0, self._staged_path(path))
         _, *arguments = overlay_step(self._top + path, upper, work, *lower)
         yield "overlay_or_bind", *arguments, os.fsdecode(lower[-1])
 
     def _host_path(self, path: bytes) -> bytes:
+        if path in self._trees:
+            return self._placed[path]
         return path if self._files.base == b"/" else self._files.base + path
 
 

@@ -25,8 +25,8 @@ from ..fs import target
 from ..fs.digest import Digest
 from . import seal
 from .builders import signature
-from .footprint import FootprintNode, derived_nodes, is_derived, trust_time
-from .nodes import host_path, repositories_of, top_of
+from .footprint import FootprintNode, derived_nodes, trust_time
+from .nodes import host_path, is_derived, made_below, repositories_of, top_of
 from .seal import Places, Seal
 
 
@@ -120,6 +120,7 @@ class _Steps:
         executors = [each.owner.get_executor() for each in self._footprints]
         self._sources = [executor.get_all_sources() for executor in executors]
         needed = [executor.get_all_prerequisites() for executor in executors]
+        needed += [each.staged.nodes for each in self._footprints]
         self._made = {*nodes}
         self._inputs = [
             node
@@ -150,11 +151,16 @@ class _Steps:
     def built_before(self, stored: Seal) -> list[Any]:
         """Return what other builders make for the steps."""
         top = top_of(self._nodes[0]) + b"/"
-        looked = [path for path in stored.places.whole - self._own if path.startswith(top)]
+        nodes = [node for node in self._inputs if isinstance(node, SCons.Node.FS.Dir)]
+        sources = [each for node in nodes for each in (node, node.srcnode())]
+        staged = tuple(os.fsencode(each.get_abspath()) + b"/" for each in sources)
+        places = (path for path in stored.places.whole - self._own if path.startswith(top))
+        looked = [path for path in places if not path.startswith(staged)]
         mentioned = [name for each in self._footprints for name in each.mentions()]
         found = derived_nodes(self._nodes[0].fs, map(os.fsdecode, looked), mentioned)
         return [
             *filter(is_derived, self._inputs),
+            *itertools.chain(*map(made_below, nodes)),
             *(node for node in found if node not in self._made),
         ]
 

@@ -28,7 +28,16 @@ from ..fs.paths import is_under, show
 from ..fs.target import leftovers, lock, lock_file, temporary
 from .checks import Files, WrongPartError
 from .footprint import FootprintNode
-from .nodes import host_path, kind_of, repositories_of, staged_host_path, stem, step_of, top_of
+from .nodes import (
+    host_path,
+    kind_of,
+    repositories_of,
+    staged_directory,
+    staged_host_path,
+    stem,
+    step_of,
+    top_of,
+)
 from .project import Project
 from .sconscript import refuse
 from .steps.step import Plan, Step
@@ -37,6 +46,7 @@ from .variables import defaults, read, require
 
 if TYPE_CHECKING:
     from ..fs.root import Root
+    from .staged import StagedNode, StagedNodes
     from .terminal import Terminal
 
 
@@ -256,7 +266,7 @@ def _emit(
     except InputError as error:
         refuse(str(error))
     _clean(plan, footprint, env)
-    before = env.Flatten([*plan.before, *staged.values(), *filter(None, [base])])
+    before = env.Flatten([*plan.before, *filter(None, [base])])
     for node in plan.targets:
         # Depends, Requires, Precious and NoCache would look for nodes among these nodes.
         node.add_dependency([footprint])
@@ -320,25 +330,39 @@ def _first(plan: Plan, base: Any) -> Iterator[str]:
         yield base.get_abspath()
 
 
-def _footprint(owner: Any, base: Any, staged: Mapping[bytes, Any], epoch: int) -> FootprintNode:
+def _footprint(owner: Any, base: Any, staged: StagedNodes, epoch: int) -> FootprintNode:
     tree = step_of(base).tree if base else b"/"
     record = _owners_file(base) if base else b""
 
-    def root() -> Root:
+    def root(staged: StagedNodes) -> Root:
         from ..fs import owners
         from ..fs.root import Root
+        from ..fs.staging import Chosen
 
-        files = {path: staged_host_path(node) for path, node in staged.items()}
+        files = {path: _place(each, owner) for path, each in staged.items()}
+        chosen = {path: Chosen(each.mode, each.owner) for path, each in staged.chosen.items()}
         kept = owners.read(record) if record else owners.Owners()
-        return Root(tree, files, epoch, kept, top_of(owner), repositories_of(owner))
+        return Root(tree, files, epoch, kept, top_of(owner), repositories_of(owner), chosen)
 
     # A target keeps its one footprint: two builder calls may name the same target.
     footprint = getattr(owner.attributes, "footprint", None) or FootprintNode(owner, root)
-    footprint.root = root
-    placed = sorted((path, str(node)) for path, node in staged.items())
-    footprint.view = f"{tree!r} {placed} {epoch}"
+    footprint.make_root = root
+    footprint.staged = staged
+    footprint.view = f"{tree!r} {staged.text} {epoch}"
     footprint.files = [footprint.file, *filter(None, [os.fsdecode(record)])]
     return footprint
+
+
+def _place(staged: StagedNode, owner: Any) -> bytes:
+    """Return the path of what is staged for a step that makes `owner`."""
+    if not staged.is_directory:
+        return staged_host_path(staged.node)
+    directory = staged_directory(staged.node)
+    if is_under(os.fsencode(owner.get_abspath()), directory):
+        raise InputError(
+            f"stage {staged.node}", f"the image's own files, as {owner}, lie in it", "stage another"
+        )
+    return directory
 
 
 def _owners_file(base: Any) -> bytes:

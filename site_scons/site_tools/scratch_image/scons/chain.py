@@ -21,13 +21,14 @@ from .checks import OneFile, WrongPartError, check_arguments, quote_value
 from .nodes import image_path, kind_of, stem
 from .project import DeclaredImage, Project
 from .sconscript import refuse
+from .staged import StagedNode, StagedNodes
 from .steps.step import ImageParts
 from .steps.table import ON_REQUEST, find_kind
 from .substitution import literal, substitute
 from .tags import tags_of
 from .variables import read
 
-FILE = OneFile("one file", '"hello.conf"')
+FILE = OneFile("one file or directory", '"hello.conf"')
 PROGRAM = OneFile("one program, or a dictionary of files", '{"/usr/bin/hello": hello}')
 
 
@@ -36,8 +37,9 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     """Declare all steps from `program` to an image in an engine; return their targets.
 
     `target` is the path stem of the step files. `program` is the program's path on the machine,
-    or a dictionary of the project's own files by the paths that they will have in the image, the
-    program first. `variables` are construction variables for this image.
+    or a dictionary of the project's own files and directories by the paths that they will have in
+    the image; the program is the first file. `Staged` chooses modes and owners. `variables` are
+    construction variables for this image.
 
     The alias ``test/STEM`` tests the image, where STEM is its stem from the top directory;
     ``report/STEM`` makes its report, ``sbom/STEM`` writes its bills of materials,
@@ -213,14 +215,14 @@ def _packer(env: Any) -> Any:
     return packers[read(env, "IMAGE_LAYERS")]
 
 
-def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
-    """Return the staged files and the program nodes that `program` means."""
+def _programs(env: Any, program: Any) -> tuple[StagedNodes, list[Any]]:
+    """Return the staged nodes and the program nodes that `program` means."""
     if not isinstance(program, Mapping):
         named = PROGRAM.read("program", program, "ScratchImage")
         node = _node(env, named)
         if kind := kind_of(node):
             raise InputError(f"make an image of {node}", f"it is {kind}", "name a program")
-        return {}, [node]
+        return StagedNodes(), [node]
     program = {substitute(env, path, "path"): given for path, given in program.items()}
     for path, node in program.items():
         if isinstance(node, Mapping):
@@ -230,9 +232,9 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
                 "name one file, or set it",
             )
     nodes = {path: _staged_node(env, path, given) for path, given in program.items()}
-    staged = {os.fsencode(path): node for path, node in nodes.items()}
-    for path in staged:
-        if path == b"/" or not is_plain(path):
+    staged = StagedNodes({os.fsencode(path): node for path, node in nodes.items()})
+    for path, node in staged.items():
+        if not is_plain(path) or (path == b"/" and not node.is_directory):
             raise InputError(
                 f"stage {os.fsdecode(path)!r}",
                 "it is not a plain absolute path",
@@ -244,27 +246,29 @@ def _programs(env: Any, program: Any) -> tuple[dict[bytes, Any], list[Any]]:
                 "an engine mounts its own there",
                 "stage it elsewhere",
             )
-    if not staged:
-        raise InputError("make an image of nothing", "no file is staged", "stage the program")
-    return staged, [next(iter(staged.values()))]
+    programs = [each.node for each in staged.values() if not each.is_directory]
+    if not programs:
+        cause = "a directory is no program" if staged else "no file is staged"
+        raise InputError("make an image of nothing", cause, "stage the program")
+    return staged, programs[:1]
 
 
-def _staged_node(env: Any, path: str, given: Any) -> Any:
-    """Return the File node that is to lie at `path`."""
-    value, place = quote_value(given), quote_value(path)
+def _staged_node(env: Any, path: str, given: Any) -> StagedNode:
+    """Return the node of the file or directory that is to lie at `path`."""
     if not path or not isinstance(path, str):
-        raise InputError(
-            f"stage {value} at {place}", "that is not a path", "write one in the image"
-        )
+        action = f"stage {quote_value(given)} at {quote_value(path)}"
+        raise InputError(action, "that is not a path", "write one in the image")
+    staged = given if isinstance(given, StagedNode) else StagedNode(given)
     try:
-        node = _node(env, FILE(given))
+        node = _node(env, FILE(staged.node))
     except WrongPartError as wrong:
+        action = f"stage {quote_value(given)} at {quote_value(path)}"
+        raise InputError(action, wrong.cause(given), "name one") from wrong
+    if kind_of(node) not in ("", "a directory"):
         raise InputError(
-            f"stage {value} at {place}", wrong.cause(given), "name one file"
-        ) from wrong
-    if kind := kind_of(node):
-        raise InputError(f"stage {path!r}", f"{node} is {kind}", "stage files")
-    return node
+            f"stage {path!r}", f"{node} is {kind_of(node)}", "stage files and directories"
+        )
+    return StagedNode(node, staged.mode, staged.owner)
 
 
 def _node(env: Any, given: Any) -> Any:

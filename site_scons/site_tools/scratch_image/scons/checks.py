@@ -25,6 +25,7 @@ from ..errors import InputError, one_line
 from ..image.settings import HealthCheck
 from ..sandbox import run
 from .sconscript import refuse
+from .staged import StagedNode, StagedNodes
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -282,6 +283,9 @@ class Files(Check):
         return found
 
 
+_IMAGE_PATH = Path("an absolute path", "")
+
+
 class OneFile(Check):
     """A file: a node or a name, also in a list, as builders return one."""
 
@@ -294,15 +298,22 @@ class OneFile(Check):
         return found[0]
 
 
-class Node(Check):
-    """A node of SCons that stands for a file."""
+class Staging(Check):
+    """A dictionary of nodes, or of what `Staged` returns, by their paths in an image."""
 
     __slots__ = ()
 
-    def _take(self, given: Any) -> Any:
-        if not isinstance(given, SCons.Node.FS.Base):
+    def _take(self, given: Any) -> StagedNodes:
+        if not isinstance(given, Mapping):
             raise WrongPartError(given, self.noun)
-        return given
+        staged = {path: self._staged(each) for path, each in given.items()}
+        return StagedNodes({_IMAGE_PATH(path): each for path, each in staged.items()})
+
+    def _staged(self, given: Any) -> StagedNode:
+        found = given if isinstance(given, StagedNode) else StagedNode(given)
+        if not isinstance(found.node, SCons.Node.FS.Base):
+            raise WrongPartError(given, self.noun)
+        return found
 
 
 RUN_NAME = Text(

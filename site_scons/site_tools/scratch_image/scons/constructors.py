@@ -1,4 +1,4 @@
-"""`Run` and `HealthCheck`: what SConscripts make values with that are more than text."""
+"""`Run`, `HealthCheck` and `Staged`: what SConscripts make values with that are more than text."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .checks import (
     Text,
     check_arguments,
 )
+from .staged import StagedNode
 from .variables import HEALTH, RUN
 
 
@@ -129,3 +130,25 @@ def HealthCheck(  # noqa: N802  # as Run
     )
     check.document()
     return check
+
+
+_ACCOUNT = r"([A-Za-z_][A-Za-z0-9_.-]*|[0-9]{1,9})"
+
+
+@check_arguments(
+    "Staged",
+    node=OneFile("a file or a directory", '"key.pem"'),
+    mode=Number("permission bits", "0o600", 0, 0o7777),
+    owner=Text("an account", '"www-data"', f"({_ACCOUNT}(:{_ACCOUNT})?)?", numbers=True),
+)
+def Staged(node: Any, mode: int | None = None, owner: str = "") -> StagedNode:  # noqa: N802  # as Run
+    """Return a file or directory for the image, with the mode and the owner that it has there.
+
+    It is a value of the dictionary that `ScratchImage` gets: ``{"/etc/app/key": Staged("key.pem",
+    mode=0o600, owner="www-data")}``. Runs see both, too. `mode` has permission bits; without it a
+    program has 0755, any other file 0644 and a directory 0755. In a directory it is the mode of
+    all files, and directories get the right to search where they can be read. `owner` is
+    ``USER`` or ``USER:GROUP``, each a name of the image's account files or a number; the
+    default is root.
+    """
+    return StagedNode(node, mode, owner)

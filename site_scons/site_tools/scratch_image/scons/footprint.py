@@ -25,6 +25,8 @@ import SCons.Script
 
 from ..errors import ScratchImageError
 from ..fs import target
+from .nodes import is_derived, made_below
+from .staged import StagedNodes
 
 if TYPE_CHECKING:
     from ..fs.root import Root
@@ -37,17 +39,19 @@ _NONE = "none"
 class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no types
     """State of every path that the last build of `owner` looked at."""
 
-    def __init__(self, owner: Any, root: Callable[[], Root]) -> None:
-        """`owner` is a File node; `root` makes the root that its step sees."""
+    def __init__(self, owner: Any, make_root: Callable[[StagedNodes], Root]) -> None:
+        """`owner` is a File node; `make_root` makes the root that its step sees."""
         name = f"footprint of {owner.get_internal_path()}"
         super().__init__(name, name=name)
         self.owner = owner
         self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
-        self.root = root
+        self.make_root = make_root
+        self.staged = StagedNodes()
+        """What is staged in that root."""
         self.view = ""
-        """The base and staged files of `root`, as text."""
+        """The base of that root, and what is staged there, as text."""
         self.files = [self.file]
-        """The private files that it depends on: its own, and those that `root` reads."""
+        """The private files that it depends on: its own, and those that the root needs."""
         self.mentions: Callable[[], Iterable[str]] = tuple
         """Names the project's files that the step's sources name, absolute."""
         self._stored: state.Footprint | None = None
@@ -56,6 +60,10 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         self._told = False
         self.Decider(_is_other)
         SCons.Node.Python._memo_lookup_map[hash((name, None))] = self
+
+    def root(self) -> Root:
+        """Return the root that the step sees; ScratchImageError when there can be none."""
+        return self.make_root(self.staged)
 
     def discard(self) -> None:
         """Take the footprint away: from here on the target is not up to date."""
@@ -109,7 +117,12 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
 
     def _implicit_nodes(self) -> list[Any]:
         found = derived_nodes(self.owner.fs, self._looked_paths(), self.mentions())
-        return [node for node in found if node != self.owner]
+        return [node for node in [*self.made_for_staging(), *found] if node != self.owner]
+
+    def made_for_staging(self) -> Iterator[Any]:
+        """Yield the nodes that something builds for what is staged."""
+        for node in self.staged.nodes:
+            yield from made_below(node)
 
     def _looked_paths(self) -> set[str]:
         """Return where the paths in the project lie that the last build looked at."""
@@ -118,10 +131,11 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
             return set()
         top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
         try:
-            root = self.root()
+            # What is built for staging is known already.
+            root = self.make_root(StagedNodes())
         except (ScratchImageError, OSError, ValueError):
             return set()
-        machine = map(root.files.host_path, dict.fromkeys(path for path, _ in stored.states))
+        machine = map(root.files.host_path, {path for path, _ in stored.states})
         return {os.fsdecode(path) for path in machine if path.startswith(top)}
 
     def get_ninfo(self) -> Any:
@@ -199,10 +213,11 @@ def trust_time(node: Any) -> None:
 
 def derived_nodes(fs: Any, looked: Iterable[str], mentioned: Iterable[str]) -> list[Any]:
     """Return the nodes that something builds at the paths `looked`, and at or below `mentioned`."""
-    nodes = [_node(fs, path) for path in sorted(looked)]
+    nodes = [node for path in sorted(looked) if is_derived(node := _node(fs, path))]
     for path in sorted(mentioned):
-        nodes += _below(_node(fs, path))
-    return [node for node in dict.fromkeys(nodes) if is_derived(node)]
+        if node := _node(fs, path):
+            nodes += made_below(node)
+    return list(dict.fromkeys(nodes))
 
 
 def _node(fs: Any, path: str) -> Any:
@@ -210,23 +225,6 @@ def _node(fs: Any, path: str) -> Any:
         return fs.Entry(path, create=False)
     except SCons.Errors.UserError:
         return None
-
-
-def is_derived(node: Any) -> bool:
-    """Tell whether `node` is a file that something builds."""
-    if node is None or isinstance(node, SCons.Node.FS.Dir):
-        return False
-    return bool(node.has_builder() or node.side_effect)
-
-
-def _below(node: Any) -> Iterator[Any]:
-    """Yield `node`; for a directory what it is to hold, but for what our own steps make."""
-    if not isinstance(node, SCons.Node.FS.Dir):
-        yield node
-        return
-    for name, entry in sorted(node.entries.items()):
-        if name not in (".", "..") and not hasattr(entry.attributes, "step"):
-            yield from _below(entry)
 
 
 def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001

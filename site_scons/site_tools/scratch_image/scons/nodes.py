@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import SCons.Node.FS
@@ -14,7 +14,7 @@ from .variables import read
 
 def host_path(node: Any) -> bytes:
     """Return the path of the File `node`; of a source that may be in its source directory."""
-    return os.fsencode(os.path.join(node.fs.Top.get_abspath(), str(node.rfile())))
+    return os.fsencode(node.rfile().get_abspath())
 
 
 def staged_host_path(node: Any) -> bytes:
@@ -26,6 +26,43 @@ def staged_host_path(node: Any) -> bytes:
     path, source = host_path(node), node.srcnode()
     made_by_scons = source is not node and not node.is_derived() and os.path.islink(path)
     return host_path(source) if made_by_scons else path
+
+
+def staged_directory(node: Any) -> bytes:
+    """Return the path of the Dir `node` that is to be staged: that of the build, or its source.
+
+    InputError where files of it lie in both.
+    """
+    source = node.srcnode()
+    is_made = any(True for _ in made_below(node))
+    if source is not node and is_made and os.path.isdir(source.rdir().get_abspath()):
+        raise InputError(
+            f"stage {node}",
+            f"some of its files are built and others lie in {source}",
+            "Install all of them into one directory, and stage that",
+        )
+    found = node if is_made else source.rdir()
+    return os.path.realpath(os.fsencode(found.get_abspath()))
+
+
+def is_derived(node: Any) -> bool:
+    """Tell whether `node` is a file that something builds."""
+    if node is None or isinstance(node, SCons.Node.FS.Dir):
+        return False
+    return bool(node.has_builder() or node.side_effect)
+
+
+def made_below(node: Any) -> Iterator[Any]:
+    """Yield the nodes that something builds at or below `node`, but for those of our steps."""
+    if not isinstance(node, SCons.Node.FS.Dir):
+        if is_derived(node):
+            yield node
+        return
+    if node.has_explicit_builder():
+        yield node
+    for name, entry in sorted(node.entries.items()):
+        if name not in (".", "..") and not hasattr(entry.attributes, "step"):
+            yield from made_below(entry)
 
 
 def kind_of(node: Any) -> str:
@@ -62,7 +99,7 @@ def repositories_of(node: Any) -> tuple[bytes, ...]:
 def image_path(node: Any, env: Any) -> bytes:
     """Return the path in the image of the program `node`: that of its staging, or its own."""
     for path, staged in read(env, "IMAGE_STAGED").items():
-        if staged is node:
+        if staged.node is node:
             return bytes(path)
     return host_path(node)
 

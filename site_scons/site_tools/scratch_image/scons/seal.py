@@ -139,11 +139,14 @@ def _databases(footprint: Footprint, root: Root) -> Iterator[bytes]:
     """Yield the files whose answers are in `footprint`."""
     from ..elf import loader_cache
     from ..files import dpkg
+    from ..fs.accounts import ACCOUNTS
     from ..fs.root import Aspect
 
     aspects = {aspect for _, aspect in footprint.states}
     if Aspect.SONAME in aspects:
         yield root.files.host_path(root.walk(loader_cache.CACHE).real)
+    if any(owner.strip("0123456789:") for owner in root.files.staging.owners()):
+        yield from (root.files.host_path(root.files.walk(path).real) for path in ACCOUNTS)
     if Aspect.OWNER in aspects:
         yield from map(root.files.host_path, dpkg.FILES)
 

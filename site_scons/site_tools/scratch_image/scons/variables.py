@@ -21,17 +21,18 @@ from .checks import (
     Files,
     Health,
     Names,
-    Node,
     Number,
     OneOf,
     OneRun,
     Path,
     Several,
+    Staging,
     Text,
     Words,
     misspelt,
     nearest,
 )
+from .staged import StagedNodes
 from .substitution import substitute
 
 EPOCH = 1793491200
@@ -185,10 +186,9 @@ VARIABLES = (
              RUN,
              "the one run of `Strace`; `ScratchImage` sets it", unset="the program alone"),
     Variable("IMAGE_STAGED", {},
-             Dictionary("a dictionary of files", '{b"/usr/bin/hello": hello}',
-                        Path("an absolute path", ""), Node("a node", "")),
-             "a dictionary from paths in the image, as `bytes`, to the project's files; "
-             "`ScratchImage` sets it", unset="none"),
+             Staging("a dictionary of nodes", '{b"/usr/bin/hello": hello}'),
+             "a dictionary from paths in the image, as `bytes`, to the project's files and "
+             "directories; `ScratchImage` sets it", unset="none"),
 )  # fmt: skip
 """All but those that replace the line of a step, which builders name."""
 
@@ -206,6 +206,8 @@ def read(env: Any, name: str) -> Any:
     given = env.get(name, _UNSET)
     if given is _UNSET or given is _ROWS[name].default:  # Most are, and each is read often.
         return _DEFAULTS[name]
+    if given.__class__ is StagedNodes:  # Thousands of files are checked once.
+        return given
     return _ROWS[name].check.read(name, substitute(env, given, name))
 
 

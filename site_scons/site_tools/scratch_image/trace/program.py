@@ -58,7 +58,7 @@ class Program:
         emulator = find_emulator(run, path, root, private=private)
         host_path = files.host_path(found.real)
         # A link keeps its name: some programs act by their name.
-        own_path = host_path if found.real in files.staged and not private else path
+        own_path = host_path if found.real in files.staging and not private else path
         return cls(own_path, path, _is_privileged(host_path, found.status), emulator)
 
 

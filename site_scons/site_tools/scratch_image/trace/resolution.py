@@ -132,6 +132,8 @@ class Resolution:
                 path = os.path.dirname(path)
 
     def _image_path(self, path: bytes) -> bytes:
+        if self._private:
+            return path
         return self._image_paths.get(path) or self._files.image_path(path)
 
     def _add_output(self, access: Access) -> None:

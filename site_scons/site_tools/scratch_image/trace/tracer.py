@@ -89,7 +89,8 @@ def _trace_plain(
         cause = f"it cannot start in {show(run.cwd)}: there is no such directory"
         raise TraceError(f"trace run {run.name}", cause, NO_DIRECTORY)
     # On the host staged files lie elsewhere: the arguments say where.
-    words = [program.path, *(root.files.staged.get(word, word) for word in run.argv[1:])]
+    places = (root.files.staging.host_path(word) or word for word in run.argv[1:])
+    words = [program.path, *places]
     outcome = execute(run, tool.command(words, directory, filters=tool.filters(program)))
     return outcome, join_logs(read_logs(run, directory))
 

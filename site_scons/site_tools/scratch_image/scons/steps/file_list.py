@@ -88,7 +88,7 @@ class ListStep(Step):
         """Return all that `sources` request; `view` gets the files that extra lists make."""
         from ...files.list_sources import Sources
 
-        read = Sources(self.options)
+        read = Sources(view, self.options)
         for form, path in zip(self.forms, sources, strict=True):
             read.add(view, form.form, form.name, form.file, content(path))
         return read

@@ -67,7 +67,9 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     """
     require_sources("find libraries for", target, source, "programs", sys.maxsize)
     programs = [image_path(node, env) for node in source]
-    others = [path for path in read(env, "IMAGE_STAGED") if path not in programs]
+    # Files of a directory are for the list: it reports their missing libraries, and goes on.
+    staged = read(env, "IMAGE_STAGED").items()
+    others = [path for path, each in staged if not each.is_directory and path not in programs]
     step = LddStep(name, tuple(programs), tuple(sorted(others)), search_env(env))
     return Plan(step, target, [], source)
 

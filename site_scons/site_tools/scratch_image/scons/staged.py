@@ -1,0 +1,47 @@
+"""The nodes that a project stages, by their places in an image."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import SCons.Node.FS
+
+
+@dataclass(frozen=True, slots=True)
+class StagedNode:
+    """A file or directory for an image, and how it is to be there."""
+
+    node: Any
+    """A node, or a name for one."""
+    mode: int | None = None
+    """Permission bits; None for those that the file has, without what the umask decides."""
+    owner: str = ""
+    """``USER`` or ``USER:GROUP``, names or numbers; empty for root."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory, with all below it."""
+        return isinstance(self.node, SCons.Node.FS.Dir)
+
+
+class StagedNodes(dict[bytes, StagedNode]):
+    """Staged nodes by image path: made once for an image, and read by each of its steps."""
+
+    @functools.cached_property
+    def text(self) -> str:
+        """All of it as text."""
+        return repr(
+            sorted((path, str(each.node), each.mode, each.owner) for path, each in self.items())
+        )
+
+    @functools.cached_property
+    def chosen(self) -> dict[bytes, StagedNode]:
+        """Those with a mode or an owner."""
+        return {path: each for path, each in self.items() if each.mode is not None or each.owner}
+
+    @functools.cached_property
+    def nodes(self) -> list[Any]:
+        """The nodes alone."""
+        return [each.node for each in self.values()]
