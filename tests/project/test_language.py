@@ -33,8 +33,8 @@ PLACES = [
 ]
 """Each rule, and the files that follow it."""
 
-OF_SCONS = {"visited"}
-"""Names of methods that SCons calls."""
+OF_OTHERS = {"visited", "Staged"}
+"""Names of methods that SCons calls, and of values as SConscripts write them."""
 
 OPENING = re.compile(r"(?:^|[.!?:] |[|*>-] |\()\W{0,3}(?:What|Who|That)\b(?!')")
 """A sentence that begins with a riddle: the subject comes after the verb."""
@@ -134,7 +134,7 @@ def _matching(pattern: re.Pattern[str], where: str) -> Iterator[str]:
 def _is_participle(name: str) -> bool:
     """Tell whether a function's name is a participle alone, or one with small words."""
     first, *others = name.strip("_").split("_") or [""]
-    if name in OF_SCONS:
+    if name in OF_OTHERS:
         return False
     return bool(PARTICIPLE.fullmatch(first)) and all(map(SMALL.fullmatch, others))
 

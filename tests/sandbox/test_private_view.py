@@ -27,6 +27,7 @@ from programs import (
 )
 from scratch_image.errors import TraceError
 from scratch_image.fs.root import Root
+from scratch_image.fs.staging import Chosen
 from scratch_image.sandbox.run import Run
 from scratch_image.scons import state
 from scratch_image.trace import tracer
@@ -67,6 +68,32 @@ def test_program_may_be_a_staged_link_to_a_file_that_is_not(tmp_path: Path) -> N
 
     assert Used(Use.LINK, b"/usr/bin/hello") in found.record.uses
     assert Used(Use.EXEC, os.fsencode(tmp_path / "true-1")) in found.record.uses
+
+
+def test_run_sees_staged_files_as_the_image_has_them(tmp_path: Path) -> None:
+    (tmp_path / "tree/empty").mkdir(parents=True)
+    for name, mode in {"tree/open": 0o666, "tree/tool": 0o700, "key": 0o644}.items():
+        (tmp_path / name).write_text(name)
+        (tmp_path / name).chmod(mode)
+    os.link(tmp_path / "tree/open", tmp_path / "tree/again")
+    (tmp_path / "tree").chmod(0o777)
+    settle_clock()
+    staged = {b"/opt/none/tree": "tree", b"/opt/none/key": "key", b"/opt/none/same": "key"}
+    chosen = dict.fromkeys((b"/opt/none/key", b"/opt/none/same"), Chosen(0o600, "7:8"))
+    root = Root(
+        staged={path: os.fsencode(tmp_path / name) for path, name in staged.items()}, chosen=chosen
+    )
+    words = "cd /opt/none; echo x > tree/new; stat -c '%n %a %u:%g' tree tree/* key; cat key"
+    words += "; test key -ef same; echo $?; test tree/open -ef tree/again; echo $?"
+
+    found = traced(b"/bin/sh", "-c", words, root=root, private=True, cwd=b"/")
+
+    owner = "7:8" if os.geteuid() == 0 else "0:0"
+    assert found.stdout.decode().splitlines() == [
+        "tree 755 0:0", "tree/again 644 0:0", "tree/empty 755 0:0", "tree/new 644 0:0",
+        "tree/open 644 0:0", "tree/tool 755 0:0", f"key 600 {owner}", "key0", "0",
+    ]  # fmt: skip
+    assert not (tmp_path / "tree/new").exists()
 
 
 def test_private_run_writes_where_its_user_may(tmp_path: Path) -> None:

@@ -216,11 +216,11 @@ def test_file_that_nobody_named_and_cannot_be_read(project: Project) -> None:
                      "SConstruct:3: cannot stage '/': it is not a plain absolute path; ",
                      id="stage as the root"),
         pytest.param("env.ScratchImage('x', {'/x': env.Dir('d')})",
-                     "SConstruct:3: cannot make an image of nothing: a directory is no program; "
+                     "SConstruct:3: cannot make an image of nothing: no file is staged; "
                      "stage the program",
                      id="stage of a directory"),
         pytest.param("env.ScratchImage('x', {'/x': '.'})",
-                     "SConstruct:3: cannot make an image of nothing: a directory is no program; "
+                     "SConstruct:3: cannot make an image of nothing: no file is staged; "
                      "stage the program",
                      id="stage of the name of a directory"),
         pytest.param("env.ScratchImage('x', {'/x': []})",

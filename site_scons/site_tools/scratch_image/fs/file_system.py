@@ -237,7 +237,7 @@ class FileSystem:
     def _staged_status(
         self, path: bytes, kind: FileKind, found: os.stat_result, target: bytes
     ) -> Status:
-        chosen = self.staging.chosen(path)
+        chosen = self.staging.choice(path)
         uid, gid = self._owner(chosen.owner) if chosen.owner else (0, 0)
         inode, names = self.staging.identity(path, found)
         return Status(

@@ -240,7 +240,7 @@ class Staging:
             end = host_path.rfind(b"/", 0, end) if self._trees else 0
         return host_path
 
-    def chosen(self, path: bytes) -> Chosen:
+    def choice(self, path: bytes) -> Chosen:
         """Return what is chosen for the staged `path`."""
         return self._chosen.get(self.top(path), NOTHING_CHOSEN)
 
@@ -275,5 +275,8 @@ def _names(path: bytes, host: bytes) -> list[bytes]:
     try:
         return sorted(os.listdir(host))
     except OSError as error:
-        hint = "make it readable by the user who runs scons"
-        raise InputError(f"stage {show(path)}", f"{show(host)}: {error.strerror}", hint) from error
+        raise InputError(
+            f"stage {show(path)}",
+            f"{show(host)}: {error.strerror}",
+            "make it readable by the user who runs scons",
+        ) from error

@@ -248,22 +248,25 @@ def _programs(env: Any, program: Any) -> tuple[StagedNodes, list[Any]]:
             )
     programs = [each.node for each in staged.values() if not each.is_directory]
     if not programs:
-        cause = "a directory is no program" if staged else "no file is staged"
-        raise InputError("make an image of nothing", cause, "stage the program")
+        raise InputError("make an image of nothing", "no file is staged", "stage the program")
     return staged, programs[:1]
 
 
 def _staged_node(env: Any, path: str, given: Any) -> StagedNode:
     """Return the node of the file or directory that is to lie at `path`."""
     if not path or not isinstance(path, str):
-        action = f"stage {quote_value(given)} at {quote_value(path)}"
-        raise InputError(action, "that is not a path", "write one in the image")
+        raise InputError(
+            f"stage {quote_value(given)} at {quote_value(path)}",
+            "that is not a path",
+            "write one in the image",
+        )
     staged = given if isinstance(given, StagedNode) else StagedNode(given)
     try:
         node = _node(env, FILE(staged.node))
     except WrongPartError as wrong:
-        action = f"stage {quote_value(given)} at {quote_value(path)}"
-        raise InputError(action, wrong.cause(given), "name one") from wrong
+        raise InputError(
+            f"stage {quote_value(given)} at {quote_value(path)}", wrong.cause(given), "name one"
+        ) from wrong
     if kind_of(node) not in ("", "a directory"):
         raise InputError(
             f"stage {path!r}", f"{node} is {kind_of(node)}", "stage files and directories"

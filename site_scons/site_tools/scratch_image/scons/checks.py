@@ -298,7 +298,7 @@ class OneFile(Check):
         return found[0]
 
 
-class Staging(Check):
+class StagedDictionary(Check):
     """A dictionary of nodes, or of what `Staged` returns, by their paths in an image."""
 
     __slots__ = ()
@@ -306,10 +306,10 @@ class Staging(Check):
     def _take(self, given: Any) -> StagedNodes:
         if not isinstance(given, Mapping):
             raise WrongPartError(given, self.noun)
-        staged = {path: self._staged(each) for path, each in given.items()}
+        staged = {path: self._staged_node(each) for path, each in given.items()}
         return StagedNodes({_IMAGE_PATH(path): each for path, each in staged.items()})
 
-    def _staged(self, given: Any) -> StagedNode:
+    def _staged_node(self, given: Any) -> StagedNode:
         found = given if isinstance(given, StagedNode) else StagedNode(given)
         if not isinstance(found.node, SCons.Node.FS.Base):
             raise WrongPartError(given, self.noun)

@@ -47,7 +47,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
         self.make_root = make_root
         self.staged = StagedNodes()
-        """What is staged in that root."""
+        """The staged nodes of that root."""
         self.view = ""
         """The base of that root, and what is staged there, as text."""
         self.files = [self.file]
@@ -131,7 +131,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
             return set()
         top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
         try:
-            # What is built for staging is known already.
+            # Nodes that are built for staging are known already.
             root = self.make_root(StagedNodes())
         except (ScratchImageError, OSError, ValueError):
             return set()

@@ -26,7 +26,7 @@ from .checks import (
     OneRun,
     Path,
     Several,
-    Staging,
+    StagedDictionary,
     Text,
     Words,
     misspelt,
@@ -186,7 +186,7 @@ VARIABLES = (
              RUN,
              "the one run of `Strace`; `ScratchImage` sets it", unset="the program alone"),
     Variable("IMAGE_STAGED", {},
-             Staging("a dictionary of nodes", '{b"/usr/bin/hello": hello}'),
+             StagedDictionary("a dictionary of nodes", '{b"/usr/bin/hello": hello}'),
              "a dictionary from paths in the image, as `bytes`, to the project's files and "
              "directories; `ScratchImage` sets it", unset="none"),
 )  # fmt: skip
