@@ -26,7 +26,7 @@ ORDER = {
     "scons": "remote state seal sconscript tools terminal substitution staged checks variables constructors nodes image_env"
     " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"
-    " steps/report steps/sysroot help_text footprint builders commands chain alias tree",
+    " steps/report steps/sysroot help_text footprint builders request_aliases chain alias tree",
 }
 """A package imports only packages before it, and a module only modules before it."""
 
@@ -119,7 +119,7 @@ UNTESTED = {
     "sandbox": "server_request",
     "publish": "ping",
     "files": "list_options",
-    "scons": "remote sconscript checks commands constructors nodes image_env tags command_line"
+    "scons": "remote sconscript checks request_aliases constructors nodes image_env tags command_line"
     " steps/layer_stack steps/seccomp steps/test",
 }
 """Modules that the tests of file systems, builders, file lists and inspections hold."""

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.paths import is_plain
 from ..sandbox import run
-from . import command_line, commands
+from . import command_line, request_aliases
 from .builders import require_known
 from .checks import OneFile, WrongPartError, check_arguments, quote_value
 from .nodes import image_path, kind_of, stem
@@ -60,7 +60,7 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     else:
         archive = _declare_steps(env, image, target, program, variables)
     _declare_requests(own, image, ImageParts(target, archive), is_per_platform=False)
-    commands.offer(env, image.stem, [image], builds=False)
+    request_aliases.offer(env, image.stem, [image], builds=False)
     return image.nodes
 
 

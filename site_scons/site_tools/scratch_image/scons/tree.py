@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from . import command_line, commands
+from . import command_line, request_aliases
 from .alias import image_alias
 from .builders import cleans
 from .chain import add_help
@@ -60,7 +60,8 @@ def _names(directory: str) -> list[str]:
 def _alias(env: Any, top: str, names: list[str], images: Sequence[DeclaredImage], word: str) -> Any:
     """Declare the alias of a word for all images of a tree; return its node, if there is one."""
     if word == "help":
-        return commands.print_alias(env, functools.partial(_help, env, top, names), f"help/{top}")
+        text = functools.partial(_help, env, top, names)
+        return request_aliases.print_alias(env, text, f"help/{top}")
     nodes = [node for node in request_nodes(images, word) if step_of(node).has_work()]
     return env.Alias(f"{word}/{top}", nodes)[0] if word in command_line.REQUESTS else None
 
@@ -88,5 +89,5 @@ def _read(env: Any, top: str, name: str) -> Any:
         image.alias = alias
     if cleans():
         env.Clean(targets, seal)
-    commands.offer(env, f"{top}/{name}", images)
+    request_aliases.offer(env, f"{top}/{name}", images)
     return alias
