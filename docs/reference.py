@@ -18,7 +18,7 @@ from typing import Any
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
 
-from scratch_image import HealthCheck, Run, Staged  # noqa: E402
+from scratch_image import HealthCheck, Run, Staged, Suite  # noqa: E402
 from scratch_image.scons import builders, chain, tree  # noqa: E402
 from scratch_image.scons.steps import sysroot, table  # noqa: E402
 from scratch_image.scons.variables import VARIABLES  # noqa: E402
@@ -28,6 +28,7 @@ METHODS = {
     "env.ImageTree": tree.image_tree,
     "env.Sysroot": sysroot.sysroot_call,
     "Run": Run,
+    "Suite": Suite,
     "HealthCheck": HealthCheck,
     "Staged": Staged,
 }

@@ -45,6 +45,34 @@ def test_looks_below_the_record_are_not_on_it(base: bytes) -> None:
     assert root.looked == set()
 
 
+def test_a_shown_directory_is_there_with_all_in_it(base: bytes) -> None:
+    os.makedirs(base + b"/home/me/project/tests")
+    with open(base + b"/home/me/project/tests/one", "w") as stream:
+        stream.write("x")
+    with open(base + b"/home/me/secret", "w") as stream:
+        stream.write("x")
+    root = Root(base)
+
+    root.hide([b"/home"], [b"/home/me/project", b"/home/me/project/tests/one"])
+
+    assert root.listing(b"/home/me") == [b"project"]
+    assert root.listing(b"/home/me/project/tests") == [b"one"]
+    assert root.status(b"/home/me/project/tests/one") is not None
+    assert root.status(b"/home/me/secret") is None
+    assert (b"/home/me/project", Aspect.VIEW) in root.looked
+
+
+def test_files_that_the_build_makes_are_in_no_listing(tmp_path: Path) -> None:
+    own = os.fsencode(tmp_path / "project")
+    for name in (b"/made", b"/kept", b"/../made"):
+        os.makedirs(own + name)
+    root = Root(own=own, made=lambda path: path.endswith(b"/made"))
+
+    assert root.listing(own) == [b"kept"]
+    assert b"made" in root.listing(os.path.dirname(own))
+    assert root.files.is_made(own + b"/made")
+
+
 def test_hidden_directories_have_nothing_of_the_base(base: bytes) -> None:
     for name in (b"/home/me", b"/home/app", b"/homes"):
         os.makedirs(base + name)

@@ -15,7 +15,7 @@ ORDER = {
     " globs target",
     "sandbox": "output process server_request run probe execution init mounts namespaces private_view",
     "elf": "machines reader lookup shebang processor loader_cache loader search_path load closure ldd_text",
-    "trace": "record strace_line syscalls process_lines log resolution program strace_tool run_checks tracer",
+    "trace": "record strace_line syscalls process_lines log suite resolution program strace_tool run_checks tracer",
     "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files staged_files"
     " secret_refusal merge bytecode finding dependencies presets package_records list_options list_sources own_code"
     " system_data subprograms siblings lint file_list why",

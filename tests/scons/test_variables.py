@@ -48,7 +48,7 @@ import contextlib, io, json
 
 DefaultEnvironment(tools=[])
 env = Environment(tools=["scratch_image"], toolpath=[ARGUMENTS["tool"]], DOCKER_HOST="unix:///no")
-from scratch_image import HealthCheck, Run
+from scratch_image import HealthCheck, Run, Suite
 
 def told(line):
     """Return the message about the mistake in `line`; nothing where there is none."""
@@ -295,6 +295,10 @@ MISTAKES = {
         for name in ("'a\\nb'", "'a b'", "'../../x'", "'.a'", "'a/b'", "None", "['a']", "b'a'", "'\\x1b'")
     },
     f"Run('x', name={'a' * 65!r})": f"cannot use name '{'a' * 65}' of Run: it is not a name of up to",
+    "Suite()": "cannot call Suite: missing a required argument: 'command'; write ",
+    "Suite([])": "cannot run a suite: it has no command; name its harness",
+    "Suite('make', cwd=5)": "cannot use cwd 5 of Suite: it is not a path; write ",
+    "Suite('make', files=[5])": "cannot use files [5] of Suite: 5 in it is not a file, or a list of",
     "HealthCheck()": "cannot call HealthCheck: missing a required argument: 'command'; write ",
     "HealthCheck([])": "cannot check health by nothing: it has no command; name a program of the ",
     "HealthCheck(None)": "cannot use command None of HealthCheck: it is not a command line, a list ",

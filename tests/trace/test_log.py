@@ -251,6 +251,93 @@ def test_any_name_survives(names: list[bytes], tmp_path_factory: pytest.TempPath
     assert {os.path.join(where, name) for name in wanted} == opened
 
 
+# Suites.
+
+
+def suite(*lines: str) -> Log:
+    """Return the log of a suite about the program /p, with these lines."""
+    text = "".join(f"{line}\n" for line in ('1 execve("/bin/sh", [], 0x1) = 0', *lines))
+    return parse(text.encode(), b"/d", lambda path: os.path.normpath(path) == b"/d/p")
+
+
+def sides(log: Log) -> dict[str, bool]:
+    """Return of each path without a slash whether only a harness used it."""
+    return {
+        os.path.basename(access.path).decode(): access.is_harness
+        for access in log.accesses
+        if access.kind is Use.STAT
+    }
+
+
+def test_a_program_of_a_suite_and_its_children_are_no_harness() -> None:
+    log = suite(
+        '1 stat("a", {}) = 0',
+        "1 fork() = 2",
+        '1 stat("b", {}) = 0',
+        '2 stat("c", {}) = 0',
+        '2 execve("/none/p", [], 0x1) = -1 ENOENT (No such file or directory)',
+        '2 execve("./p", [], 0x1) = 0',
+        '2 stat("d", {}) = 0',
+        "2 clone(flags=SIGCHLD) = 3",
+        "2 +++ exited with 0 +++",
+        '3 execve("/bin/cat", [], 0x1) = 0',
+        '3 stat("e", {}) = 0',
+        '3 execve("/d/p", [], 0x1) = 0',
+        "1 fork() = 4",
+        '4 execve("/bin/cat", [], 0x1) = 0',
+        '4 stat("f", {}) = 0',
+    )
+    assert sides(log) == {"a": True, "b": True, "c": True, "d": False, "e": False, "f": True}
+    assert log.starts == ((b"/d/./p", 1), (b"/d/p", 1))
+    assert log.calls == {b"execve", b"stat", b"clone"}
+
+
+def test_a_use_by_both_sides_is_there_twice() -> None:
+    log = suite(
+        '1 stat("/a", {}) = 0',
+        "1 fork() = 2",
+        '2 execve("p", [], 0x1) = 0',
+        '2 stat("/a", {}) = 0',
+        "1 fork() = 3",
+        '3 stat("/a", {}) = 0',
+    )
+    found = [access.is_harness for access in log.accesses if access.path == b"/a"]
+    assert found == [False, True]
+
+
+def test_the_harness_itself_is_no_start_of_a_program() -> None:
+    text = b'1 execve("/p", [], 0x1) = 0\n1 stat("/a", {}) = 0\n'
+    log = parse(text, b"/", lambda path: path == b"/p")
+    assert log.starts == ()
+    assert all(access.is_harness for access in log.accesses)
+
+
+def test_a_process_of_unknown_birth_may_be_the_programs() -> None:
+    log = suite("1 fork() = ?", "1 +++ killed by SIGKILL +++", '2 stat("/a", {}) = 0')
+    assert sides(log) == {"a": False}
+
+
+def test_a_thread_of_a_harness_becomes_a_program() -> None:
+    together = suite(
+        "1 clone(flags=CLONE_VM|CLONE_FS|CLONE_THREAD) = 2",
+        "1 pause( <unfinished ...>",
+        '2 execve("/d/p", [], 0x1 <unfinished ...>',
+        "1 +++ superseded by execve in pid 2 +++",
+        "1 <... execve resumed>) = 0",
+        '1 stat("/a", {}) = 0',
+    )
+    apart = suite(
+        "1 clone(flags=CLONE_VM|CLONE_FS|CLONE_THREAD) = 2",
+        '1 stat("/b", {}) = 0',
+        "1 +++ superseded by execve in pid 2 +++",
+        "1 <... execve resumed>) = 0",
+        '1 stat("/a", {}) = 0',
+        '2 execve("/d/p", [], 0x1 <pid changed to 1 ...>',
+    )
+    assert sides(together) == {"a": False}
+    assert sides(apart) == {"a": False, "b": True}
+
+
 PIECES = st.sampled_from(
     [
         *(b"openat(", b"AT_FDCWD", b"</d>", b"<", b">", b'"', b'"a"', b"...", b", ", b") = "),
@@ -266,7 +353,7 @@ PIECES = st.sampled_from(
 @settings(max_examples=400, deadline=None)
 @given(text=st.binary() | st.lists(PIECES).map(b"".join))
 def test_no_bytes_raise_anything(text: bytes) -> None:
-    log = parse(text)
+    log = parse(text, is_program=lambda path: path.endswith(b"a"))
     assert list(log.accesses) == sorted(log.accesses, key=access_key)
     assert all(access.path[:1] == b"/" and b"\0" not in access.path for access in log.accesses)
 

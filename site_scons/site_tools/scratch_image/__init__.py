@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["HealthCheck", "Run", "Staged", "exists", "generate"]
+__all__ = ["HealthCheck", "Run", "Staged", "Suite", "exists", "generate"]
 
 
 def generate(env: Any, **_: Any) -> None:
@@ -30,7 +30,7 @@ def exists(env: Any) -> bool:  # noqa: ARG001
 
 def __getattr__(name: str) -> Any:
     # They are defined below the SCons line; the modules above it are importable without SCons.
-    if name in ("HealthCheck", "Run", "Staged"):
+    if name in ("HealthCheck", "Run", "Staged", "Suite"):
         from .scons import constructors
 
         return getattr(constructors, name)

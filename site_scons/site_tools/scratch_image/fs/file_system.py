@@ -9,7 +9,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 from ..errors import InputError, ListError
@@ -55,6 +55,7 @@ class FileSystem:
         own: bytes = b"",
         repositories: Sequence[bytes] = (),
         chosen: Mapping[bytes, Chosen] | None = None,
+        made: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to host path.
 
@@ -62,7 +63,8 @@ class FileSystem:
 
         `own` is a directory of the host that is there by its own path, whatever the base has:
         the project's, whose lists name its files. So are `repositories`, where else these may lie.
-        `owners` has what of the base its file system could not keep.
+        `owners` has what of the base its file system could not keep. `made` tells whether the build
+        itself makes a file in its own directory: no listing has those.
         No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
         InputError when a file cannot be staged at its path.
         """
@@ -70,6 +72,7 @@ class FileSystem:
         self.owners = owners or Owners()
         self.own = own
         self.repositories = repositories
+        self._made = made
         self.epoch = epoch
         self.hidden: tuple[bytes, ...] = ()
         self.shown: dict[bytes, bytes] = {}
@@ -159,10 +162,10 @@ class FileSystem:
     # Hidden directories.
 
     def hide(self, directories: Iterable[bytes], shown: Iterable[bytes] = ()) -> None:
-        """See nothing of the base below `directories`, but for the files `shown`.
+        """See nothing of the base below `directories`, but for what is `shown`.
 
-        Where the base has a link to a directory, that one is hidden, too, and there is a directory
-        in both places.
+        A directory is shown with all that is in it. Where the base has a link to a directory, that
+        one is hidden, too, and there is a directory in both places.
         """
         places = [place for each in directories for place in (each, self.walk(each).real)]
         self.hidden = tuple(dict.fromkeys(place for place in places if place != b"/"))
@@ -173,11 +176,12 @@ class FileSystem:
 
     def hides(self, directory: bytes) -> bool:
         """Tell whether nothing that the base has in `directory` is seen."""
-        return directory not in self.staging and is_under(directory, *self.hidden)
+        is_hidden = is_under(directory, *self.hidden) and not is_under(directory, *self.shown)
+        return is_hidden and directory not in self.staging
 
     def _is_hidden(self, path: bytes) -> bool:
         """Tell whether what the base has at `path`, if anything, is not seen."""
-        return path not in self.hidden and path not in self.shown and self.hides(path)
+        return path not in self.hidden and self.hides(path)
 
     # Where files lie.
 
@@ -199,6 +203,13 @@ class FileSystem:
         """Return the directory of the project that `path` lies in; nothing if it does in none."""
         places = (self.own, *self.repositories, *self.staging.sources)
         return next((place for place in places if place and is_under(path, place)), b"")
+
+    def is_made(self, path: bytes) -> bool:
+        """Tell whether the build itself makes the file `path` of the project, and it is no input.
+
+        Only the root of a suite knows it.
+        """
+        return self._made is not None and is_under(path, self.own) and self._made(path)
 
     # Looks.
 
@@ -266,6 +277,7 @@ class FileSystem:
         if not self.hides(path):
             try:
                 names.update(os.listdir(self.host_path(path)))
+                names -= {name for name in names if self.is_made(join(path, name))}
             except FileNotFoundError:
                 pass
             except OSError as error:

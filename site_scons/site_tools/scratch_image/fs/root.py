@@ -8,7 +8,7 @@ result goes to `Root.files`, the file system below the record.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from .file_system import FileSystem
@@ -70,9 +70,12 @@ class Root:
         own: bytes = b"",
         repositories: Sequence[bytes] = (),
         chosen: Mapping[bytes, Chosen] | None = None,
+        made: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Take what makes a `FileSystem`. InputError when a file cannot be staged at its path."""
-        self._watched = WatchedFileSystem(base, staged, epoch, owners, own, repositories, chosen)
+        self._watched = WatchedFileSystem(
+            base, staged, epoch, owners, own, repositories, chosen, made
+        )
         self.files: FileSystem = self._watched
         """The file system itself: to look at without a record."""
         self.looked: set[tuple[bytes, Aspect]] = set()
@@ -97,7 +100,7 @@ class Root:
         self.known[path, aspect] = state
 
     def hide(self, directories: Iterable[bytes], shown: Iterable[bytes] = ()) -> None:
-        """See nothing of the base below `directories`, but for the files `shown`.
+        """See nothing of the base below `directories`, but for what is `shown`.
 
         It goes on record: what is hidden cannot change what a step does.
         """

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from ..elf.machines import machine, runs_here
 from ..errors import ImageError, InputError, TraceError
+from ..fs.root import Root
 from ..sandbox.run import Run
 from ..sysroot.image_root import unpacked_layers
 from ..trace.strace_tool import Strace
-from ..trace.tracer import trace_in_sandbox
+from ..trace.tracer import trace, trace_in_sandbox
 
 RUNTIME = (
     *("capget", "capset", "chdir", "execve", "fchdir", "fchown", "getcwd", "getgid", "getpid"),
@@ -94,7 +95,22 @@ def calls(
 def _names(run: Run, text: bytes) -> set[str]:
     """Return the calls in strace's `text`, from where the program of the first process starts."""
     started = _STARTED.search(text)
-    names = {name.decode() for name in _CALL.findall(text, started.start())} if started else set()
+    return _known_names(run, _CALL.findall(text, started.start()) if started else ())
+
+
+def suite_calls(run: Run, program: bytes, root: Root, strace: bytes = b"strace") -> frozenset[str]:
+    """Return the system calls that the programs of the suite `run` make, traced in `root`.
+
+    No image has its harness. `root` notes the looks that the result depends on. TraceError as for
+    a trace; SandboxError when a tool for the view is missing.
+    """
+    found = trace(run, program, root, strace, private=True, has_all_calls=True).calls
+    return frozenset(_known_names(run, found))
+
+
+def _known_names(run: Run, calls: Iterable[bytes]) -> set[str]:
+    """Return the names of `calls`; TraceError for one that strace does not know."""
+    names = {name.decode() for name in calls}
     unknown = sorted(name for name in names if name.startswith("syscall_"))
     if unknown:
         raise TraceError(

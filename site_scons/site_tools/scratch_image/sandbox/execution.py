@@ -27,6 +27,7 @@ _GRACE = 2.0
 _CORRECT = "correct the run, or let it expect that"
 _STAGE = f"stage what it lacks (for a directory, a file in it), {_CORRECT}"
 _INSTALL = f"install what it lacks, set TRACE_ROOT=private if that is staged, {_CORRECT}"
+_PASSES = "correct the suite until it passes by hand, or stage what it lacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _check_result(run: Run, result: Result, *, private: bool) -> Failure | None:
     """Return how `result` differs from what `run` expects; `private`: in a root of its own."""
     if result.status != run.status:
         cause = f"{result.end}, not with status {run.status}, and {result.quote}"
-        return Failure(cause, _STAGE if private else _INSTALL)
+        return Failure(cause, _PASSES if run.is_suite else _STAGE if private else _INSTALL)
     if run.pattern and not run.pattern.fullmatch(result.stdout):
         printed = last_words(result.stdout)
         return Failure(f"it printed {printed!r}, which does not match {run.stdout!r}", _CORRECT)

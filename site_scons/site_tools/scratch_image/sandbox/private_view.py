@@ -48,7 +48,8 @@ def private_view(
     """Return a private view of `files` for `run`.
 
     `files` hides the directories `HIDDEN`. Mounts of the host are there like its directories.
-    `directory` is a private one, without links in its path.
+    `directory` is a private one, without links in its path. A suite also has the project's
+    directory, at its own place; its writes there go to memory as well.
     """
     # These mounts are seen in the new namespaces only.
     place = join(directory, b"mount")
@@ -77,7 +78,10 @@ class _View:
         self._place = place
         self._top = join(place, b"root")
         self._files = files
-        self._placed = {**files.staged, **files.shown}
+        is_elsewhere = files.base != b"/" or files.own in files.shown
+        self._project = files.own if run.is_suite and is_elsewhere else b""
+        shown = {path: place for path, place in files.shown.items() if path != files.own}
+        self._placed = {**files.staged, **shown}
         self._trees = [path for path in files.staged if files.staging.is_tree(path)]
         self._copies: dict[bytes, bytes] = {}
         """Places of files that are copied because their mode or owner is another on the host."""
@@ -114,6 +118,8 @@ class _View:
             yield directory_step(hiding)
             yield "mount", os.fsdecode(hiding), os.fsdecode(top + path), "", "bind", ""
         yield from kernel_trees(top)
+        if self._project:
+            yield from self._directory(self._project, os.lstat(self._project))
         for path, source in sorted(self._placed.items()):
             # In an overlay it is there already; its directory may be closed to the user.
             if path in self._trees:
@@ -246,7 +252,8 @@ class _View:
     def _host_path(self, path: bytes) -> bytes:
         if path in self._trees:
             return self._placed[path]
-        return path if self._files.base == b"/" else self._files.base + path
+        is_host = self._files.base == b"/" or path == self._project
+        return path if is_host else self._files.base + path
 
 
 def _attempts(steps: Iterable[Step]) -> Iterator[Step]:

@@ -67,6 +67,13 @@ class Run:
     """Whether its root is read-only when it is tested in a container."""
     cap_drop: bool = True
     """Whether it has no capabilities there."""
+    is_suite: bool = False
+    """Whether it is a test suite: `argv` starts a harness, which starts the program."""
+    needs: tuple[bytes, ...] = field(default=(), repr=False)
+    """Of a suite: host paths of files that have to be there before it starts.
+
+    Not part of any signature: the record of the suite has the files that it uses.
+    """
     limits: Limits = field(default_factory=Limits, repr=False)
     """Not part of any signature: a run that stays within them is the same under others."""
 
@@ -74,7 +81,7 @@ class Run:
         _ = self.readiness, self.requests, self.pattern
         if self.probes and not self.ready:
             raise _bad(self, "probes", "nothing says when the server is ready", "give ready, too")
-        if self.cwd[:1] not in (b"", b"/"):
+        if self.cwd[:1] not in (b"", b"/") and not self.is_suite:
             raise _bad(self, f"cwd {os.fsdecode(self.cwd)!r}", "it is not absolute", "start with /")
         if self.network not in ("loopback", "host"):
             cause = "there is no such network"

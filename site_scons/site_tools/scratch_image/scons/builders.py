@@ -30,6 +30,7 @@ from .checks import Files, WrongPartError
 from .footprint import FootprintNode
 from .nodes import (
     host_path,
+    is_step_file,
     kind_of,
     repositories_of,
     staged_directory,
@@ -261,7 +262,7 @@ def _emit(
         for node in plan.targets:
             _require_name(node)
         base = _base(env) if plan.has_root else None
-        footprint = _footprint(plan.targets[0], base, staged, read(env, "SOURCE_DATE_EPOCH"))
+        footprint = _footprint(plan, base, staged, read(env, "SOURCE_DATE_EPOCH"))
         footprint.mentions = functools.partial(_first, plan, base)
     except InputError as error:
         refuse(str(error))
@@ -330,7 +331,8 @@ def _first(plan: Plan, base: Any) -> Iterator[str]:
         yield base.get_abspath()
 
 
-def _footprint(owner: Any, base: Any, staged: StagedNodes, epoch: int) -> FootprintNode:
+def _footprint(plan: Plan, base: Any, staged: StagedNodes, epoch: int) -> FootprintNode:
+    owner = plan.targets[0]
     tree = step_of(base).tree if base else b"/"
     record = _owners_file(base) if base else b""
 
@@ -342,7 +344,9 @@ def _footprint(owner: Any, base: Any, staged: StagedNodes, epoch: int) -> Footpr
         files = {path: _place(each, owner) for path, each in staged.items()}
         chosen = {path: Chosen(each.mode, each.owner) for path, each in staged.chosen.items()}
         kept = owners.read(record) if record else owners.Owners()
-        return Root(tree, files, epoch, kept, top_of(owner), repositories_of(owner), chosen)
+        made = functools.partial(is_step_file, owner.fs) if plan.has_suite else None
+        places = top_of(owner), repositories_of(owner)
+        return Root(tree, files, epoch, kept, *places, chosen, made)
 
     # A target keeps its one footprint: two builder calls may name the same target.
     footprint = getattr(owner.attributes, "footprint", None) or FootprintNode(owner, root)

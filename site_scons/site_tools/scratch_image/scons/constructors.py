@@ -1,4 +1,4 @@
-"""`Run`, `HealthCheck` and `Staged`: what SConscripts make values with that are more than text."""
+"""`Run`, `Suite`, `HealthCheck` and `Staged`, which SConscripts call."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .checks import (
     TEXT,
     VALUE,
     Dictionary,
+    Files,
     Number,
     OneFile,
     OneOf,
@@ -27,12 +28,14 @@ from .checks import (
 from .staged import StagedNode
 from .variables import HEALTH, RUN
 
+_ENV = Dictionary("a dictionary of variables", '{"LANG": "C.UTF-8"}', TEXT, VALUE)
+
 
 @check_arguments(
     "Run",
     command=RUN,
     name=RUN_NAME,
-    env=Dictionary("a dictionary of variables", '{"LANG": "C.UTF-8"}', TEXT, VALUE),
+    env=_ENV,
     stdin=OneFile("a file", '"input.txt"'),
     cwd=Text("an absolute path", '"/srv"', names=True),
     status=Number("a whole number from 0 to 255", "1", 0, 255),
@@ -84,7 +87,7 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
     return replace(
         made,
         name=name,
-        environment={os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()},
+        environment=_environment(env),
         stdin=made.stdin if stdin is None else os.fsencode(str(stdin)),
         cwd=os.fsencode(cwd),
         status=status,
@@ -97,6 +100,55 @@ def Run(  # noqa: N802  # SCons names what SConscripts call like this: Builder()
         read_only=read_only,
         cap_drop=cap_drop,
     )
+
+
+@check_arguments(
+    "Suite",
+    command=RUN,
+    name=RUN_NAME,
+    env=_ENV,
+    cwd=Text("a path", '"build"', names=True),
+    timeout=Number("a number of seconds", "3600", 0.001, 1e9),
+    files=Files("a file, or a list of files", '"tests/helper"'),
+)
+def Suite(  # noqa: N802  # as Run
+    command: str | Sequence[str],
+    name: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: str = "",
+    timeout: float = 600.0,
+    files: Any = (),
+) -> run.Run:
+    """Return a test suite as a run, for `RUN` and `RUNS`.
+
+    `command` starts its harness (``pytest``, ``ctest``, ``make``, ``prove``, a script), found
+    along PATH or, with a slash, from `cwd`. Only what the image's programs use counts: the program
+    and the staged files, at their image paths or where they were built, and all that these start.
+    The harness and its files stay out of the image; the trace depends on them. `name`, `env` and
+    `timeout` are as for `Run`. The suite starts in `cwd`, seen from the project's top directory,
+    or there. `files` have to be built before it, beside what is staged.
+    """
+    made: run.Run = RUN(command)
+    if not made.argv:
+        raise InputError("run a suite", "it has no command", "name its harness")
+    return replace(
+        made,
+        name=name,
+        environment=_environment(env),
+        cwd=os.fsencode(cwd),
+        timeout=float(timeout),
+        is_suite=True,
+        needs=tuple(os.fsencode(_place(each)) for each in files),
+    )
+
+
+def _environment(env: Mapping[str, str] | None) -> dict[bytes, bytes]:
+    return {os.fsencode(key): os.fsencode(value) for key, value in (env or {}).items()}
+
+
+def _place(file: Any) -> str:
+    """Return the path of the node or name `file`."""
+    return str(file.get_abspath() if hasattr(file, "get_abspath") else file)
 
 
 @check_arguments(

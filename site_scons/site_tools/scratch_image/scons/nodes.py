@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import SCons.Errors
 import SCons.Node.FS
 
 from ..errors import InputError
@@ -84,6 +86,24 @@ def find_node(make: Callable[[str], Any], name: str, what: str, wanted: str) -> 
 def step_of(node: Any) -> Any:
     """Return the step that makes `node`; None when none of ours does."""
     return getattr(node.attributes, "step", None)
+
+
+_NOTE = re.compile(rb"(?:\.sconsign.*|\.seal)|\.(.+)\.(?:footprint|lock|seal|.*\.new)|(.+)\.blobs")
+"""Names of files that SCons and our steps write beside targets; a group is the target's name."""
+
+
+def is_step_file(fs: Any, path: bytes) -> bool:
+    """Tell whether `path`, absolute, is a target of one of our steps, or a note beside one."""
+    directory, name = os.path.split(path)
+    note = _NOTE.fullmatch(name)
+    named = note and (note[1] or (note[2] and note[2] + b".layers"))
+    if note and not named:
+        return True
+    try:
+        node = fs.Entry(os.fsdecode(os.path.join(directory, named or name)), create=False)
+    except SCons.Errors.UserError:
+        return False
+    return step_of(node) is not None
 
 
 def top_of(node: Any) -> bytes:

@@ -79,7 +79,7 @@ HEALTH = Health(
 VARIABLES = (
     Variable("RUNS", [()],
              Several("a list of runs", '["hello --version", Run("hello -x", status=1)]', RUN),
-             "list of command lines, lists of words, or `Run(...)`; `[]` for no run",
+             "list of command lines, lists of words, `Run(...)` or `Suite(...)`; `[]` for no run",
              unset="one run of the program alone"),
     Variable("ROOT", "/",
              ROOTS,

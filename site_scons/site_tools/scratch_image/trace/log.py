@@ -2,7 +2,8 @@ r"""The accesses of a run, read from strace's log. Pure: bytes in, values out.
 
 `TaskSorter` gives every process its own lines. `_LogReader` then follows each process, parents
 before children, and keeps its working directory: a call without a directory descriptor
-(``access``, ``readlink``) names a file relative to it.
+(``access``, ``readlink``) names a file relative to it. In the log of a test suite it also keeps
+which side a process is on: that of the harness, or that of the programs which the harness starts.
 
 A skeleton's meaning is worked out once, and kept. Most lines repeat as a whole; those that mean
 the same in any process are read once.
@@ -11,8 +12,8 @@ the same in any process are read once.
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..errors import InputError
@@ -37,6 +38,8 @@ class Access:
     """The link-free path of the file that was opened, where ``-y`` printed it."""
     sure: bool = True
     """False where the working directory is not known for sure: one of several candidates."""
+    is_harness: bool = False
+    """Whether only the harness of a suite used it, and no program that the suite is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,21 @@ class Log:
     """Sorted, each once."""
     unparsed: tuple[bytes, ...] = ()
     """Lines that are not strace's, or not understood, process by process."""
+    starts: tuple[tuple[bytes, int], ...] = ()
+    """Of a suite: the sorted paths by which it started its programs, and how often."""
+    calls: frozenset[bytes] = frozenset()
+    """Of a suite: the names of the system calls that its programs made."""
 
 
-def parse(text: bytes, cwd: bytes = b"/") -> Log:
+IsProgram = Callable[[bytes], bool]
+"""Tells whether an absolute path, as a process executed it, is a program that a suite is about."""
+
+
+def parse(text: bytes, cwd: bytes = b"/", is_program: IsProgram | None = None) -> Log:
     """Return the log in strace's output `text` (hostile) of a run that started in `cwd`.
+
+    With `is_program` the run is a suite: the first program is its harness. A process that executes
+    a program of the suite, and all that it starts from then on, is no harness.
 
     It reads the output of ``strace`` and ``strace -f``, with ``-o`` or on standard error, with or
     without ``-y``, ``-t``, ``-tt``, ``-ttt``, ``-r`` and ``-T``, and that of
@@ -60,7 +74,7 @@ def parse(text: bytes, cwd: bytes = b"/") -> Log:
     `Log.unparsed`.
     """
     sorter = TaskSorter(text)
-    return _LogReader(sorter.tasks, cwd).log(sorter.unparsed)
+    return _LogReader(sorter.tasks, cwd, is_program).log(sorter.unparsed)
 
 
 def parse_captured(text: bytes, name: str) -> Log:
@@ -150,45 +164,62 @@ class _WorkingDirectory:
             self.candidates.append(path)
 
 
-_Key = tuple[bytes, Use, bool, bytes, bool]
+_Key = tuple[bytes, Use, bool, bytes, bool, bool]
 """The fields of an `Access` in a form that sorts: no real path is an empty one."""
+
+_Child = tuple[Task, _WorkingDirectory, bool]
+"""A new task, its working directory, and whether it is of the harness."""
 
 
 class _LogReader:
     """Follows each task through its lines."""
 
-    def __init__(self, tasks: Iterable[Task], cwd: bytes) -> None:
+    def __init__(self, tasks: Iterable[Task], cwd: bytes, is_program: IsProgram | None) -> None:
+        self._is_program = is_program
+        self._is_harness = is_program is not None
+        """Whether the task that is followed is of the harness."""
+        self._starts: Counter[bytes] = Counter()
+        self._has_started = False
+        self._calls: set[bytes] = set()
         self._accesses: set[_Key] = set()
         self._problems: set[Problem] = set()
         self._unparsed: list[bytes] = []
-        self._later: list[tuple[_WorkingDirectory, bytes, NamedPath, bytes]] = []
+        self._later: list[tuple[_WorkingDirectory, bytes, NamedPath, bytes, bool]] = []
         self._meanings: dict[tuple[bytes, ...], Meaning | None] = {}
-        self._known: dict[bytes, bytes | None] = {}
+        self._known_lines: dict[bool, dict[bytes, bytes | None]] = {True: {}, False: {}}
+        """By side: lines that mean the same in any process of it."""
         self._places: dict[bytes, None] = {cwd: None}
         self._waiting: dict[bytes, deque[Task]] = {}
-        self._sharers: deque[tuple[Task, _WorkingDirectory]] = deque()
-        self._others: deque[tuple[Task, _WorkingDirectory]] = deque()
+        self._sharers: deque[_Child] = deque()
+        self._others: deque[_Child] = deque()
         self._follow(list(tasks))
 
     def log(self, unparsed: Iterable[bytes]) -> Log:
         """Return the log; `unparsed` are lines of no task."""
         accesses = tuple(
-            Access(path, kind, follow, real or None, sure)
-            for path, kind, follow, real, sure in sorted(self._accesses)
+            Access(path, kind, follow, real or None, sure, is_harness)
+            for path, kind, follow, real, sure, is_harness in sorted(self._accesses)
         )
-        return Log(accesses, tuple(sorted(self._problems)), (*unparsed, *self._unparsed))
+        lines, problems = (*unparsed, *self._unparsed), tuple(sorted(self._problems))
+        starts = tuple(sorted(self._starts.items()))
+        return Log(accesses, problems, lines, starts, frozenset(self._calls))
 
     def _follow(self, tasks: list[Task]) -> None:
+        heirs = {task.heir for task in tasks}
         for task in tasks:
-            self._waiting.setdefault(task.pid, deque()).append(task)
+            if task not in heirs:
+                self._waiting.setdefault(task.pid, deque()).append(task)
         for task in tasks:
-            waiting = self._waiting[task.pid]
-            if task in waiting:
+            waiting = self._waiting.get(task.pid, ())
+            if waiting and task in waiting:
                 # The first one, or one whose birth no line shows: it may be anywhere.
                 waiting.remove(task)
-                self._follow_task(task, _WorkingDirectory(self._places))
+                # A later one has an unknown parent, which may be a program.
+                is_harness = self._is_program is not None and task is tasks[0]
+                self._follow_task(task, _WorkingDirectory(self._places), is_harness)
                 self._follow_children()
-        for directory, name, named, real in self._later:
+        for directory, name, named, real, is_harness in self._later:
+            self._is_harness = is_harness
             self._note_candidates(directory, name, named, real)
 
     def _follow_children(self) -> None:
@@ -200,17 +231,25 @@ class _LogReader:
             if self._sharers:
                 self._follow_task(*self._sharers.popleft())
             else:
-                task, directory = self._others.popleft()
-                self._follow_task(task, _WorkingDirectory(directory.candidates))
+                task, directory, is_harness = self._others.popleft()
+                self._follow_task(task, _WorkingDirectory(directory.candidates), is_harness)
 
-    def _follow_task(self, task: Task, where: _WorkingDirectory) -> None:
+    def _follow_task(self, task: Task, where: _WorkingDirectory, is_harness: bool) -> None:
+        self._is_harness = is_harness
         known = self._known
         for line in task.lines:
             cwd = known.get(line, b"")
             if cwd == b"":
                 where = self._read(line, where)
+                known = self._known
             elif cwd is not None and cwd != where.candidates[-1]:
                 self._see_cwd(cwd, where)
+        if task.heir:
+            self._others.append((task.heir, where, self._is_harness))
+
+    @property
+    def _known(self) -> dict[bytes, bytes | None]:
+        return self._known_lines[self._is_harness]
 
     def _see_cwd(self, cwd: bytes, where: _WorkingDirectory) -> None:
         where.see(cwd)
@@ -244,21 +283,43 @@ class _LogReader:
         if meaning.problem is not None:
             self._problems.add(meaning.problem)
         alike = not meaning.acts
+        if meaning.executes:
+            self._execute(meaning.paths, parts, where)
+        if self._is_program and not self._is_harness:
+            self._calls.add(meaning.call)
         for named in meaning.paths:
             alike &= self._note(meaning, named, parts, where)
         if alike:
             self._known[key] = cwd
         return self._act(meaning, where) if meaning.acts else where
 
+    def _execute(
+        self, named: Iterable[NamedPath], parts: list[bytes], where: _WorkingDirectory
+    ) -> None:
+        """Take the execution of a file: it is the harness, or it may be a program of the suite."""
+        if self._is_program is None:
+            return
+        if not self._has_started:
+            self._has_started = True
+            return
+        for each in named:
+            name = decode(parts[each.name]) if each.name is not None else b""
+            path = _resolve_name(each, name, parts)
+            for found in [paths.join(start, path) for start in where.candidates] if path else []:
+                if self._is_program(found):
+                    self._starts[found] += 1
+                    self._is_harness = False
+                    return
+
     def _act(self, meaning: Meaning, where: _WorkingDirectory) -> _WorkingDirectory:
         """Take a birth, or the end of sharing; return where the task is now."""
         waiting = self._waiting.get(meaning.child)
         if waiting and meaning.shares:
             where.is_shared = True
-            self._sharers.append((waiting.popleft(), where))
+            self._sharers.append((waiting.popleft(), where, self._is_harness))
         elif waiting:
             start = where if where.is_shared else _WorkingDirectory(where.candidates)
-            self._others.append((waiting.popleft(), start))
+            self._others.append((waiting.popleft(), start, self._is_harness))
         return _WorkingDirectory(where.candidates) if meaning.leaves else where
 
     def _note(
@@ -273,7 +334,8 @@ class _LogReader:
         elif b"\0" in path:
             self._unparsed.append(b"".join(parts))
         elif path[:1] == b"/":
-            self._accesses.add((path, named.kind, _follows(named, path), real or b"", True))
+            follow = _follows(named, path)
+            self._accesses.add((path, named.kind, follow, real or b"", True, self._is_harness))
             if real is None and _THROUGH.match(path):
                 self._problems.add(Problem(meaning.call, _BEHIND))
             self._go(meaning, path, where)
@@ -281,7 +343,7 @@ class _LogReader:
             self._problems.add(Problem(meaning.call, NAMELESS))
         elif path:
             if where.is_shared:
-                self._later.append((where, path, named, real or b""))
+                self._later.append((where, path, named, real or b"", self._is_harness))
             else:
                 self._note_candidates(where, path, named, real or b"")
             self._go(meaning, path, where)
@@ -294,7 +356,8 @@ class _LogReader:
         sure = len(where.candidates) == 1
         for start in where.candidates:
             path = paths.join(start, name)
-            self._accesses.add((path, named.kind, _follows(named, path), real, sure))
+            follow = _follows(named, path)
+            self._accesses.add((path, named.kind, follow, real, sure, self._is_harness))
 
     def _go(self, meaning: Meaning, path: bytes, where: _WorkingDirectory) -> None:
         """Take the effect of an access: a new working directory."""

@@ -35,6 +35,8 @@ class Task:
     pid: bytes
     """Its number; nothing for the only process, or the first one on standard error."""
     lines: list[bytes] = field(default_factory=list)
+    heir: Task | None = None
+    """The task of the whole process after this one, a thread, has executed a program."""
 
 
 class TaskSorter:
@@ -47,6 +49,8 @@ class TaskSorter:
         """By number: in the end those whose end the text does not show."""
         self._halves: dict[bytes, bytes] = {}
         self._superseded: set[bytes] = set()
+        self._heirs: dict[bytes, Task] = {}
+        """By number of a thread whose lines come later."""
         attached = set(_ATTACHED.findall(text)) if b" attached\n" in text else set()
         # On standard error this message may stand in the middle of another process's line.
         self._sort(_ATTACHED.sub(b"", text) if attached else text, attached)
@@ -80,7 +84,7 @@ class TaskSorter:
     def _task(self, pid: bytes) -> Task:
         task = self.living.get(pid)
         if task is None:
-            task = self.living[pid] = Task(pid)
+            task = self.living[pid] = Task(pid, heir=self._heirs.pop(pid, None))
             self.tasks.append(task)
         return task
 
@@ -122,7 +126,12 @@ class TaskSorter:
         if half is not None:
             self._task(thread).lines.append(half + b") = 0")
         self._superseded.add(leader)
-        self.living.pop(thread, None)
+        self.living.pop(leader, None)
+        heir = self._task(leader)
+        if thread in self.living:
+            self.living.pop(thread).heir = heir
+        else:
+            self._heirs[thread] = heir
 
 
 def split_prefix(line: bytes) -> tuple[bytes | None, bytes | None, bytes]:

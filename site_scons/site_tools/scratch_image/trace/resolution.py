@@ -1,21 +1,26 @@
-"""The resolution of a log: its accesses, looked up in the file system as it is after the run."""
+"""The resolution of a log: its accesses, looked up in the file system as it is after the run.
+
+Of a suite the record has the uses of the programs that it is about. The uses of its harness, and
+of the project's own files, are looks that the record depends on, and are not in it.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..elf import machines, reader
 from ..elf.loader_cache import CACHE
 from ..errors import ListError
 from ..fs.kernel_trees import is_in_kernel_tree
-from ..fs.paths import PATH_MAX, join, parents
+from ..fs.paths import PATH_MAX, is_under, join, parents
 from ..fs.root import Aspect, Root
 from ..fs.status import FileKind, Status
 from ..fs.walk import Walk
 from .log import Access, Log
 from .record import Record, Use, Used
+from .suite import built_files
 
 _STRENGTH = {use: -number for number, use in enumerate(Use)}
 
@@ -41,26 +46,38 @@ def resolve(log: Log, root: Root, started_ns: int) -> Record:
 class Resolution:
     """Looks up the accesses of a log in the file system as it is after the run."""
 
-    def __init__(self, log: Log, root: Root, started_ns: int, *, private: bool = False) -> None:
+    def __init__(
+        self,
+        log: Log,
+        root: Root,
+        started_ns: int,
+        *,
+        private: bool = False,
+        is_suite: bool = False,
+    ) -> None:
         self._files = root.files
+        is_owned = is_suite and root.files.own != b""
+        self._project = root.files.walk(root.files.own).real if is_owned else b""
+        """Where a suite's own files lie."""
         self._started_ns = started_ns
         self._private = private
         self._read: set[bytes] = set()
-        # A staged link is a link in the image, too: the file that it leads to keeps its own path.
-        self._image_paths = {
-            os.path.realpath(host_path): path
-            for path, host_path in root.files.staged.items()
-            if not os.path.islink(host_path)
-        }
+        self._image_paths = built_files(root.files)
         # Directories on the way to a staged file on the host lead to no file of the image.
-        built = () if private else (*root.files.staged.values(), *self._image_paths)
-        self._build_directories = {above for host_path in built for above in parents(host_path)}
+        is_seen = is_suite or not private
+        built = (*root.files.staged.values(), *self._image_paths) if is_seen else ()
+        project = filter(None, [self._project])
+        self._build_directories = {above for path in (*built, *project) for above in parents(path)}
         self._extra_looks: set[tuple[bytes, Aspect]] = set()
         self._known_walks: dict[tuple[bytes, bool], Walk] = {}
         self._outputs: set[bytes] = set()
+        self._own_outputs: set[bytes] = set()
+        """Those that not only the harness of a suite has written."""
         self._made: set[bytes] = set()
         self._kinds: dict[bytes, Use] = {}
-        self._executed: list[bytes] = []
+        self._other_kinds: dict[bytes, Use] = {}
+        """The uses that a suite depends on, and that are not in its record."""
+        self._executed: list[tuple[bytes, bool]] = []
         self._contradicted: set[bytes] = set()
         """Paths that the run found and that are gone now, or the other way round."""
         self.registered: list[bytes] = []
@@ -75,24 +92,47 @@ class Resolution:
             self._add_input(access)
         self._add_interpreters()
         self.record = self._make_record()
+        for path, kind in self._all_kinds().items():
+            if kind is Use.LIST and self._is_projects(path):
+                # Steps of the build may write into it from now on: its names count, not its time.
+                self._files.listing(path)
         # Walks pass the kernel's trees and outputs, too: the run depends on its record alone.
-        root.looked |= _find_looks(self.record) | self._extra_looks
+        root.looked |= _find_looks(self._all_kinds()) | self._extra_looks
 
     @property
     def changed(self) -> list[bytes]:
         """Inputs that changed after the start of the run, though it did not write them."""
-        kinds = sorted(self._kinds)
-        return [path for path in kinds if path in self._contradicted or self._has_changed(path)]
+        return [
+            path
+            for path, kind in sorted(self._all_kinds().items())
+            if path in self._contradicted or self._has_changed(path, kind)
+        ]
 
-    def _has_changed(self, path: bytes) -> bool:
+    def _all_kinds(self) -> dict[bytes, Use]:
+        """Return the strongest use of each input, those that are not in the record included."""
+        kinds = dict(self._kinds)
+        for path, kind in self._other_kinds.items():
+            _strengthen(kinds, path, kind)
+        return kinds
+
+    def _has_changed(self, path: bytes, kind: Use) -> bool:
         status = self._files.status(path)
         if status is None or status.ctime_ns <= self._started_ns:
             return False
         # A directory changes with any entry: that counts only for a run that read its entries.
         if status.kind is not FileKind.DIR:
             return True
+        if self._has_made_files(path):
+            return False
         own = any(os.path.dirname(output) == path for output in self._outputs)
-        return self._kinds[path] is Use.LIST and not own
+        return kind is Use.LIST and not own
+
+    def _has_made_files(self, directory: bytes) -> bool:
+        """Return whether steps of the build write into `directory`, while the run goes on."""
+        if not self._is_projects(directory):
+            return False
+        names = os.listdir(self._files.host_path(directory))
+        return len(self._files.listing(directory)) < len(names)
 
     def _walks(self, access: Access) -> Iterator[Walk]:
         """Yield the lookups of `access`: of its path, and of the file that it opened."""
@@ -132,7 +172,7 @@ class Resolution:
                 path = os.path.dirname(path)
 
     def _image_path(self, path: bytes) -> bytes:
-        if self._private:
+        if self._private and not self._is_projects(path):
             return path
         return self._image_paths.get(path) or self._files.image_path(path)
 
@@ -140,6 +180,8 @@ class Resolution:
         for walk in self._walks(access):
             if not is_in_kernel_tree(walk.real) and self._is_output(walk):
                 self._outputs.add(walk.real)
+                if not access.is_harness:
+                    self._own_outputs.add(walk.real)
                 if access.kind is Use.CREATE:
                     self._made.add(walk.real)
 
@@ -153,24 +195,35 @@ class Resolution:
 
     def _add_input(self, access: Access) -> None:
         for walk in self._walks(access):
-            self._add_walk(walk, access.kind)
-            if _contradicts(access, walk.status) and self._has_come_or_gone(walk):
+            self._add_walk(walk, access.kind, access.is_harness)
+            if _contradicts(access, walk.status) and self._has_come_or_gone(walk, access):
                 self._contradicted.add(walk.real)
             if access.kind is Use.EXEC and walk.status is not None:
-                self._executed.append(walk.real)
+                self._executed.append((walk.real, access.is_harness))
 
-    def _add_walk(self, walk: Walk, kind: Use) -> None:
+    def _add_walk(self, walk: Walk, kind: Use, is_harness: bool) -> None:
         for link in walk.links:
-            self._add_use(link, Use.LINK)
+            self._add_use(link, Use.LINK, is_harness)
         for directory in walk.left:
-            self._add_use(directory, Use.STAT)
+            self._add_use(directory, Use.STAT, is_harness)
         # The lookup of FILE/../x failed because FILE is no directory: FILE is the input.
-        self._add_use(walk.real, _use_now(kind, walk.status or self._files.status(walk.real)))
+        use = _use_now(kind, walk.status or self._files.status(walk.real))
+        self._add_use(walk.real, use, is_harness)
 
-    def _add_use(self, path: bytes, kind: Use) -> None:
+    def _is_in_record(self, path: bytes, is_harness: bool) -> bool:
+        """Return whether a use of `path` is in the record, and not only a dependency of it."""
+        return not is_harness and not self._is_projects(path)
+
+    def _is_projects(self, path: bytes) -> bool:
+        """Return whether `path` lies in the project's directory, and the run is a suite."""
+        return self._project != b"" and is_under(path, self._project)
+
+    def _add_use(self, path: bytes, kind: Use, is_harness: bool) -> None:
         if is_in_kernel_tree(path) or path in self._outputs:
             return
         if self._made and not self._made.isdisjoint(parents(path)):
+            return
+        if self._files.is_made(path):
             return
         if path in self._build_directories and path != b"/":
             self._extra_looks.add((path, _ASPECTS[kind]))
@@ -179,33 +232,32 @@ class Resolution:
             # The run saw staged files only: as LIST the host's directory would go into the image.
             self._extra_looks.add((path, Aspect.LISTING))
             kind = Use.STAT
-        known = self._kinds.get(path)
-        if known is None or _STRENGTH[kind] > _STRENGTH[known]:
-            self._kinds[path] = kind
+        is_in_record = self._is_in_record(path, is_harness)
+        _strengthen(self._kinds if is_in_record else self._other_kinds, path, kind)
 
     def _add_interpreters(self) -> None:
         """Add files that the kernel opened without a call: ``#!`` interpreters and ELF loaders."""
         seen = set(self._executed)
         while self._executed:
-            path = self._executed.pop()
+            path, is_harness = self._executed.pop()
             interpreter, runs_here = self._read_interpreter(path)
             if not runs_here:
                 self.registered.append(path)
             if interpreter is None:
                 continue
             walk = self._walk(join(b"/", interpreter), follow=True)
-            self._add_walk(walk, Use.EXEC)
-            if walk.status is not None and walk.real not in seen:
-                seen.add(walk.real)
-                self._executed.append(walk.real)
+            self._add_walk(walk, Use.EXEC, is_harness)
+            if walk.status is not None and (walk.real, is_harness) not in seen:
+                seen.add((walk.real, is_harness))
+                self._executed.append((walk.real, is_harness))
 
-    def _has_come_or_gone(self, walk: Walk) -> bool:
+    def _has_come_or_gone(self, walk: Walk, access: Access) -> bool:
         """Return whether only a change explains that the run found another state at `walk`."""
         if walk.status is None:
             return self._may_have_gone(walk.real)
-        return not self._lacks_interpreter(walk)
+        return not self._lacks_interpreter(walk, access)
 
-    def _lacks_interpreter(self, walk: Walk) -> bool:
+    def _lacks_interpreter(self, walk: Walk, access: Access) -> bool:
         """Return whether the file at `walk` cannot be executed because its interpreter is missing.
 
         execve(2) then says that there is no such file, and means the interpreter.
@@ -217,7 +269,7 @@ class Resolution:
         found = interpreter and self._walk(join(b"/", interpreter), follow=True)
         if not found or found.status is not None:
             return False
-        self._add_walk(found, Use.ABSENT)
+        self._add_walk(found, Use.ABSENT, access.is_harness)
         return True
 
     def _read_interpreter(self, path: bytes) -> tuple[bytes | None, bool]:
@@ -236,9 +288,18 @@ class Resolution:
         for path in sorted(self._made):
             above = os.path.dirname(path)
             if above not in self._made:
-                self._add_use(above, _use_now(Use.STAT, self._files.status(above)))
-        kinds = self._kinds | dict.fromkeys(self._outputs - gone, Use.WRITE)
+                use = _use_now(Use.STAT, self._files.status(above))
+                self._add_use(above, use, is_harness=path not in self._own_outputs)
+        written = {path for path in self._own_outputs - gone if self._is_in_record(path, False)}
+        kinds = self._kinds | dict.fromkeys(written, Use.WRITE)
         return Record(tuple(Used(kinds[path], path) for path in sorted(kinds)))
+
+
+def _strengthen(kinds: dict[bytes, Use], path: bytes, kind: Use) -> None:
+    """Set the use of `path` in `kinds` to `kind`, if that is stronger."""
+    known = kinds.get(path)
+    if known is None or _STRENGTH[kind] > _STRENGTH[known]:
+        kinds[path] = kind
 
 
 def _contradicts(access: Access, status: Status | None) -> bool:
@@ -260,13 +321,12 @@ def _use_now(kind: Use, status: Status | None) -> Use:
     return kind if kind in fits.get(status.kind, ()) else Use.STAT
 
 
-def _find_looks(record: Record) -> set[tuple[bytes, Aspect]]:
-    """Return the looks that a trace with this record depends on.
+def _find_looks(inputs: Mapping[bytes, Use]) -> set[tuple[bytes, Aspect]]:
+    """Return the looks that a trace of a run with these inputs depends on.
 
-    Of ld.so.cache these are its answers for the libraries in the record, not its content, which
+    Of ld.so.cache these are its answers for the libraries among them, not its content, which
     changes with every library of the host.
     """
-    inputs = {use.path: use.kind for use in record.uses if use.kind is not Use.WRITE}
     looks = {(path, _ASPECTS[kind]) for path, kind in inputs.items() if path != CACHE}
     if CACHE in inputs:
         names = {os.path.basename(path) for path in inputs}

@@ -32,7 +32,7 @@ _CALLS = (
 )
 
 _SOME = ("-y", "-s", "4096", "-e", f"trace={_CALLS}", "-e", "inject=io_uring_setup:error=ENOSYS")
-_ALL = ("-s", "0", "-e", "trace=all", "-e", "verbose=none")
+_ALL = ("-y", "-s", "4096", "-e", "trace=all", "-e", f"raw=!{_CALLS}")
 _NO_KEYS = ("-e", "inject=add_key,keyctl,request_key:error=EPERM")
 
 _MOST_LOG = 1 << 29
@@ -48,7 +48,7 @@ class Strace:
     path: bytes
     version: tuple[int, int]
     has_all_calls: bool = False
-    """Whether it logs all calls, most of them by name only."""
+    """Whether it logs all calls; those that name no file with numbers for arguments."""
 
     @classmethod
     def find(cls, run: Run, name: bytes) -> Strace:

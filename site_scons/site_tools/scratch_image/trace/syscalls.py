@@ -106,6 +106,8 @@ _BRINGS_DESCRIPTORS = frozenset({b"open_by_handle_at", b"pidfd_getfd", b"recvmsg
 
 _MOVES = frozenset({b"chdir", b"fchdir"})
 
+_EXECUTES = frozenset({b"execve", b"execveat"})
+
 _BIRTHS = frozenset({b"clone", b"clone3", b"fork", b"vfork"})
 
 _OTHER_VIEW = "gave the run another view of the file system"
@@ -163,12 +165,14 @@ class Meaning:
     """Whether it is shared no longer."""
     moves: bool
     """Whether the path is the new working directory."""
+    executes: bool
+    """Whether the process has become another program."""
     problem: Problem | None
 
     @property
     def acts(self) -> bool:
         """Whether the line changes the meaning of later lines."""
-        return self.moves or self.leaves or self.child != b""
+        return self.moves or self.leaves or self.executes or self.child != b""
 
 
 def find_meaning(parts: list[bytes]) -> Meaning | None:
@@ -186,6 +190,7 @@ def find_meaning(parts: list[bytes]) -> Meaning | None:
         shares=b"CLONE_FS" in call.flags,
         leaves=left and (b"CLONE_FS" in call.flags or b"CLONE_NEWNS" in call.flags),
         moves=call.name in _MOVES and call.has_succeeded,
+        executes=call.name in _EXECUTES and not call.error,
         problem=_find_problem(call),
     )
 

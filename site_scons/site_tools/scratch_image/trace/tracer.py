@@ -26,6 +26,7 @@ from .record import Record, Use
 from .resolution import Resolution
 from .run_checks import NO_DIRECTORY, check_end, check_inputs, check_log, check_privileges
 from .strace_tool import Strace, read_logs
+from .suite import Starts, Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +38,40 @@ class Trace:
     record: Record
     stdout: bytes
     """The output of the program; in a very long one a mark stands for the middle."""
+    starts: tuple[Starts, ...] = ()
+    """Of a suite: how often it started each program of the image."""
+    calls: frozenset[bytes] = frozenset()
+    """Of a suite: the names of the system calls that its programs made, as far as these were
+    traced."""
 
 
 def trace(
-    run: Run, path: bytes, root: Root, strace: bytes = b"strace", *, private: bool = False
+    run: Run,
+    path: bytes,
+    root: Root,
+    strace: bytes = b"strace",
+    *,
+    private: bool = False,
+    has_all_calls: bool = False,
 ) -> Trace:
     """Trace the program at the image path `path` as `run` says; return its trace.
 
     `strace` is a path, or a name to look for where programs are. With `private` the run has a view
-    of `root` for itself. `root` notes the looks that the result depends on. TraceError when the
+    of `root` for itself. With `has_all_calls` the log has the calls that name no file, too.
+    `root` notes the looks that the result depends on. TraceError when the
     program cannot be traced, does not end as expected, or hides its accesses; SandboxError when a
     tool for the view is missing.
     """
-    tool = Strace.find(run, strace)
+    tool = replace(Strace.find(run, strace), has_all_calls=has_all_calls)
     if private:
-        found = root.walk(path)
-        root.hide(HIDDEN, (*found.links, found.real))
-    program = Program.find(run, path, root, private=private)
+        _hide_homes(run, path, root)
+    suite = Suite.find(run, path, root) if run.is_suite else None
+    program = Program.find(run, suite.harness if suite else path, root, private=private)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
         directory = os.path.realpath(os.fsencode(name))
         started_ns = _read_clock(directory)
-        if private:
-            sandbox = private_view(root.files, directory, run, program.emulator)
-            outcome, text = trace_in_sandbox(sandbox, run, program.path, tool, has_commands=True)
-        else:
-            outcome, text = _trace_plain(run, program, root, tool, directory)
-        log = _with_start(parse(text, run.cwd), run.cwd)
+        outcome, text = _carry_out(run, program, root, tool, directory, private=private)
+        log = _with_start(parse(text, run.cwd, suite.is_program if suite else None), run)
         is_stripped = private or tool.strips_privileges(program)
         hint = tool.privilege_hint(program, root.files, private=private)
         if is_stripped and outcome.failure:
@@ -71,14 +80,32 @@ def trace(
             check_privileges(run, {root.walk(each).real for each in named}, root.files, hint)
         check_end(run, outcome, log, program)
         check_log(run, log)
+        starts = suite.check(log) if suite else ()
         # Our directory is still there: its removal would change the directory above it.
-        resolution = Resolution(log, root, started_ns, private=private)
+        resolution = Resolution(log, root, started_ns, private=private, is_suite=run.is_suite)
         check_inputs(run, resolution, program)
         if is_stripped:
             executed = {use.path for use in resolution.record.uses if use.kind is Use.EXEC}
             check_privileges(run, executed, root.files, hint)
     record = _without_stdin(resolution.record, run, root)
-    return Trace(text, record, outcome.result.stdout)
+    return Trace(text, record, outcome.result.stdout, starts, log.calls)
+
+
+def _hide_homes(run: Run, path: bytes, root: Root) -> None:
+    """Hide homes from the program `path`, but for itself; a suite sees the project's directory."""
+    found = root.walk(path)
+    project = (root.files.own,) if run.is_suite and root.files.own else ()
+    root.hide(HIDDEN, (*project, *found.links, found.real))
+
+
+def _carry_out(
+    run: Run, program: Program, root: Root, tool: Strace, directory: bytes, *, private: bool
+) -> tuple[RunOutcome, bytes]:
+    """Carry out `run`; return how it went, and strace's text."""
+    if not private:
+        return _trace_plain(run, program, root, tool, directory)
+    sandbox = private_view(root.files, directory, run, program.emulator)
+    return trace_in_sandbox(sandbox, run, program.path, tool, has_commands=True)
 
 
 def _trace_plain(
@@ -143,9 +170,9 @@ def _with_space(outcome: RunOutcome, run: Run, text: bytes) -> RunOutcome:
     return replace(outcome, failure=Failure(cause, hint, is_limit=True))
 
 
-def _with_start(log: Log, cwd: bytes) -> Log:
+def _with_start(log: Log, run: Run) -> Log:
     """Return `log` with the directory where the run started: it is used, and no call shows it."""
-    start = () if cwd == b"/" else (Access(cwd, Use.STAT),)
+    start = () if run.cwd == b"/" else (Access(run.cwd, Use.STAT, is_harness=run.is_suite),)
     return replace(log, accesses=(*start, *log.accesses))
 
 

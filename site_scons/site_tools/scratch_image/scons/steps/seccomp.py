@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SandboxError
@@ -12,7 +12,14 @@ from .. import tools
 from ..nodes import suffix
 from .ldd import elf_machine
 from .step import ImageParts, Plan, Step, StepKind
-from .trace import TracedRun, find_obstacle, layers_and_records, strace_program, traced_run
+from .trace import (
+    TracedRun,
+    at_home,
+    find_obstacle,
+    layers_and_records,
+    strace_program,
+    traced_run,
+)
 
 if TYPE_CHECKING:
     from ...fs.root import Root
@@ -34,7 +41,10 @@ class SeccompStep(Step):
         return tools.program(self.strace), tools.processor()
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
-        """Carry out each run in a root of its own, which holds nothing but the layers."""
+        """Carry out each run in a root of its own, which holds nothing but the layers.
+
+        A suite runs where it was traced, because no image has its harness.
+        """
         from ...image import layer_stack
         from ...inspect import seccomp
 
@@ -44,11 +54,15 @@ class SeccompStep(Step):
         rest = iter(sources[self.layers :])
         trials = []
         for each in self.runs:
-            command = replace(each.command, stdin=next(rest) if each.stdin else None)
+            command = at_home(each.command, root, next(rest) if each.stdin else None)
             trials.append((command, each.program))
         machine = elf_machine(list(rest))
         seccomp.check(self.name, machine)
-        names = seccomp.calls(self.name, trials, layers, self.strace)
+        alone = [trial for trial in trials if not trial[0].is_suite]
+        names = seccomp.calls(self.name, alone, layers, self.strace)
+        for command, program in trials:
+            if command.is_suite:
+                names |= seccomp.suite_calls(command, program, root, self.strace)
         write(targets[0], [seccomp.profile(names, machine)])
         return f"{len(names)} system calls of {len(self.runs)} runs"
 
@@ -64,7 +78,8 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     texts = [node for node in source if suffix(node) == ".ldd"]
     runs = tuple(traced_run(node) for node in records)
     step = SeccompStep(name, len(layers), runs, strace_program(env))
-    return Plan(step, target, [*layers, *env.Flatten([node.sources for node in records]), *texts])
+    sources = [*layers, *env.Flatten([node.sources for node in records]), *texts]
+    return Plan(step, target, sources, has_suite=any(each.command.is_suite for each in runs))
 
 
 def _request(parts: ImageParts) -> list[tuple[str, Sequence[Any]]]:

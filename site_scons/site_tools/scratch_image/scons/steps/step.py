@@ -60,6 +60,8 @@ class Plan:
     """Absolute paths that the step makes as well; they are removed with the targets."""
     has_root: bool = True
     """Whether the step looks at files through the root that the environment names."""
+    has_suite: bool = False
+    """Whether it runs a test suite, which may look at files that other steps make."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class TestStep(Step):
     """Number of the sources that are layers or stacks: they come first."""
     runs: tuple[TracedRun, ...]
     """Their records, outputs and inputs are the next sources, run by run."""
+    suites: tuple[str, ...]
+    """Names of the runs that are suites: no image has their harness."""
     strace: bytes
     """The strace program."""
     lists: tuple[str, ...]
@@ -68,7 +70,7 @@ class TestStep(Step):
         trials = [replace(trial, left_out=left_out, root=root) for trial in trials]
         image = content(next(rest)).decode().strip() if self.address else ""
         obstacle = find_obstacle()
-        if obstacle and not image:
+        if obstacle and not image and trials:
             raise add_choice(obstacle, "start a Docker engine")
         lines, contained = [], []
         for trial in trials:
@@ -78,12 +80,20 @@ class TestStep(Step):
             elif obstacle:
                 raise SandboxError(*obstacle.args)
             lines.append(f"{image_test.result_line(trial, record)}\n".encode())
+        lines += [f"{name}: suite, not repeated\n".encode() for name in self.suites]
         write(targets[0], lines)
         names = shorten([trial.run.name for trial in trials])
         own = [] if obstacle else [f"{names} in a root of its own"]
         same = own and len(contained) == len(trials)
         there = f"{'' if same else shorten(contained) + ' '}in a container"
-        return " and ".join([*own, *([there] if contained else [])])
+        return self._result([*own, *([there] if contained else [])])
+
+    def _result(self, places: Sequence[str]) -> str:
+        """Return the lines about the test, whose runs went well in these `places`."""
+        line = " and ".join(places) if self.runs else "no run"
+        names = ", ".join(self.suites)
+        note = f"test: no image can repeat suite {names}: its harness is not in it"
+        return f"{line}\n{note}" if names else line
 
     def _trial(self, traced: TracedRun, sources: Iterator[bytes]) -> RepeatedRun:
         from ...inspect.image_test import RepeatedRun
@@ -102,18 +112,20 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     """
     loads = [node for node in source if isinstance(step_of(node), LoadStep)]
     layers, records = layers_and_records("test", target, source)
+    repeated = [node for node in records if not traced_run(node).command.is_suite]
     others = [node for node in source if not is_traced(node)]
     lists = [node for node in others if node not in (*layers, *loads)]
     step = TestStep(
         name,
         len(layers),
-        tuple(traced_run(node) for node in records),
+        tuple(traced_run(node) for node in repeated),
+        tuple(traced_run(node).command.name for node in records if node not in repeated),
         strace_program(env),
         tuple(source_form(node).name for node in lists),
         step_of(loads[0]).address if loads else "",
         top=top_of(target[0]),
     )
-    runs = [[node, sibling(node, ".stdout"), *node.sources] for node in records]
+    runs = [[node, sibling(node, ".stdout"), *node.sources] for node in repeated]
     return Plan(step, target, [*layers, *env.Flatten(runs), *lists, *loads[:1]])
 
 

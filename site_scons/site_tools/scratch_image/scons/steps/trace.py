@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, SandboxError, TraceError
 from ...files.secrets_in_settings import refuse_secrets
-from ...fs.paths import show
+from ...fs.paths import join, show
 from ...fs.target import write
 from ...image.compression import MEDIA_TYPES
 from ...sandbox.run import Limits, Run
@@ -23,6 +23,7 @@ from .step import Plan, Step, StepKind
 
 if TYPE_CHECKING:
     from ...fs.root import Root
+    from ...trace.suite import Starts
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class TraceStep(Step):
         if obstacle and self.view == "private":
             raise add_choice(obstacle, "set TRACE_ROOT=plain")
         private = not obstacle and self.view != "plain"
-        command = replace(self.command, stdin=sources[0] if sources else None)
+        command = at_home(self.command, root, sources[0] if sources else None)
         try:
             trace = tracer.trace(command, self.program, root, self.strace, private=private)
         except TraceError as error:
@@ -65,13 +66,30 @@ class TraceStep(Step):
         write(text, [trace.text])
         write(record, [write_record(trace.record)])
         write(stdout, [trace.stdout])
-        lines = [f"{trace.record.found} files, {trace.record.absent} absent"]
+        found, absent = trace.record.found, trace.record.absent
+        lines = [f"{found} files, {absent} absent{_starts_text(trace.starts)}"]
         name = os.path.basename(command.argv[0]) if command.argv else b""
-        if name not in (b"", os.path.basename(self.program)):
+        if not command.is_suite and name not in (b"", os.path.basename(self.program)):
             lines.append(f"trace: {show(name)} is only what {show(self.program)} was called")
         if obstacle:
             lines.append(_plain_warning(obstacle))
         return "\n".join(lines)
+
+
+def at_home(command: Run, root: Root, stdin: bytes | None) -> Run:
+    """Return `command` with its standard input; a suite starts in the project of `root`."""
+    cwd = os.path.normpath(join(root.files.own, command.cwd)) if command.is_suite else command.cwd
+    return replace(command, stdin=stdin, cwd=cwd)
+
+
+def _starts_text(starts: Sequence[Starts]) -> str:
+    """Return how often a suite started each program, for the line about it."""
+    words = [f"{show(each.program)} {_times(each.count)}" for each in starts]
+    return f", started {', '.join(words)}" if words else ""
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 @functools.cache
@@ -107,7 +125,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         name=command.name or "default",
         environment=dict(sorted({**variables, **command.environment}.items())),
         stdin=None,  # A node instead: the source.
-        cwd=command.cwd or os.fsencode(read(env, "IMAGE_WORKDIR") or "/"),
+        cwd=command.cwd if command.is_suite else command.cwd or _workdir(env),
         limits=Limits(read(env, "TRACE_PROCESSES"), read(env, "TRACE_SPACE")),
     )
     environment = {os.fsdecode(key): os.fsdecode(text) for key, text in full.environment.items()}
@@ -118,7 +136,13 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     step = TraceStep(name, program, full, strace, view)
     record, stdout = (sibling(target[0], each) for each in (".trace", ".stdout"))
     stdin = [] if command.stdin is None else [env.File(literal(os.fsdecode(command.stdin)))]
-    return Plan(step, [target[0], record, stdout], stdin, source)
+    needs = [env.File(literal(os.fsdecode(each))) for each in command.needs]
+    targets = [target[0], record, stdout]
+    return Plan(step, targets, stdin, [*source, *needs], has_suite=command.is_suite)
+
+
+def _workdir(env: Any) -> bytes:
+    return os.fsencode(read(env, "IMAGE_WORKDIR") or "/")
 
 
 def strace_program(env: Any) -> bytes:
