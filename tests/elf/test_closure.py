@@ -413,6 +413,27 @@ def test_where_the_loader_is_missing_nothing_else_is_searched(build: Build, tmp_
     program = build.program("bin/plain", "")
     found = find(a_sysroot(tmp_path, program), program)
     assert found.missing == (Missing(LOADER, program, ()),)
+    with pytest.raises(ElfError) as caught:
+        closure.require(found.missing)
+    assert str(caught.value) == (
+        f"cannot run {os.fsdecode(program)}: its loader {os.fsdecode(LOADER)} does not exist; "
+        "install it, or build the program for the loader of its root"
+    )
+
+
+def test_a_loader_with_a_relative_path_is_seen_from_the_root(build: Build) -> None:
+    program = build.program("bin/relative", "", "-Wl,--dynamic-linker=lib64/ld-linux-x86-64.so.2")
+    found = find(Root(), program)
+    assert (found.loader, found.missing) == (LOADER, ())
+    assert subprocess.run([program], cwd="/").returncode == 0
+    assert loaded(found) == [LIBC]
+
+
+def test_a_loader_behind_links(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "first").symlink_to("second")
+    (tmp_path / "second").symlink_to(os.fsdecode(LOADER))
+    loader = f"-Wl,--dynamic-linker={tmp_path}/first"
+    assert loaded(check(build.program("bin/links", "", loader))) == [LIBC]
 
 
 def test_the_record_of_a_closure_is_exact(build: Build, tmp_path: Path) -> None:

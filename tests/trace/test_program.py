@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_unfit_programs(name: str, cause: str, site: Path) -> None:
     (site / "dangling").symlink_to("none")
     settle_clock()
     assert trace_error(site / name) == f"cannot trace run demo: {cause.format(site)}"
+
+
+def test_a_program_without_its_loader(tmp_path: Path) -> None:
+    command = ["gcc", "-x", "c", "-", "-o", str(tmp_path / "p"), "-Wl,--dynamic-linker=/no/ld.so"]
+    subprocess.run(command, input=b"int main(void) { return 0; }", check=True)
+    assert trace_error(tmp_path / "p") == (
+        f"cannot trace run demo: {tmp_path}/p needs /no/ld.so, and there is no such file; "
+        "install it, or build the program for the loader of its root"
+    )
 
 
 def test_a_program_for_another_machine(tmp_path: Path) -> None:

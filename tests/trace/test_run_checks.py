@@ -55,8 +55,8 @@ def test_a_missing_interpreter_is_an_error(site: Path) -> None:
     (site / "script").chmod(0o755)
     settle_clock()
     assert trace_error(site / "script") == (
-        f"cannot trace run demo: {site}/script cannot be executed: No such file or directory; "
-        "build it for this machine, or install its interpreter"
+        f"cannot trace run demo: {site}/script needs /no/such/interpreter, and there is no such "
+        "file; install it, or build the program for the loader of its root"
     )
 
 

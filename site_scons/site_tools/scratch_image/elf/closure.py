@@ -175,7 +175,14 @@ def _is_library(elf: Elf) -> bool:
 
 
 def require(missing: Collection[Missing]) -> None:
-    """Raise ElfError when there is a library in `missing`."""
+    """Raise ElfError when there is a library, or the loader of a program, in `missing`."""
+    for each in missing:
+        if each.is_loader:
+            raise ElfError(
+                f"run {show(each.needed_by)}",
+                f"its loader {show(each.name)} does not exist",
+                "install it, or build the program for the loader of its root",
+            )
     if missing:
         causes = (
             f"{show(each.needed_by)} needs {show(each.name)} "

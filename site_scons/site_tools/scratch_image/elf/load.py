@@ -32,13 +32,18 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A library that the loader would not find."""
+    """A library that the loader would not find, or the loader itself."""
 
     name: bytes
     needed_by: bytes
     """Path of the file that needs it first."""
     searched: tuple[bytes, ...]
-    """Directories, in the loader's order."""
+    """Directories, in the loader's order; none for the loader itself."""
+
+    @property
+    def is_loader(self) -> bool:
+        """Whether it is the loader, which the kernel opens by its path."""
+        return self.name.startswith(b"/") and not self.searched
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..elf.closure import Closure
 from ..elf.ldd_text import Row
+from ..elf.loader_cache import CACHE
 from ..fs.paths import escape
 from ..fs.root import Root
 from ..trace.record import Record
@@ -45,11 +46,16 @@ def from_record(record: Record, run: str) -> Iterator[Request]:
 
 
 def from_ldd(rows: Iterable[Row]) -> Iterator[Request]:
-    """Yield the programs of an ldd text, their loaders, interpreters and libraries."""
+    """Yield the programs of an ldd text, their loaders, interpreters and libraries.
+
+    With a loader comes its cache: see `Merge`, which drops that where no library needs it.
+    """
     words = {"library": "needed-by", "loader": "loader-of", "interpreter": "interpreter-of"}
     for row in rows:
         user = f":{escape(row.needed_by).decode()}" if row.needed_by else ""
         yield Request(row.path, "program" if row.kind == "program" else words[row.kind] + user)
+        if row.kind == "loader":
+            yield Request(CACHE, f"needed-by:{escape(row.path).decode()}", required=False)
 
 
 def from_closure(found: Closure) -> Iterator[Request]:

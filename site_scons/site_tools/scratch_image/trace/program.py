@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import stat
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from ..elf import machines, reader
 from ..elf.shebang import interpreter_chain
-from ..errors import TraceError
+from ..errors import ElfError, TraceError
 from ..fs.file_system import FileSystem
 from ..fs.paths import show
 from ..fs.root import Root
@@ -56,10 +57,31 @@ class Program:
                 "name the program, and make it executable",
             )
         emulator = find_emulator(run, path, root, private=private)
+        if missing := _missing_interpreter(path, root):
+            raise TraceError(
+                f"trace run {run.name}",
+                f"{show(path)} needs {show(missing)}, and there is no such file",
+                "install it, or build the program for the loader of its root",
+            )
         host_path = files.host_path(found.real)
         # A link keeps its name: some programs act by their name.
         own_path = host_path if found.real in files.staging and not private else path
         return cls(own_path, path, _is_privileged(host_path, found.status), emulator)
+
+
+def _missing_interpreter(path: bytes, root: Root) -> bytes | None:
+    """Return the interpreter of the script, or the loader of the program, that is not there.
+
+    A relative path is looked up where the run starts, so only absolute ones are known here.
+    """
+    last, head = list(itertools.islice(interpreter_chain(root, path), _MOST_SCRIPTS))[-1]
+    if head is None:
+        return last
+    loader = None
+    with contextlib.suppress(ElfError), root.open(root.walk(last).real) as stream:
+        loader = reader.read(stream, last).interpreter if reader.is_elf(head) else None
+    is_missing = loader and loader.startswith(b"/") and root.walk(loader).status is None
+    return loader if is_missing else None
 
 
 def _is_privileged(host_path: bytes, status: Status) -> bool:
