@@ -23,10 +23,10 @@ ORDER = {
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian_origin sysroot",
     "inspect": "image_test seccomp sbom report_facts report",
-    "scons": "remote state seal sconscript tools terminal substitution staged checks variables constructors nodes image_env"
+    "scons": "remote state declaration seal sconscript tools terminal substitution staged checks variables constructors nodes image_env"
     " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"
-    " steps/report steps/sysroot help_text footprint builders request_aliases chain alias tree",
+    " steps/report steps/sysroot help_text footprint builders request_aliases call deferral chain alias tree",
 }
 """A package imports only packages before it, and a module only modules before it."""
 

@@ -31,11 +31,13 @@ from scratch_image.image import layer_stack
 from scratch_image.image.compression import MEDIA_TYPES
 from scratch_image.image.layer import Layer
 from scratch_image.image.layer_stack import Blob
+from scratch_image.image.reference import Reference
 from scratch_image.inspect import report
 from scratch_image.inspect.report import Report
 from scratch_image.publish import push
 from scratch_image.publish.engine_images import LoadedImage
 from scratch_image.scons import seal, state
+from scratch_image.scons.declaration import Declaration, DeclaredCall
 from scratch_image.scons.remote import REMOTE
 from scratch_image.scons.seal import Places, Seal
 from scratch_image.scons.state import Footprint
@@ -156,11 +158,28 @@ owned = st.builds(
 )
 
 remotes = st.tuples(names, st.sampled_from(REMOTE), states)
+references = st.sampled_from(["ghcr.io/me/a:1.2", "b"]).map(Reference.parse)
+calls = st.builds(
+    DeclaredCall,
+    st.text(max_size=3),
+    *[
+        st.lists(st.tuples(each, st.text(max_size=3)), max_size=2).map(tuple)
+        for each in (references, st.text(max_size=3))
+    ],
+)
+declarations = st.builds(
+    Declaration,
+    st.lists(calls, max_size=2).map(tuple),
+    *[st.frozensets(paths, max_size=2)] * 3,
+    st.frozensets(st.text(max_size=3), max_size=2),
+    st.lists(paths, max_size=2).map(tuple),
+)
 seals = st.builds(
     Seal,
     st.just("sha256:1"),
     st.just("ab"),
     st.builds(Places, *[st.frozensets(paths, max_size=3)] * 2, st.frozensets(remotes, max_size=2)),
+    st.none() | declarations,
 )
 
 STACK = b"/x/image.layers"

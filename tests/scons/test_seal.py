@@ -176,7 +176,7 @@ WHOLE = Seal(
         b"",
         b"# scratch_image seal 1\nsignature a\nlstat b\nwhole /a\n",
         WHOLE[:-3],
-        WHOLE.replace(b"seal 2", b"seal 1"),
+        WHOLE.replace(b"seal 3", b"seal 2"),
         WHOLE.replace(b"lstat", b"stat"),
         WHOLE.replace(b"signature", b"\xff"),
         WHOLE.replace(b'["/a"]', b"7"),

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import SCons.Environment
@@ -25,19 +25,38 @@ from ..fs import target
 from ..fs.digest import Digest
 from . import seal
 from .builders import signature
+from .declaration import Declaration, DeclaredCall
+from .deferral import Deferral
 from .footprint import FootprintNode, derived_nodes, trust_time
 from .nodes import host_path, is_derived, made_below, repositories_of, top_of
 from .seal import Places, Seal
 
 
+class _AliasInfo(SCons.Node.Alias.AliasNodeInfo):  # type: ignore[misc]  # SCons has no types
+    """The signature of an alias, once somebody has asked for it."""
+
+    __slots__ = ()
+
+    def update(self, node: Any) -> None:
+        """Take no signature after a build: all steps of all images would need nodes for it."""
+
+
 class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no types
     """Stands for the steps of an image, or for several such aliases."""
 
-    def __init__(self, name: str, steps: list[Any], file: str = "") -> None:
-        """Take the nodes `steps`, what it stands for; its seal lies in `file`, if it has one."""
+    NodeInfo = _AliasInfo
+
+    def __init__(
+        self, name: str, steps: Sequence[Any], file: str = "", deferral: Deferral | None = None
+    ) -> None:
+        """Take the nodes `steps`, what it stands for; its seal lies in `file`, if it has one.
+
+        The `deferral` is that of the images whose steps these are.
+        """
         super().__init__(name)
         self.steps = steps
         self.file = file
+        self.deferral = deferral
         self._decided: list[Any] | None = None
         self._taken: Seal | None = None
 
@@ -77,29 +96,31 @@ class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no 
         self._decided, self._taken = None, None
 
     def _needs(self) -> list[Any]:
-        if self._decided is None and not self._has_seal():
-            self._decided = self.steps
-        if self._decided is None:
-            steps, stored = _Steps(self.steps), self._read_seal()
-            before = steps.built_before(stored) if stored else []
-            if any(node.get_state() <= SCons.Node.executing for node in before):
+        if self._decided is None and self.deferral and self.deferral.is_waiting():
+            before = self.deferral.built_before()
+            if _are_waiting(before):
                 return before
-            holds = stored is not None and stored.holds(steps.signature)
-            self._taken = None if holds else steps.seal()
-            self._decided = before if holds else [*before, *self.steps]
+            self._decided = before if self.deferral.holds() else None
+        if self._decided is None and not self._has_seal():
+            self._decided = [*self.steps]
+        return self._look() if self._decided is None else self._decided
+
+    def _look(self) -> list[Any]:
+        """Return what is to be looked at where all steps have nodes."""
+        steps, stored = _Steps(self.steps), seal.load(self.file)
+        before = steps.built_before(stored) if stored else []
+        if _are_waiting(before):
+            return before
+        is_known = not self.deferral or (stored is not None and self.deferral.is_known(stored))
+        holds = is_known and stored is not None and stored.holds(steps.signature)
+        calls = self.deferral.calls() if self.deferral else None
+        self._taken = None if holds else steps.seal(calls)
+        self._decided = before if holds else [*before, *self.steps]
         return self._decided
 
     def _has_seal(self) -> bool:
         """Tell whether a seal can stand for the steps, and the user need not see each of them."""
-        shows_all = SCons.Script.GetOption("clean") or SCons.Script.GetOption("tree_printers")
-        return bool(self.file) and not shows_all and all(map(_is_as_declared, self.steps))
-
-    def _read_seal(self) -> Seal | None:
-        try:
-            with open(self.file, "rb") as stream:
-                return seal.read(stream.read())
-        except OSError:
-            return None
+        return bool(self.file) and not shows_all() and all(map(_is_as_declared, self.steps))
 
     def _keep(self) -> None:
         reads_only = SCons.Script.GetOption("no_exec") or SCons.Script.GetOption("question")
@@ -107,6 +128,20 @@ class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no 
             # Where that cannot be, the next build walks all steps, too.
             with contextlib.suppress(OSError):
                 target.write(os.fsencode(self.file), [self._taken.text()])
+
+
+def _is_directory(node: Any) -> bool:
+    return isinstance(node, SCons.Node.FS.Dir)
+
+
+def _are_waiting(nodes: Iterable[Any]) -> bool:
+    """Tell whether some of `nodes` have still to be built."""
+    return any(node.get_state() <= SCons.Node.executing for node in nodes)
+
+
+def shows_all() -> bool:
+    """Tell whether the user has to see each target, as ``-c`` and ``--tree`` name them."""
+    return bool(SCons.Script.GetOption("clean") or SCons.Script.GetOption("tree_printers"))
 
 
 class _Steps:
@@ -150,21 +185,28 @@ class _Steps:
 
     def built_before(self, stored: Seal) -> list[Any]:
         """Return what other builders make for the steps."""
-        top = top_of(self._nodes[0]) + b"/"
-        nodes = [node for node in self._inputs if isinstance(node, SCons.Node.FS.Dir)]
-        sources = [each for node in nodes for each in (node, node.srcnode())]
-        staged = tuple(os.fsencode(each.get_abspath()) + b"/" for each in sources)
-        places = (path for path in stored.places.whole - self._own if path.startswith(top))
-        looked = [path for path in places if not path.startswith(staged)]
-        mentioned = [name for each in self._footprints for name in each.mentions()]
-        found = derived_nodes(self._nodes[0].fs, map(os.fsdecode, looked), mentioned)
+        directories = filter(_is_directory, self._inputs)
+        looked = map(os.fsdecode, self._looked_paths(stored.places))
+        found = derived_nodes(self._nodes[0].fs, looked, self._mentions())
         return [
             *filter(is_derived, self._inputs),
-            *itertools.chain(*map(made_below, nodes)),
+            *itertools.chain(*map(made_below, directories)),
             *(node for node in found if node not in self._made),
         ]
 
-    def seal(self) -> Seal | None:
+    def _looked_paths(self, places: Places) -> Iterator[bytes]:
+        """Yield the project's files among `places` that are no parts of the steps themselves."""
+        top = top_of(self._nodes[0]) + b"/"
+        nodes = list(filter(_is_directory, self._inputs))
+        sources = [each for node in nodes for each in (node, node.srcnode())]
+        staged = tuple(os.fsencode(each.get_abspath()) + b"/" for each in sources)
+        places_in_project = (path for path in places.whole - self._own if path.startswith(top))
+        return (path for path in places_in_project if not path.startswith(staged))
+
+    def _mentions(self) -> list[str]:
+        return [name for each in self._footprints for name in each.mentions()]
+
+    def seal(self, calls: tuple[DeclaredCall, ...] | None) -> Seal | None:
         """Take the seal to be kept if all steps are found up to date from now on."""
         places = Places(self._own)
         for each in self._footprints:
@@ -172,7 +214,21 @@ class _Steps:
             if found is None:
                 return None
             places |= found
-        return Seal.take(self.signature, places)
+        declaration = None if calls is None else self._declaration(calls, places)
+        return Seal.take(self.signature, places, declaration)
+
+    def _declaration(self, calls: tuple[DeclaredCall, ...], places: Places) -> Declaration:
+        return Declaration(
+            calls,
+            targets=frozenset(os.fsencode(node.get_abspath()) for node in self._nodes),
+            inputs=frozenset(
+                [os.fsencode(node.get_abspath()) for node in self._inputs]
+                + [*self._looked_paths(places)]
+            ),
+            mentions=frozenset(map(os.fsencode, self._mentions())),
+            tools=frozenset(text for node in self._nodes for text in node.attributes.step.tools()),
+            repositories=repositories_of(self._nodes[0]),
+        )
 
 
 def _places(footprint: FootprintNode) -> Places | None:
@@ -196,9 +252,11 @@ def _is_as_declared(node: Any) -> bool:
     )
 
 
-def image_alias(env: Any, name: str, steps: list[Any], file: str = "") -> Any:
-    """Declare the alias `name` for the nodes `steps`, with its seal in `file`; return its node."""
+def image_alias(
+    env: Any, name: str, steps: Sequence[Any], file: str = "", deferral: Deferral | None = None
+) -> Any:
+    """Declare the alias `name` for the nodes `steps` and return it; see `ImageAlias`."""
     if name in env.ans:
         return env.Alias(name, steps)[0]
-    env.ans[name] = ImageAlias(name, steps, file)
+    env.ans[name] = ImageAlias(name, steps, file, deferral)
     return SCons.Environment.AliasBuilder(env, name, [])[0]

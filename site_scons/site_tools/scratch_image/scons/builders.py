@@ -226,11 +226,11 @@ def _users_line(target: list[Any], source: list[Any], env: Any) -> str:
 def signature(target: list[Any], source: list[Any], env: Any, for_signature: bool) -> str:  # noqa: ARG001
     """Return the digest of all but sources and footprint that decides over a target's bytes."""
     step = target[0].attributes.step
-    return Digest.of(f"{_own_code()} {step!r} {step.tools()}".encode()).hex
+    return Digest.of(f"{plugin_code()} {step!r} {step.tools()}".encode()).hex
 
 
 @functools.cache
-def _own_code() -> Digest:
+def plugin_code() -> Digest:
     """Return the digest of the plugin's own modules: other modules may make other bytes."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     contents = []

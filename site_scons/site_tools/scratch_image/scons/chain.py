@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,9 @@ from ..fs.paths import is_plain
 from ..sandbox import run
 from . import command_line, request_aliases
 from .builders import require_known
+from .call import ImageCall
 from .checks import OneFile, WrongPartError, check_arguments, quote_value
-from .nodes import image_path, kind_of, stem
+from .nodes import LazyNodes, image_path, kind_of, stem
 from .project import DeclaredImage, Project
 from .sconscript import refuse
 from .staged import StagedNode, StagedNodes
@@ -33,7 +35,7 @@ PROGRAM = OneFile("one program, or a dictionary of files", '{"/usr/bin/hello": h
 
 
 @check_arguments("ScratchImage")
-def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list[Any]:
+def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> LazyNodes:
     """Declare all steps from `program` to an image in an engine; return their targets.
 
     `target` is the path stem of the step files. `program` is the program's path on the machine,
@@ -50,18 +52,37 @@ def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> list
     for each and an index of them; a project's file may be a dictionary by platform.
     """
     add_help(env)
-    own = env.Override(variables)
+    target = _stem(env.Override(variables), target)
+    directory, name = os.path.split(target)
+    place = env.Dir(directory or ".")
+    image = _declare(env, place.get_internal_path(), name)
+    deferral = Project.of(env).deferral
+    call = deferral and ImageCall.read(
+        env, f"{literal(place.get_abspath())}/{name}", program, variables
+    )
+    if not deferral or not deferral.take(image, call, functools.partial(_declare_call, image)):
+        _declare_image(env, image, target, program, variables)
+    request_aliases.offer(env, image.stem, [image], builds=False)
+    return LazyNodes(make=lambda: image.nodes)
+
+
+def _declare_call(image: DeclaredImage, call: ImageCall) -> None:
+    """Declare all steps of an image as its `call` meant them."""
+    _declare_image(call.environment(), image, call.target, call.program, call.others)
+
+
+def _declare_image(
+    env: Any, image: DeclaredImage, target: str, program: Any, variables: Mapping[str, Any]
+) -> None:
+    """Declare all steps of an image."""
     require_known(env, variables)
-    target = _stem(own, target)
-    image = _declare(env, target)
+    own = env.Override(variables)
     bases = read(own, "IMAGE_PLATFORMS")
     if bases:
         archive = _declare_platforms(env, image, target, program, bases, variables)
     else:
         archive = _declare_steps(env, image, target, program, variables)
     _declare_requests(own, image, ImageParts(target, archive), is_per_platform=False)
-    request_aliases.offer(env, image.stem, [image], builds=False)
-    return image.nodes
 
 
 def _stem(env: Any, target: Any) -> str:
@@ -73,11 +94,9 @@ def _stem(env: Any, target: Any) -> str:
     return str(literal(substitute(env, target, "stem")))
 
 
-def _declare(env: Any, target: str) -> DeclaredImage:
-    """Note that the project has one more image, and return it."""
+def _declare(env: Any, place: str, name: str) -> DeclaredImage:
+    """Note that the project has one more image, `name` in the directory `place`; return it."""
     project = Project.of(env)
-    directory, name = os.path.split(target)
-    place = env.Dir(directory or ".").get_internal_path()
     stem = os.path.normpath(os.path.join(place, name.replace("$$", "$"))).lstrip("/")
     words = command_line.requests(re.escape(stem)) if project.words is None else project.words
     image = DeclaredImage(stem, words)
@@ -143,7 +162,8 @@ def _declare_platforms(
         }
         archives += _declare_steps(env, image, f"{target}.{architecture}", programs[name], own)
     index = list(env.ImageIndex(target, archives, **{**variables, "IMAGE_PLATFORMS": bases}))
-    image.nodes += index
+    image.nodes.extend(index)
+    image.archives.extend(index)
     return index
 
 
@@ -188,7 +208,8 @@ def _declare_steps(
     layers = pack(target, files)
     archive = own.OciImage(target, [layers, ldd, *traces])
     load = _load(own, image, target, archive)
-    image.nodes += env.Flatten([traces, ldd, files, layers, archive, load])
+    image.nodes.extend(env.Flatten([traces, ldd, files, layers, archive, load]))
+    image.archives.extend(archive)
     parts = ImageParts(
         target, archive, env.Flatten(traces), ldd, env.Flatten(extra), files, layers, load
     )

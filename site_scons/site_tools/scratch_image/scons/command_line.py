@@ -44,6 +44,13 @@ def requests(place: str) -> frozenset[str]:
     return frozenset({match[1] for match in matches} & {*REQUESTS})
 
 
+def are_images(tree: str) -> bool:
+    """Tell whether each target is an image of the `tree`, or the tree itself."""
+    pattern = re.compile(rf"{re.escape(tree)}(?:/[^/]+)?")
+    found = targets()
+    return bool(found) and all(map(pattern.fullmatch, found))
+
+
 def image_names(tree: str, names: list[str]) -> list[str]:
     """Return those of `names`, the images of a `tree`, that the targets can mean.
 

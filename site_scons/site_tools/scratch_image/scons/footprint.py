@@ -17,7 +17,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import SCons.Errors
 import SCons.Node
 import SCons.Node.FS
 import SCons.Node.Python
@@ -25,7 +24,7 @@ import SCons.Script
 
 from ..errors import ScratchImageError
 from ..fs import target
-from .nodes import is_derived, made_below
+from .nodes import existing_node, is_derived, made_below
 from .staged import StagedNodes
 
 if TYPE_CHECKING:
@@ -213,18 +212,11 @@ def trust_time(node: Any) -> None:
 
 def derived_nodes(fs: Any, looked: Iterable[str], mentioned: Iterable[str]) -> list[Any]:
     """Return the nodes that something builds at the paths `looked`, and at or below `mentioned`."""
-    nodes = [node for path in sorted(looked) if is_derived(node := _node(fs, path))]
+    nodes = [node for path in sorted(looked) if is_derived(node := existing_node(fs, path))]
     for path in sorted(mentioned):
-        if node := _node(fs, path):
+        if node := existing_node(fs, path):
             nodes += made_below(node)
     return list(dict.fromkeys(nodes))
-
-
-def _node(fs: Any, path: str) -> Any:
-    try:
-        return fs.Entry(path, create=False)
-    except SCons.Errors.UserError:
-        return None
 
 
 def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001

@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import SCons.Errors
+import SCons.Node
 import SCons.Node.FS
 
 from ..errors import InputError
 from .variables import read
+
+_Make = Callable[[], Iterable[Any]]
+
+
+class LazyNodes(SCons.Node.NodeList):  # type: ignore[misc]  # SCons has no types
+    """Nodes that are made when somebody looks at them: a list as builders return it."""
+
+    def __init__(self, nodes: Iterable[Any] = (), make: _Make = tuple) -> None:
+        """Take `nodes`, and those that `make` returns when they are needed."""
+        self._nodes = list(nodes)
+        self._make = make
+
+    @property
+    def data(self) -> list[Any]:
+        """The list itself, in which `UserList` looks."""
+        make, self._make = self._make, tuple
+        self._nodes += make()
+        return self._nodes
+
+    @data.setter
+    def data(self, nodes: list[Any]) -> None:
+        self._nodes, self._make = nodes, tuple
+
+    def __copy__(self) -> LazyNodes:
+        """Return a list of the same nodes."""
+        return LazyNodes(self.data)
 
 
 def host_path(node: Any) -> bytes:
@@ -99,11 +127,20 @@ def is_step_file(fs: Any, path: bytes) -> bool:
     named = note and (note[1] or (note[2] and note[2] + b".layers"))
     if note and not named:
         return True
+    node = existing_node(fs, os.fsdecode(os.path.join(directory, named or name)))
+    return node is not None and step_of(node) is not None
+
+
+def existing_node(fs: Any, path: str) -> Any:
+    """Return the node that the project has at `path`; None where there is none."""
     try:
-        node = fs.Entry(os.fsdecode(os.path.join(directory, named or name)), create=False)
+        return fs.Entry(path, create=False)
     except SCons.Errors.UserError:
-        return False
-    return step_of(node) is not None
+        directory, name = os.path.split(path)
+    # There may be a node as soon as somebody looks into the directory (see `deferral`).
+    with suppress(SCons.Errors.UserError, KeyError, TypeError):
+        return fs.Dir(directory, create=False).entries[name]
+    return None
 
 
 def top_of(node: Any) -> bytes:

@@ -6,7 +6,7 @@ import atexit
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +27,40 @@ class DeclaredImage:
     """Path of its files without the suffix, from the top directory."""
     words: frozenset[str]
     """Requests that the command line can mean: only these get nodes, because nodes take time."""
-    nodes: list[Any] = field(default_factory=list)
-    """Its targets."""
+    declare: Callable[[], None] | None = None
+    """Gives nodes to its steps, while these have none."""
     requested: dict[str, list[Any]] = field(default_factory=dict)
     """Targets of each request, by its word."""
+    archives: list[Any] = field(default_factory=list)
+    """Its archives, and their index: the targets that have its tags."""
     unloaded: list[Any] = field(default_factory=list)
     """Its archives, where no engine answers."""
+    unloaded_files: Sequence[tuple[str, str]] = ()
+    """The same while they have no nodes: addresses of engines, each with an archive."""
     alias: Any = None
     """The alias that builds it, and may find it up to date without a look at its nodes."""
 
-    def waiting(self) -> list[Any]:
-        """Return the archives that no engine has, if the image was up to date in this build."""
+    _nodes: list[Any] = field(default_factory=list)
+
+    @property
+    def nodes(self) -> list[Any]:
+        """Its targets."""
+        if self.declare:
+            self.declare()
+        return self._nodes
+
+    def find_unloaded(self) -> list[tuple[str, str]]:
+        """Return the archives that no engine has, if the image was up to date in this build.
+
+        Each follows the address of the engine.
+        """
         if any(node.get_state() for nodes in self.requested.values() for node in nodes):
             return []
         sealed = self.alias is not None and self.alias.get_state() == SCons.Node.up_to_date
+        if sealed and self.declare:
+            return [*self.unloaded_files]
         return [
-            node
+            (node.attributes.step.address, str(node))
             for node in self.unloaded
             if node.get_state() == SCons.Node.up_to_date or (sealed and not node.get_state())
         ]
@@ -59,6 +77,8 @@ class Project:
         """The target that gives each tag to its image, and the place that declares it."""
         self.words: frozenset[str] | None = None
         """Requests for images of the tree that is being read; None outside of trees."""
+        self.deferral: Any = None
+        """The calls of the SConscript of a tree that is being read (see `deferral`)."""
         self._aliases: dict[str, Callable[[str], Any]] = {}
         """Functions that declare the aliases ``WORD/PLACE`` of a place for a word."""
         self._declared: set[str] = set()
@@ -118,12 +138,12 @@ class Project:
         silent = ("silent", "no_exec", "question", "clean", "help")
         if SCons.Script.GetBuildFailures() or any(map(SCons.Script.GetOption, silent)):
             return
-        waiting: dict[str, list[Any]] = {}
-        for node in (node for image in self.images for node in image.waiting()):
-            waiting.setdefault(node.attributes.step.address, []).append(node)
-        for address, nodes in waiting.items():
-            more = "" if len(nodes) == 1 else f" for one of {len(nodes)} images"
-            print(f"no engine answers at {address}: docker load -i {nodes[0]}{more}")  # noqa: T201
+        unloaded: dict[str, list[str]] = {}
+        for address, archive in (each for image in self.images for each in image.find_unloaded()):
+            unloaded.setdefault(address, []).append(archive)
+        for address, archives in unloaded.items():
+            more = "" if len(archives) == 1 else f" for one of {len(archives)} images"
+            print(f"no engine answers at {address}: docker load -i {archives[0]}{more}")  # noqa: T201
 
 
 def request_nodes(images: Iterable[DeclaredImage], word: str) -> list[Any]:

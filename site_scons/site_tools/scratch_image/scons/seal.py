@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..fs.digest import Digest
 from ..fs.private_file import Format, to_bytes, to_text
+from .declaration import Declaration
 from .remote import REMOTE, remote_state
 
 if TYPE_CHECKING:
     from ..fs.root import Root
     from .state import Footprint
 
-_FORMAT = Format("seal", 2)
+_FORMAT = Format("seal", 3)
 
 _SETTLED = 2 * 10**9
 """Nanoseconds for which a file has to have been left alone before it is sealed.
@@ -80,25 +81,30 @@ class Seal:
     identity: str
     """Digest of the results of lstat(2)."""
     places: Places
+    declaration: Declaration | None = None
+    """The images; None where one of them is not fully known."""
 
     @classmethod
-    def take(cls, signature: str, places: Places) -> Seal | None:
+    def take(
+        cls, signature: str, places: Places, declaration: Declaration | None = None
+    ) -> Seal | None:
         """Return the seal of `places` as they are now; None when one has changed just now.
 
         To be taken before the steps are looked at, so that what changes meanwhile breaks it.
         """
         now = time.time_ns()
         identity, latest = _identity(places)
-        return cls(signature, identity, places) if latest < now - _SETTLED else None
+        taken = cls(signature, identity, places, declaration)
+        return taken if latest < now - _SETTLED else None
 
     def holds(self, signature: str) -> bool:
         """Tell whether all is as it was; False also where that is not known."""
-        return (
-            self.signature == signature
-            and self.identity == _identity(self.places)[0]
-            and all(
-                remote_state(path, aspect) == found for path, aspect, found in self.places.remotes
-            )
+        return self.signature == signature and self.is_unmoved()
+
+    def is_unmoved(self) -> bool:
+        """Tell whether all files and remote images are as they were; False if that is unknown."""
+        return self.identity == _identity(self.places)[0] and all(
+            remote_state(path, aspect) == found for path, aspect, found in self.places.remotes
         )
 
     def text(self) -> bytes:
@@ -112,8 +118,18 @@ class Seal:
                 "whole": sorted(map(to_text, places.whole)),
                 "directories": sorted(map(to_text, places.directories)),
                 "remotes": sorted(remotes),
+                "declaration": self.declaration.values() if self.declaration else None,
             }
         )
+
+
+def load(file: str) -> Seal | None:
+    """Return the seal in `file`; None when there is no seal of this version."""
+    try:
+        with open(file, "rb") as stream:
+            return read(stream.read())
+    except OSError:
+        return None
 
 
 def read(text: bytes) -> Seal | None:
@@ -127,7 +143,8 @@ def _seal(values: dict[str, Any]) -> Seal:
         (to_bytes(path), _aspect(word), str(found)) for word, path, found in values["remotes"]
     )
     places = Places(whole, directories, remotes)
-    return Seal(str(values["signature"]), str(values["lstat"]), places)
+    declaration = Declaration.read(values["declaration"]) if values["declaration"] else None
+    return Seal(str(values["signature"]), str(values["lstat"]), places, declaration)
 
 
 def _aspect(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import InputError
@@ -26,13 +27,17 @@ def archive_tags(archive: Any, name: str, env: Any) -> tuple[Reference, ...]:
 def claim_tags(name: str, env: Any, target: Any) -> tuple[Reference, ...]:
     """Return the tags of the image `target`; InputError when another image has one of them."""
     tags = tags_of(name, env)
+    claim(Project.of(env), tags, target.get_internal_path())
+    return tags
+
+
+def claim(project: Project, tags: Iterable[Reference], image: str) -> None:
+    """Note that the target `image` has the `tags`; InputError when another one has one of them."""
     for tag in tags:
-        claim = target.get_internal_path(), user_place()
-        owner, place = Project.of(env).tags.setdefault(tag.canonical, claim)
-        if owner != target.get_internal_path():
+        owner, place = project.tags.setdefault(tag.canonical, (image, user_place()))
+        if owner != image:
             raise InputError(
                 f"tag image {tag.familiar}",
                 f"{owner} ({place}) has that tag",
                 "give each image its own",
             )
-    return tags

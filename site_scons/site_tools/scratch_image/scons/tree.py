@@ -8,18 +8,19 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from . import command_line, request_aliases
-from .alias import image_alias
+from . import command_line, request_aliases, seal
+from .alias import image_alias, shows_all
 from .builders import cleans
 from .chain import add_help
 from .checks import OneFile, check_arguments
-from .nodes import step_of
+from .deferral import Deferral
+from .nodes import LazyNodes, step_of
 from .project import DeclaredImage, Project, request_nodes
 from .sconscript import refuse
 
 
 @check_arguments("ImageTree", directory=OneFile("a directory", '"images"'))
-def image_tree(env: Any, directory: str) -> list[Any]:
+def image_tree(env: Any, directory: str) -> LazyNodes:
     """Read the SConscripts below `directory` that the targets can mean; return all their nodes.
 
     Each ``DIRECTORY/NAME/SConscript`` is read with `env` exported, as variant directory
@@ -46,7 +47,7 @@ def image_tree(env: Any, directory: str) -> list[Any]:
     add_help(env, top, names)
     # `scons images/`, with the slash of tab completion, means the directory, not the alias.
     env.Depends(env.Dir(f"#{top}"), aliases)
-    return [node for image in images for node in image.nodes]
+    return LazyNodes(make=lambda: [node for image in images for node in image.nodes])
 
 
 def _names(directory: str) -> list[str]:
@@ -75,19 +76,26 @@ def _help(env: Any, top: str, names: list[str]) -> str:
 def _read(env: Any, top: str, name: str) -> Any:
     project = Project.of(env)
     before = len(project.images)
+    file = os.path.join(env.Dir(f"#build/{top}/{name}").get_abspath(), ".seal")
+    # Requests need nodes of steps, and so does whoever wants to see all targets.
+    can_wait = command_line.are_images(top) and not shows_all()
+    deferral = Deferral(env, seal.load(file)) if can_wait else None
+    outside, project.deferral = project.deferral, deferral
     env.SConscript(
         f"#{top}/{name}/SConscript",
         variant_dir=f"#build/{top}/{name}",
         duplicate=0,
         exports={"env": env},
     )
+    project.deferral = outside
+    if deferral:
+        deferral.end()
     images = project.images[before:]
-    targets = [node for image in images for node in image.nodes]
-    seal = os.path.join(env.Dir(f"#build/{top}/{name}").get_abspath(), ".seal")
-    alias = image_alias(env, f"{top}/{name}", targets, seal)
+    targets = LazyNodes(make=lambda: [node for image in images for node in image.nodes])
+    alias = image_alias(env, f"{top}/{name}", targets, file, deferral)
     for image in images:
         image.alias = alias
     if cleans():
-        env.Clean(targets, seal)
+        env.Clean(targets, file)
     request_aliases.offer(env, f"{top}/{name}", images)
     return alias
