@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -171,6 +172,23 @@ def test_library_is_searched_as_the_images_program_does(world: Path) -> None:
 
     path = os.fsencode(world / "wheel.libs/libinner.so")
     assert found.requests == (Request(path, f"needed-by:{os.fsdecode(plugin)}"),)
+
+
+def test_library_is_searched_from_the_link_that_a_program_opens(
+    world: Path, tmp_path: Path
+) -> None:
+    shutil.copy(world / "plugin.so", tmp_path)
+    (tmp_path / "enabled").mkdir()
+    (tmp_path / "enabled/plugin.so").symlink_to("../plugin.so")
+    shutil.copy(world / "libdep.so", tmp_path / "enabled")
+    link = os.fsencode(tmp_path / "enabled/plugin.so")
+    view = Overlay(Root(), os.fsencode(tmp_path))
+    entries = merge(view, [Request(link, "extra:x")])
+
+    found = dependencies.find(view, entries, (), [os.fsencode(tmp_path / "plugin.so")], {})
+
+    path = os.fsencode(tmp_path / "enabled/libdep.so")
+    assert found.requests == (Request(path, f"needed-by:{os.fsdecode(link)}"),)
 
 
 def test_content_of_data_is_not_on_record(world: Path) -> None:

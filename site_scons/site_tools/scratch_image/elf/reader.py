@@ -6,6 +6,7 @@ and for the limits fs/binfmt_elf.c and fs/binfmt_script.c of Linux.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -36,6 +37,10 @@ _DLOPEN_TYPE = 0x407C0C0A
 
 _SCRIPT = re.compile(rb"#![ \t]*([^ \t\n\0]+)(.?)", re.DOTALL)
 
+_BITS = {b"\1": 32, b"\2": 64}
+_ORDERS = {b"\1": "<", b"\2": ">"}
+"""By the bytes EI_CLASS and EI_DATA of a file."""
+
 _NODEFLIB = 0x800
 """DF_1_NODEFLIB of DT_FLAGS_1."""
 
@@ -43,6 +48,9 @@ _STRINGS = (
     *("DT_NEEDED", "DT_SONAME", "DT_RPATH", "DT_RUNPATH"),
     *("DT_FILTER", "DT_AUXILIARY", "DT_AUDIT", "DT_DEPAUDIT"),
 )
+
+_TAGS = (*_STRINGS, "DT_NULL", "DT_STRTAB", "DT_FLAGS_1")
+"""Entries of the dynamic table that are read; some of their numbers have other names, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +151,20 @@ class _MalformedError(ValueError):
 class _Reader:
     """Reads one file: pyelftools knows the structures, this class where they lie.
 
-    Its own segment classes are passed by: they read section headers, which loaders never see,
-    take five times as long, and decode names as UTF-8, which they need not be.
+    Its own file and segment classes are passed by: they make the structures again for each file,
+    read section headers, which loaders never see, and decode names as UTF-8, which they need not
+    be. Together they take ten times as long.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        from elftools.elf.elffile import ELFFile
-
         self.stream = stream
-        self.file: Any = ELFFile(stream)
+        mark = self._bytes(0, 6)
+        if not is_elf(mark) or mark[4:5] not in _BITS or mark[5:6] not in _ORDERS:
+            raise ValueError
+        self.bits = _BITS[mark[4:5]]
+        self.order = _ORDERS[mark[5:6]]
+        self.structures = _structures(self.bits, self.order)
+        self.header = _parse(self.structures.Elf_Ehdr, stream, 0)
         self.segments: list[Any] = self._segments()
 
     def elf(self) -> Elf:
@@ -159,15 +172,15 @@ class _Reader:
         strings = self._strings(tags)
         audits = strings.get("DT_DEPAUDIT", []) + strings.get("DT_AUDIT", [])
         return Elf(
-            bits=self.file.elfclass,
-            little_endian=self.file.little_endian,
+            bits=self.bits,
+            little_endian=self.order == "<",
             machine=self._machine(),
             interpreter=self._interpreter(),
             soname=_last(strings, "DT_SONAME"),
             needed=tuple(strings.get("DT_NEEDED", ())),
             rpath=_last(strings, "DT_RPATH"),
             runpath=_last(strings, "DT_RUNPATH"),
-            flags_1=next((tag.d_val for tag in tags if tag.d_tag == "DT_FLAGS_1"), 0),
+            flags_1=next((value for tag, value in tags if tag == "DT_FLAGS_1"), 0),
             filters=tuple(strings.get("DT_FILTER", ())),
             auxiliaries=tuple(strings.get("DT_AUXILIARY", ())),
             audits=tuple(audits),
@@ -177,16 +190,16 @@ class _Reader:
     def _machine(self) -> int:
         from elftools.elf.enums import ENUM_E_MACHINE
 
-        machine = self.file["e_machine"]
+        machine = self.header.e_machine
         return int(ENUM_E_MACHINE.get(machine, machine))
 
     def _segments(self) -> list[Any]:
-        header = self.file.header
+        header = self.header
         if header.e_phnum * header.e_phentsize > _MAX_HEADERS:
             raise _MalformedError("it has more program headers than the kernel takes")
         table = io.BytesIO(self._bytes(header.e_phoff, header.e_phnum * header.e_phentsize))
         return [
-            _parse(self.file.structs.Elf_Phdr, table, index * header.e_phentsize)
+            _parse(self.structures.Elf_Phdr, table, index * header.e_phentsize)
             for index in range(header.e_phnum)
         ]
 
@@ -207,31 +220,30 @@ class _Reader:
         segments = self._of_type("PT_INTERP")
         return self._segment_bytes(segments[0]).partition(b"\0")[0] if segments else None
 
-    def _tags(self) -> list[Any]:
-        segments = self._of_type("PT_DYNAMIC")
-        if not segments:
-            return []
-        data = self._segment_bytes(segments[0])
-        table, size = io.BytesIO(data), self.file.structs.Elf_Dyn.sizeof()
-        tags = []
-        for offset in range(0, len(data) - size + 1, size):
-            tags.append(_parse(self.file.structs.Elf_Dyn, table, offset))
-            if tags[-1].d_tag == "DT_NULL":
-                break
-        return tags
+    def _tags(self) -> list[tuple[str, int]]:
+        """Return the names of the dynamic table's entries, and their values, up to its end."""
+        from elftools.elf.enums import ENUM_D_TAG_COMMON
 
-    def _strings(self, tags: list[Any]) -> dict[str, list[bytes]]:
+        segments = self._of_type("PT_DYNAMIC")
+        data = self._segment_bytes(segments[0]) if segments else b""
+        entry = struct.Struct(self.order + ("qQ" if self.bits == 64 else "iI"))
+        names = {number: name for name, number in ENUM_D_TAG_COMMON.items() if name in _TAGS}
+        whole = data[: len(data) - len(data) % entry.size]
+        found = [(names.get(tag, ""), value) for tag, value in entry.iter_unpack(whole)]
+        return found[: next((n for n, (tag, _) in enumerate(found) if tag == "DT_NULL"), None)]
+
+    def _strings(self, tags: list[tuple[str, int]]) -> dict[str, list[bytes]]:
         """Return the strings that each kind of tag names, in the order of the table."""
-        named = [tag for tag in tags if tag.d_tag in _STRINGS]
+        named = [(tag, value) for tag, value in tags if tag in _STRINGS]
         if not named:
             return {}
-        address = next((tag.d_val for tag in tags if tag.d_tag == "DT_STRTAB"), None)
+        address = next((value for tag, value in tags if tag == "DT_STRTAB"), None)
         if address is None:
             raise _MalformedError("its dynamic table has names but no string table")
         start = self._offset(address)
         strings: dict[str, list[bytes]] = {}
-        for tag in named:
-            strings.setdefault(tag.d_tag, []).append(self._string(start + tag.d_val))
+        for tag, value in named:
+            strings.setdefault(tag, []).append(self._string(start + value))
         return strings
 
     def _string(self, offset: int) -> bytes:
@@ -247,12 +259,22 @@ class _Reader:
         raise _MalformedError("its string table lies in no segment")
 
     def _dlopen(self) -> Iterator[tuple[bytes, ...]]:
-        order = "<" if self.file.little_endian else ">"
         for segment in self._of_type("PT_NOTE"):
             # Only core dumps have longer ones.
             if segment.p_filesz <= _MAX_HEADERS:
-                for text in _dlopen_texts(self._segment_bytes(segment), order):
+                for text in _dlopen_texts(self._segment_bytes(segment), self.order):
                     yield from _required_sonames(text)
+
+
+@functools.cache
+def _structures(bits: int, order: str) -> Any:
+    """Return pyelftools' structures for a class and byte order."""
+    from elftools.elf.structs import ELFStructs
+
+    made = ELFStructs(little_endian=order == "<", elfclass=bits)
+    made.create_basic_structs()
+    made.create_advanced_structs()
+    return made
 
 
 def _parse(structure: Any, table: BinaryIO, offset: int) -> Any:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..elf.closure import Closures, require
+from ..elf.closure import Closure, Closures, require
 from ..errors import ElfError
 from ..fs.overlay import Overlay
 from ..fs.paths import escape, show
@@ -54,18 +54,16 @@ def find(
     findings = []
     # The closure of a program has the dependencies of its libraries, too.
     done = set(done)
-    image = Closures(view, environment)
     users = list(_users(view, listed, done))
-    for program in programs if users else ():
-        # An ldd text that a user keeps may name what is no program here.
-        with contextlib.suppress(ElfError):
-            image.find(program)
+    image = _image(view, environment, programs if users else ())
+    links = _links(view, listed) if users else {}
     for path in image.order(users):
         if path in done:
             continue
+        paths = [path, *links.get(path, ())]
         try:
-            for found in image.find(path):
-                if found.path != path:
+            for found in _closures(image, paths):
+                if found.path not in paths:
                     requests.append(Request(found.path, f"interpreter-of:{escape(path).decode()}"))
                 requests += from_closure(found)
                 done |= {view.walk(library.path).real for library in found.libraries}
@@ -76,6 +74,41 @@ def find(
             what = show(path)
             findings.append(Finding(Rank.BROKEN, f"the use of {what}", error.cause, error.hint))
     return Dependencies(tuple(requests), tuple(findings))
+
+
+def _image(
+    view: Overlay, environment: Mapping[bytes, bytes], programs: Iterable[bytes]
+) -> Closures:
+    """Return the closures of an image of `programs`."""
+    image = Closures(view, environment)
+    for program in programs:
+        # An ldd text that a user keeps may name what is no program here.
+        with contextlib.suppress(ElfError):
+            image.find(program)
+    return image
+
+
+def _links(view: Overlay, entries: Iterable[Entry]) -> dict[bytes, list[bytes]]:
+    """Return the links of libraries among `entries`, by the paths that they lead to."""
+    links: dict[bytes, list[bytes]] = {}
+    for entry in entries:
+        if entry.kind == "link" and b".so" in os.path.basename(entry.path):
+            links.setdefault(view.walk(entry.path).real, []).append(entry.path)
+    return links
+
+
+def _closures(image: Closures, paths: Sequence[bytes]) -> list[Closure]:
+    """Return the closures of the first of `paths` that misses nothing, or of the first of all.
+
+    They are paths of one file: a library is searched from where a program opens it.
+    """
+    found = image.find(paths[0])
+    for path in paths[1:]:
+        if not any(each.missing for each in found):
+            break
+        other = image.find(path)
+        found = found if any(each.missing for each in other) else other
+    return found
 
 
 def _users(view: Overlay, entries: Iterable[Entry], done: Collection[bytes]) -> Iterator[bytes]:
