@@ -11,19 +11,19 @@ from lab import PACKAGE
 
 ORDER = {
     "": "errors progress",
-    "fs": "digest paths kernel_trees private_file capabilities accounts owners status walk staging file_system sights root overlay"
+    "fs": "digest paths kernel_trees private_file capabilities accounts owners base_image status walk staging file_system sights root overlay"
     " globs target",
     "sandbox": "output process server_request run probe execution init mounts namespaces private_view",
     "elf": "machines reader lookup shebang processor loader_cache loader search_path load closure ldd_text",
     "trace": "record strace_line syscalls process_lines log suite resolution program strace_tool run_checks tracer",
     "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files staged_files"
     " secret_refusal merge bytecode finding dependencies presets package_records list_options list_sources own_code"
-    " system_data subprograms siblings lint file_list why",
-    "image": "reference labels settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config archive",
+    " system_data subprograms siblings lint file_list why remainder",
+    "image": "reference labels settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config base_settings archive",
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian_origin sysroot",
     "inspect": "image_test seccomp sbom report_facts report",
-    "scons": "remote state declaration seal sconscript tools terminal substitution staged checks variables constructors nodes image_env"
+    "scons": "remote state declaration seal sconscript tools terminal substitution staged checks variables constructors nodes bases image_env"
     " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"
     " steps/report steps/sysroot help_text footprint builders request_aliases call deferral chain alias tree",

@@ -187,9 +187,7 @@ def test_examples_are_taken(tmp_path: Path, newest: Scons) -> None:
 
 MISTAKES = {
     # Programs and files of the project
-    "env.ScratchImage('x', None)":
-        "cannot use program None of ScratchImage: it is not one program, or a dictionary of files; "
-        "write ScratchImage(..., program={\"/usr/bin/hello\": hello}), for example",
+    "env.ScratchImage('x', None)": "cannot make an image without a program: ROOT is no image that starts one; name one",
     "env.ScratchImage('x', [])": "cannot use program [] of ScratchImage: it is not one program",
     "env.ScratchImage('x', 5)": "cannot use program 5 of ScratchImage: it is not one program",
     "env.ScratchImage('x', '')": "cannot use program '' of ScratchImage: it is not one program",
@@ -207,9 +205,7 @@ MISTAKES = {
     "env.ScratchImage(None, '/bin/true')": "cannot name an image None: it is no path; name the stem of files",
     "env.ScratchImage('', '/bin/true')": "cannot name an image '': it is no path; name the stem of files",
     "env.ScratchImage(5, '/bin/true')": "cannot name an image 5: it is no path; name the stem of files",
-    "env.ScratchImage('x')":
-        "cannot call ScratchImage: missing a required argument: 'program'; write "
-        "ScratchImage(target, program, variables)",
+    "env.ScratchImage('x')": "cannot make an image without a program: ROOT is no image that starts one; name one",
     "env.ImageTree(None)": "cannot use directory None of ImageTree: it is not a directory",
     "env.ImageTree()": "cannot call ImageTree: missing a required argument: 'directory'; ",
     # Builders

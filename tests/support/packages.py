@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from scratch_image.fs.root import Root
 
 SUITE = "small"
 
-_PROGRAMS = (
+PROGRAMS = (
     *("/usr/bin/dpkg", "/usr/bin/dpkg-deb", "/usr/bin/dpkg-split", "/usr/bin/tar", "/usr/bin/sh"),
     *("/usr/bin/rm", "/usr/bin/diff", "/sbin/ldconfig", "/sbin/start-stop-daemon"),
 )
@@ -43,7 +44,7 @@ class Repository:
         for place in (directory, directory.parent):
             place.chmod(0o755)
         tree = directory / "system"
-        _copy_programs(tree)
+        copy_programs(tree, PROGRAMS)
         self._pack(tree, "system", "1", "Essential: yes\n")
         self.publish("hello", "1.0", {"usr/share/hello": "hello\n"})
 
@@ -86,14 +87,15 @@ class Repository:
         )
 
 
-def _copy_programs(tree: Path) -> None:
+def copy_programs(tree: Path, programs: Iterable[str]) -> None:
+    """Copy `programs` of this machine, with all that they need, into the root file system `tree`."""
     root = Root()
     for name in ("proc", "sys"):
         (tree / name).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib64"):
         (tree / "usr" / name).mkdir(parents=True)
         (tree / name).symlink_to(f"usr/{name}")
-    for program in map(os.fsencode, _PROGRAMS):
+    for program in map(os.fsencode, programs):
         (found,) = Closures(root).find(program)
         for path in (program, found.loader, *(each.path for each in found.libraries)):
             if path is not None:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.sandbox.run import Run
-from scratch_image.scons.steps.trace import TraceStep
+from scratch_image.scons.steps.trace import TracedRun, TraceStep
 from step_files import path_in
 
 
 def test_trace_names_a_program_that_is_only_a_name(tmp_path: Path) -> None:
     targets = [os.fsencode(tmp_path / name) for name in ("x.strace", "x.trace", "x.stdout")]
     lines = [
-        TraceStep("x", b"/bin/echo", Run("default", words), b"strace", "auto").run(
+        TraceStep("x", TracedRun(b"/bin/echo", Run("default", words)), b"strace", "auto").run(
             Root(), targets, []
         )
         for words in ((b"/usr/bin/echo", b"hi"), (b"sh", b"hi"))
@@ -24,7 +24,7 @@ def test_trace_names_a_program_that_is_only_a_name(tmp_path: Path) -> None:
 
 def test_trace_writes_text_and_record(tmp_path: Path) -> None:
     root = Root()
-    step = TraceStep("x", b"/bin/cat", Run("default", (b"cat",)), b"strace", "auto")
+    step = TraceStep("x", TracedRun(b"/bin/cat", Run("default", (b"cat",))), b"strace", "auto")
     (tmp_path / "input").write_text("input")
     targets = [path_in(tmp_path, name) for name in ("x.strace", "x.trace", "x.stdout")]
 

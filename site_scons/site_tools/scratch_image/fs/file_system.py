@@ -15,6 +15,7 @@ from typing import Self
 from ..errors import InputError, ListError
 from . import capabilities
 from .accounts import GROUP, PASSWD, parse
+from .base_image import BaseImage
 from .owners import NONROOT, Owners
 from .paths import is_under, join, show
 from .staging import Chosen, Staging
@@ -56,6 +57,7 @@ class FileSystem:
         repositories: Sequence[bytes] = (),
         chosen: Mapping[bytes, Chosen] | None = None,
         made: Callable[[bytes], bool] | None = None,
+        image: BaseImage | None = None,
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to host path.
 
@@ -64,7 +66,8 @@ class FileSystem:
         `own` is a directory of the host that is there by its own path, whatever the base has:
         the project's, whose lists name its files. So are `repositories`, where else these may lie.
         `owners` has what of the base its file system could not keep. `made` tells whether the build
-        itself makes a file in its own directory: no listing has those.
+        itself makes a file in its own directory: no listing has those. `image` is what the base was
+        made of, if it was an image.
         No file looks newer than `epoch`, in seconds since 1970; a staged one is as old as that.
         InputError when a file cannot be staged at its path.
         """
@@ -73,6 +76,7 @@ class FileSystem:
         self.own = own
         self.repositories = repositories
         self._made = made
+        self.image = image or BaseImage()
         self.epoch = epoch
         self.hidden: tuple[bytes, ...] = ()
         self.shown: dict[bytes, bytes] = {}

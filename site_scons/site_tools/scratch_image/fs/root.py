@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
+from .base_image import BaseImage
 from .file_system import FileSystem
 from .owners import Owners
 from .sights import Sights, WatchedFileSystem
@@ -54,6 +55,8 @@ class Aspect(StrEnum):
     """Which image an engine holds under a tag; the "path" is engine address and tag."""
     TAG = "tag"
     """The digest that a registry holds under a tag; the "path" is the text of a `Tag`."""
+    SETTING = "setting"
+    """A setting of the image that the base was made of; the "path" is its name."""
     VIEW = "view"
     """Whether what the base has there is hidden or shown: see `Root.hide`."""
 
@@ -71,10 +74,11 @@ class Root:
         repositories: Sequence[bytes] = (),
         chosen: Mapping[bytes, Chosen] | None = None,
         made: Callable[[bytes], bool] | None = None,
+        image: BaseImage | None = None,
     ) -> None:
         """Take what makes a `FileSystem`. InputError when a file cannot be staged at its path."""
         self._watched = WatchedFileSystem(
-            base, staged, epoch, owners, own, repositories, chosen, made
+            base, staged, epoch, owners, own, repositories, chosen, made, image
         )
         self.files: FileSystem = self._watched
         """The file system itself: to look at without a record."""
@@ -151,6 +155,11 @@ class Root:
         """Return the capabilities of the file `path`: see `FileSystem.capabilities`."""
         self.look(path, Aspect.CAPABILITIES)
         return self.files.capabilities(path)
+
+    def setting(self, name: str) -> str:
+        """Return the text of the base image's setting `name`; nothing where there is none."""
+        self.look(name.encode("utf-8", "surrogateescape"), Aspect.SETTING)
+        return self.files.image.settings.get(name, "")
 
     def has_access_list(self, path: bytes) -> bool:
         """Tell whether the file or directory `path` has an access control list."""

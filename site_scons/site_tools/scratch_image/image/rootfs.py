@@ -89,7 +89,7 @@ class Contents:
 
     def _unstartable(self, name: str, settings: Settings) -> str:
         """Return why the program `name` cannot be started, if it cannot."""
-        if not any(self.walk(place).status for place in _places(name, settings)):
+        if not any(self.walk(place).status for place in settings.places(name)):
             return "the image does not have it" + ("" if "/" in name else " on its PATH")
         return "" if self.program(name, settings) else "it is not an executable file"
 
@@ -98,7 +98,7 @@ class Contents:
 
         Nothing when there is none that somebody may execute.
         """
-        for place in _places(name, settings):
+        for place in settings.places(name):
             status = self.walk(place).status
             if status is not None and status.kind is FileKind.FILE and status.mode & 0o111:
                 return place
@@ -123,14 +123,6 @@ class Contents:
                     f"its {show(path)} has no such one",
                     "write a number, or add it there",
                 )
-
-
-def _places(name: str, settings: Settings) -> list[bytes]:
-    """Return where an engine looks for the program `name`."""
-    if "/" in name:
-        return [_encode(posixpath.join("/", settings.workdir, name))]
-    directories = settings.env.get("PATH", "").split(":")
-    return [_encode(posixpath.join(each, name)) for each in directories if each]
 
 
 def _image_path(name: bytes) -> bytes:

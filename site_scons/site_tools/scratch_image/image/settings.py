@@ -6,6 +6,8 @@ https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
 import signal
 from collections.abc import Mapping, Sequence
@@ -117,6 +119,13 @@ class Settings:
         """Whether containers run as root, as far as the setting alone decides."""
         name = self.user.partition(":")[0]
         return name == "root" or not name.strip("0")
+
+    def places(self, name: str) -> list[bytes]:
+        """Return where an engine looks for the program `name`."""
+        if "/" in name:
+            return [os.fsencode(posixpath.join("/", self.workdir, name))]
+        directories = self.env.get("PATH", "").split(":")
+        return [os.fsencode(posixpath.join(each, name)) for each in directories if each]
 
     def check(self) -> None:
         """Raise InputError when a setting can be in no image."""

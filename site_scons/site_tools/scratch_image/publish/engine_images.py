@@ -56,16 +56,32 @@ def find(address: str, tag: str) -> LoadedImage | None:
 
     EngineError as for `image_id`.
     """
-    answer = get(address, f"/images/{quote(tag, safe='/:')}/json", ASK_SECONDS)
-    if answer.status == 404:
+    found = _inspect(address, tag)
+    if found is None:
         return None
-    found = document(address, f"for image {tag}", answer)
     try:
         layers = found["RootFS"].get("Layers") or ()
         diff_ids = tuple(Digest.parse(text) for text in layers)
         return LoadedImage(str(Digest.parse(found["Id"])), (), diff_ids)
     except (InputError, LookupError, TypeError, AttributeError) as error:
         raise ask_error(address, f"for image {tag}", "its answer has no image ID") from error
+
+
+def _inspect(address: str, image: str) -> dict[str, Any] | None:
+    answer = get(address, f"/images/{quote(image, safe='/:')}/json", ASK_SECONDS)
+    return None if answer.status == 404 else document(address, f"for image {image}", answer)
+
+
+def config(address: str, image: str) -> dict[str, Any]:
+    """Return the config (hostile) of `image`: how a container of it runs.
+
+    EngineError as for `image_id`, and when there is no such image.
+    """
+    found = _inspect(address, image)
+    settings = found and (found.get("Config") or {})
+    if not isinstance(settings, dict):
+        raise ask_error(address, f"for image {image}", "its answer has no config")
+    return settings
 
 
 def has_containerd_store(address: str) -> bool:

@@ -26,6 +26,7 @@ from ..errors import InputError, ProcessError, ScratchImageError
 from ..fs.digest import Digest
 from ..fs.paths import is_under, show
 from ..fs.target import leftovers, lock, lock_file, temporary
+from .bases import base_of
 from .checks import Files, WrongPartError
 from .footprint import FootprintNode
 from .nodes import (
@@ -172,7 +173,7 @@ def _run(step: Step, footprint: FootprintNode, files: list[bytes], source: list[
         # SCons would read it after the step, and note a content that may be newer.
         node.get_csig()
     root.watch()
-    lines = step.run(root, files, [host_path(each) for each in source])
+    lines = step.inherit(root).run(root, files, [host_path(each) for each in source])
     return lines + _note(footprint.keep(root))
 
 
@@ -261,7 +262,7 @@ def _emit(
         plan = step_kind.plan(stem(target[0], step_kind.suffixes), target, source, env)
         for node in plan.targets:
             _require_name(node)
-        base = _base(env) if plan.has_root else None
+        base = base_of(env) if plan.has_root else None
         footprint = _footprint(plan, base, staged, read(env, "SOURCE_DATE_EPOCH"))
         footprint.mentions = functools.partial(_first, plan, base)
     except InputError as error:
@@ -308,22 +309,6 @@ def cleans() -> bool:
     return bool(SCons.Script.GetOption("clean") or SCons.Script.GetOption("interactive"))
 
 
-def _base(env: Any) -> Any:
-    """Return the node of the sysroot that `env` names; None for the machine's root."""
-    named = [each for each in read(env, "ROOT") if str(each) != "/"]
-    if not named:
-        return None
-    nodes = env.arg2nodes(named, env.Entry)
-    if len(nodes) > 1 or not all(_is_sysroot(node) for node in nodes):
-        names = " ".join(map(str, named))
-        raise InputError(f"use ROOT {names!r}", "it is no sysroot", "give what Sysroot returns")
-    return nodes[0]
-
-
-def _is_sysroot(node: Any) -> bool:
-    return getattr(node.attributes, "builder", "") == "Sysroot"
-
-
 def _first(plan: Plan, base: Any) -> Iterator[str]:
     """Yield the files that have to be there before the state for a footprint is taken."""
     yield from plan.mentions()
@@ -334,10 +319,10 @@ def _first(plan: Plan, base: Any) -> Iterator[str]:
 def _footprint(plan: Plan, base: Any, staged: StagedNodes, epoch: int) -> FootprintNode:
     owner = plan.targets[0]
     tree = step_of(base).tree if base else b"/"
-    record = _owners_file(base) if base else b""
+    record, image = (_owners_file(base), _image_file(base)) if base else (b"", b"")
 
     def root(staged: StagedNodes) -> Root:
-        from ..fs import owners
+        from ..fs import base_image, owners
         from ..fs.root import Root
         from ..fs.staging import Chosen
 
@@ -346,14 +331,15 @@ def _footprint(plan: Plan, base: Any, staged: StagedNodes, epoch: int) -> Footpr
         kept = owners.read(record) if record else owners.Owners()
         made = functools.partial(is_step_file, owner.fs) if plan.has_suite else None
         places = top_of(owner), repositories_of(owner)
-        return Root(tree, files, epoch, kept, *places, chosen, made)
+        settings = base_image.read(image) if image else None
+        return Root(tree, files, epoch, kept, *places, chosen, made, settings)
 
     # A target keeps its one footprint: two builder calls may name the same target.
     footprint = getattr(owner.attributes, "footprint", None) or FootprintNode(owner, root)
     footprint.make_root = root
     footprint.staged = staged
     footprint.view = f"{tree!r} {staged.text} {epoch}"
-    footprint.files = [footprint.file, *filter(None, [os.fsdecode(record)])]
+    footprint.files = [footprint.file, *filter(None, map(os.fsdecode, [record, image]))]
     return footprint
 
 
@@ -375,6 +361,14 @@ def _owners_file(base: Any) -> bytes:
 
     step = step_of(base)
     return sysroot.owners_file(step.tree) if step.origin else b""
+
+
+def _image_file(base: Any) -> bytes:
+    """Return the file of the settings of the image that `base` is made of, if it is."""
+    from ..sysroot import sysroot
+
+    step = step_of(base)
+    return sysroot.image_file(step.tree) if step.is_image else b""
 
 
 def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:

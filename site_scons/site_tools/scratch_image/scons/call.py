@@ -43,7 +43,7 @@ class ImageCall:
     target: str
     """Absolute path stem of the step files, as builders take it."""
     program: Any
-    """As `ScratchImage` takes it; each file is a node."""
+    """As `ScratchImage` takes it; each file is a node. None for what the base's image starts."""
     values: Mapping[str, Any]
     """The variables that are set, as steps want them."""
     others: Mapping[str, Any]
@@ -89,6 +89,8 @@ class ImageCall:
 
 def _program(env: Any, program: Any) -> Any:
     """Return `program` with a node for each file."""
+    if program is None:
+        return None
     if not isinstance(program, Mapping):
         return _node(env, program)
     found = {}

@@ -17,6 +17,7 @@ from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.paths import is_plain
 from ..sandbox import run
 from . import command_line, request_aliases
+from .bases import is_image
 from .builders import require_known
 from .call import ImageCall
 from .checks import OneFile, WrongPartError, check_arguments, quote_value
@@ -35,13 +36,14 @@ PROGRAM = OneFile("one program, or a dictionary of files", '{"/usr/bin/hello": h
 
 
 @check_arguments("ScratchImage")
-def scratch_image(env: Any, target: str, program: Any, **variables: Any) -> LazyNodes:
+def scratch_image(env: Any, target: str, program: Any = None, **variables: Any) -> LazyNodes:
     """Declare all steps from `program` to an image in an engine; return their targets.
 
     `target` is the path stem of the step files. `program` is the program's path on the machine,
     or a dictionary of the project's own files and directories by the paths that they will have in
-    the image; the program is the first file. `Staged` chooses modes and owners. `variables` are
-    construction variables for this image.
+    the image; the program is the first file. `Staged` chooses modes and owners. Without a program
+    the image starts what the image in `ROOT` starts, by the same ENTRYPOINT and CMD. `variables`
+    are construction variables for this image.
 
     The alias ``test/STEM`` tests the image, where STEM is its stem from the top directory;
     ``report/STEM`` makes its report, ``sbom/STEM`` writes its bills of materials,
@@ -190,8 +192,9 @@ def _declare_steps(
             raise InputError("use RUN", "an image may have several", "write RUNS=[...]")
         staged, programs = _programs(env.Override(variables), program)
         given = {**variables, "IMAGE_STAGED": staged}
-        if not any(name in env or name in given for name in ("IMAGE_CMD", "IMAGE_ENTRYPOINT")):
-            given["IMAGE_ENTRYPOINT"] = literal([os.fsdecode(image_path(programs[0], given))])
+        if programs and not _is_set("IMAGE_ENTRYPOINT", env, given):
+            entrypoint = literal([os.fsdecode(image_path(programs[0], given))])
+            given["IMAGE_ENTRYPOINT"] = [] if _is_set("IMAGE_CMD", env, given) else entrypoint
         # One environment for all steps of the image, because making one takes time.
         own = env.Override(given)
         runs, pack = _runs(own), _packer(own)
@@ -199,7 +202,7 @@ def _declare_steps(
         refuse(str(error))
     # By keywords: the image may be declared twice, and SCons compares environments one level deep.
     traces = [
-        env.Strace(_trace_stem(target, each, runs), programs[0], RUN=literal(each), **given)
+        env.Strace(_trace_stem(target, each, runs), programs[:1], RUN=literal(each), **given)
         for each in runs
     ]
     ldd = own.Ldd(target, programs)
@@ -215,6 +218,11 @@ def _declare_steps(
     )
     _declare_requests(own, image, parts, is_per_platform=True)
     return list(archive)
+
+
+def _is_set(name: str, env: Any, given: Mapping[str, Any]) -> bool:
+    """Tell whether the project sets the variable `name`, in `env` or in a call's `given`."""
+    return name in given or name in env
 
 
 def _load(env: Any, image: DeclaredImage, target: str, archive: Any) -> list[Any]:
@@ -238,6 +246,12 @@ def _packer(env: Any) -> Any:
 
 def _programs(env: Any, program: Any) -> tuple[StagedNodes, list[Any]]:
     """Return the staged nodes and the program nodes that `program` means."""
+    if program is None:
+        if not is_image(env):
+            raise InputError(
+                "make an image without a program", "ROOT is no image that starts one", "name one"
+            )
+        return StagedNodes(), []
     if not isinstance(program, Mapping):
         named = PROGRAM.read("program", program, "ScratchImage")
         node = _node(env, named)

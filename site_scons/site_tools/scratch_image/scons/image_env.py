@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..fs.paths import SEARCH_PATH
+from .bases import is_image
 from .variables import read
+
+if TYPE_CHECKING:
+    from ..fs.root import Root
 
 PATH = SEARCH_PATH.decode()
 """Engines set this value where an image sets none; images set it, so that a trace has it, too."""
@@ -16,12 +21,28 @@ Variables = tuple[tuple[bytes, bytes], ...]
 
 
 def image_env(env: Any) -> dict[str, str]:
-    """Return the variables of the image, with PATH."""
-    return {"PATH": PATH, **read(env, "IMAGE_ENV")}
+    """Return the variables of the image, with PATH; a base that is an image may add more."""
+    own: dict[str, str] = read(env, "IMAGE_ENV")
+    return own if is_image(env) else {"PATH": PATH, **own}
+
+
+SEARCH_NAMES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PATH")
+"""The variables that decide which libraries and programs are found."""
 
 
 def search_env(env: Any) -> Variables:
-    """Return the variables of the image that decide which libraries and programs are found."""
-    variables = {os.fsencode(key): os.fsencode(value) for key, value in image_env(env).items()}
-    names = (b"LD_LIBRARY_PATH", b"LD_PRELOAD", b"PATH")
-    return tuple((name, variables[name]) for name in names if name in variables)
+    """Return those `SEARCH_NAMES` that the image has."""
+    return _search_variables(image_env(env))
+
+
+def _search_variables(variables: Mapping[str, str]) -> Variables:
+    names = [name for name in SEARCH_NAMES if name in variables]
+    return tuple((os.fsencode(name), os.fsencode(variables[name])) for name in names)
+
+
+def inherit_search_env(own: Variables, root: Root) -> Variables:
+    """Return the variables `own` with those `SEARCH_NAMES` of the image that `root` was made of."""
+    from ..image import base_settings
+
+    texts = {os.fsdecode(name): os.fsdecode(value) for name, value in own}
+    return _search_variables(base_settings.variables(texts, SEARCH_NAMES, root))

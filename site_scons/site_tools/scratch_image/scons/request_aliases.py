@@ -99,5 +99,5 @@ def _reasons(node: Any, path: bytes) -> Iterator[str]:
     """Return lines that say why `path` is in the file list `node`, or is not."""
     root = node.attributes.footprint.root()
     sources = [host_path(each) for each in node.sources]
-    lines: Iterator[str] = step_of(node).why(root, host_path(node), sources, path)
+    lines: Iterator[str] = step_of(node).inherit(root).why(root, host_path(node), sources, path)
     return lines

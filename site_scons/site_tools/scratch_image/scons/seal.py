@@ -59,7 +59,7 @@ class Places:
                 remotes.add((path, aspect, found))
             elif found[:4] == "dir " and not lists:
                 directories.add(root.files.host_path(path))
-            elif aspect not in (Aspect.SONAME, Aspect.VIEW):
+            elif aspect not in (Aspect.SONAME, Aspect.VIEW, Aspect.SETTING):
                 whole.add(root.files.host_path(path))
         return cls(frozenset(whole), frozenset(directories), frozenset(remotes))
 

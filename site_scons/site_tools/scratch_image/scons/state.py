@@ -55,11 +55,12 @@ _CHANGES = {
     Aspect.OWNER: "Debian package",
     Aspect.IMAGE: "image in the engine",
     Aspect.TAG: "image in the registry",
+    Aspect.SETTING: "setting of the base image",
 }
 
 _BARE = (
     Aspect.IMAGE, Aspect.TAG, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD,
-    Aspect.ACL, Aspect.CAPABILITIES,
+    Aspect.ACL, Aspect.CAPABILITIES, Aspect.SETTING,
 )  # fmt: skip
 """Aspects whose states do not begin with kind, mode and owner."""
 
@@ -153,7 +154,7 @@ def _moved_paths(
             moved = databases[aspect]
         else:
             moved = sights.has_changed(files, path, listed=aspect is Aspect.LISTING)
-        if moved and aspect not in (*REMOTE, Aspect.VIEW):
+        if moved and aspect not in (*REMOTE, Aspect.VIEW, Aspect.SETTING):
             yield path, aspect
 
 
@@ -239,6 +240,9 @@ def _state(files: FileSystem, path: bytes, aspect: Aspect, status: _StatusOf) ->
             return str(Digest.of(dpkg.answer(files, path)))
         if aspect in REMOTE:
             return remote_state(path, aspect)
+        if aspect is Aspect.SETTING:
+            text = files.image.settings.get(to_text(path), "")
+            return str(Digest.of(text.encode())) if text else "absent"
         if aspect is Aspect.VIEW:
             return _HIDDEN if path in files.hidden else _SHOWN
         found = status(path)

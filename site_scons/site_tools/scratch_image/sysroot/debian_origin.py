@@ -183,6 +183,11 @@ def _cause(ran: process.Result) -> str:
     return one_line(complaints[0].removeprefix("E: ")).rstrip(".")
 
 
+def has_packages(tree: bytes) -> bool:
+    """Tell whether dpkg has a database in `tree`."""
+    return Root(tree).walk(_STATUS).status is not None
+
+
 def installed_packages(tree: bytes) -> list[str]:
     """Return ``NAME=VERSION`` of each package that dpkg has installed in `tree`, sorted."""
     root = Root(tree)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..fs.root import Aspect, Root
 from ..image.compression import decompress, suffix_of
@@ -31,6 +32,10 @@ class Origin(ABC):
         Looks at files go on the record of `root`, the machine's. ScratchImageError when there is
         no tar; ValueError when it cannot be read.
         """
+
+    def config(self, root: Root) -> Mapping[str, Any] | None:
+        """Return the config (hostile) of the image that was unpacked; None when it was none."""
+        return None
 
     def settle(self, tree: bytes) -> dict[bytes, bytes]:
         """Check the unpacked `tree`; return the files that belong to it, none by default."""
@@ -74,6 +79,16 @@ class EngineOrigin(Origin):
         found = engine_images.image_id(self.address, self.reference)
         # A digest names the same image for ever; a tag may move, also while this one is exported.
         if found and not _PINNED.search(self.reference):
-            tag = f"{self.address} {self.reference}".encode()
-            root.know(tag, Aspect.IMAGE, found)
+            root.know(self._tag, Aspect.IMAGE, found)
         yield from engine_images.export(self.address, found or self.reference)
+
+    def config(self, root: Root) -> Mapping[str, Any]:
+        """Return the config of the image whose files `tar` has yielded."""
+        from ..publish import engine_images
+
+        found = root.known.get((self._tag, Aspect.IMAGE), self.reference)
+        return engine_images.config(self.address, found)
+
+    @property
+    def _tag(self) -> bytes:
+        return f"{self.address} {self.reference}".encode()

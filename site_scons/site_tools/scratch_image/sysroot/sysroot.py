@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from ..errors import SysrootError
+from ..errors import InputError, SysrootError
 from ..fs import owners
+from ..fs.base_image import BaseImage
 from ..fs.digest import Digest
 from ..fs.paths import join
 from ..fs.root import Root
 from ..fs.status import FileKind
+from .debian_origin import has_packages, installed_packages
 from .origin import Origin
 from .unpack import Unpacking, remove
 
@@ -83,6 +87,9 @@ def unpacked_tree(
         lost = owners.differing(unpacking.directory, unpacking.wanted, unpacking.capabilities)
         listing = list(unpacking.listing())
         files = {owners_file(tree): lost.text(), **origin.settle(unpacking.directory)}
+        config = origin.config(root)
+        if config is not None:
+            files[image_file(tree)] = _base_image(origin, config, unpacking.directory).text()
         yield UnpackedTree(Digest.of(b"".join(listing)), len(listing), files)
         _clear(tree)
         os.rename(unpacking.directory, tree)
@@ -103,6 +110,26 @@ def _fill(
         ) from error
 
 
+def _base_image(origin: Origin, config: Mapping[str, Any], tree: bytes) -> BaseImage:
+    """Return the image that was unpacked to `tree`, with the settings in its `config` (hostile)."""
+    from ..image import base_settings
+
+    try:
+        settings = base_settings.texts(base_settings.parse(config))
+    except (ValueError, InputError) as error:
+        raise SysrootError(
+            f"use the settings of {origin}", str(error), "change them, or give its tar as source"
+        ) from error
+    seen = {}
+    for directory, _, names in os.walk(tree):
+        for name in names:
+            found = os.lstat(join(directory, name))
+            if stat.S_ISREG(found.st_mode):
+                seen[found.st_ino] = found.st_size
+    packages = len(installed_packages(tree)) if has_packages(tree) else 0
+    return BaseImage(str(origin), settings, len(seen), sum(seen.values()), packages)
+
+
 def _clear(directory: bytes) -> None:
     if os.path.lexists(directory):
         remove(directory)
@@ -111,6 +138,11 @@ def _clear(directory: bytes) -> None:
 def owners_file(tree: bytes) -> bytes:
     """Return the file with the owners and modes that the file system of `tree` could not keep."""
     return tree + b".owners"
+
+
+def image_file(tree: bytes) -> bytes:
+    """Return the file with the settings of the image that `tree` was made of."""
+    return tree + b".image"
 
 
 def temporary_tree(tree: bytes) -> bytes:

@@ -8,16 +8,18 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...files.list_options import ListOptions
 from ...fs.paths import show
 from ...fs.target import write
+from ...image.settings import Settings
 from .. import tools
+from ..bases import Inheritance
 from ..checks import RUN_NAME, quote_value
-from ..image_env import image_env, search_env
+from ..image_env import image_env, inherit_search_env, search_env
 from ..nodes import host_path, stem, step_of, suffix, top_of
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources
@@ -50,6 +52,17 @@ class ListStep(Step):
     top: bytes = field(repr=False)
     """The project's directory, absolute; not part of the signature: checkouts lie anywhere."""
     options: ListOptions = field(default_factory=ListOptions)
+    own: Settings = field(default_factory=Settings)
+    """The project's own settings that matter for the list, where `base` may have others."""
+    base: Inheritance = field(default_factory=Inheritance)
+
+    def inherit(self, root: Root) -> ListStep:
+        """Return the step with the options that follow from the settings of the base's image."""
+        if not self.base.is_image:
+            return self
+        options = _with_settings(self.options, self.base.settle(self.own, root))
+        found = inherit_search_env(options.environment, root)
+        return replace(self, options=replace(options, environment=found))
 
     def tools(self) -> tuple[str, ...]:
         """As for `LddStep`."""
@@ -57,7 +70,7 @@ class ListStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list of all that the `sources` request; return lines about what it may lack."""
-        from ...files import file_list
+        from ...files import file_list, remainder
         from ...files.entry import write_entries
         from ...files.finding import lines
         from ...fs.overlay import Overlay
@@ -67,8 +80,9 @@ class ListStep(Step):
         write(targets[0], [write_entries(made.entries)])
         line = f"{len(made.entries)} paths"
         line += f", certificates for {made.certificates_for}" if made.certificates_for else ""
-        findings = lines(made.findings, self.name)
-        return "\n".join([line, *(f"lint: {each}" for each in findings)])
+        left = remainder.describe(root.files, made.entries)
+        findings = [f"lint: {each}" for each in lines(made.findings, self.name)]
+        return "\n".join([line, *([left] if left else []), *findings])
 
     def why(
         self, root: Root, target: bytes, sources: Sequence[bytes], path: bytes
@@ -105,29 +119,38 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     require_sources("list", target, source, "traces, ldd texts or extra lists", sys.maxsize)
     sources = [node for node in source if not is_traced(node) or suffix(node) == ".trace"]
     forms = tuple(source_form(node) for node in sources)
-    step = ListStep(name, forms, top_of(target[0]), _options(env))
+    options, has_locales = _options(env), "locale" in read(env, "IMAGE_PRESETS")
+    own = Settings(env=image_env(env) if has_locales else {}, user=read(env, "IMAGE_USER"))
+    base = Inheritance.of(env, ("env", "user") if has_locales else ("user",))
+    options = _with_settings(options, own)
+    step = ListStep(
+        name, forms, top_of(target[0]), options, own if base.is_image else Settings(), base
+    )
     lists = [node for node in sources if is_extra_list(node)]
     return Plan(step, target, sources, mentions=functools.partial(find_mentions, lists))
 
 
 def _options(env: Any) -> ListOptions:
     presets, packages = read(env, "IMAGE_PRESETS"), read(env, "IMAGE_PACKAGES")
-    user = read(env, "IMAGE_USER")
-    if "passwd" not in presets and not user.strip("0123456789:"):
-        user = ""  # A number alone needs no account.
-    variables = image_env(env).items() if "locale" in presets else ()
-    locales = {value for key, value in variables if key == "LANG" or key.startswith("LC_")}
     return ListOptions(
         staged=tuple(sorted(read(env, "IMAGE_STAGED"))),
         listed=read(env, "IMAGE_LISTED"),
         allow=tuple(path for path in read(env, "IMAGE_ALLOW") if path[:1] == b"/"),
         presets=presets,
-        user=user,
-        locales=tuple(sorted(locales)),
         packages=packages is not False,
         copyright=packages == "copyright",
         environment=search_env(env),
     )
+
+
+def _with_settings(options: ListOptions, settings: Settings) -> ListOptions:
+    """Return `options` with user and locales of `settings`."""
+    user = settings.user
+    if "passwd" not in options.presets and not user.strip("0123456789:"):
+        user = ""  # A number alone needs no account.
+    variables = settings.env.items()
+    locales = {value for key, value in variables if key == "LANG" or key.startswith("LC_")}
+    return replace(options, user=user, locales=tuple(sorted(locales)))
 
 
 def find_mentions(lists: Sequence[Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ...fs.target import replacing
 from ...image.reference import Reference
 from ...image.settings import Settings
 from .. import tools
+from ..bases import SETTINGS, Inheritance
 from ..image_env import image_env
 from ..nodes import step_of, suffix
 from ..tags import claim_tags
@@ -42,6 +43,11 @@ class ImageStep(Step):
     """Of the engine that the image is for; the step only looks whether it answers."""
     runs: tuple[str, ...] = ()
     """Names of the runs whose records are the last sources: the image's user can repeat them."""
+    base: Inheritance = field(default_factory=Inheritance)
+
+    def inherit(self, root: Root) -> ImageStep:
+        """Return the step with the settings of the image that its base was made of."""
+        return replace(self, settings=self.base.settle(self.settings, root))
 
     def tools(self) -> tuple[str, ...]:
         """Return the processor: without an ldd text the image is for its architecture."""
@@ -91,7 +97,8 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     layers = [node for node in source if node not in texts and not is_traced(node)]
     settings = _settings(env)
     traced = [node for node in source if is_traced(node) and suffix(node) == ".trace"]
-    records = [] if settings.is_roots else traced
+    base = Inheritance.of(env, SETTINGS)
+    records = [] if settings.is_roots and "user" not in base.names else traced
     step = ImageStep(
         name,
         len(layers),
@@ -99,6 +106,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         references,
         read(env, "DOCKER_HOST"),
         tuple(step_of(node).command.name for node in records),
+        base,
     )
     return Plan(step, target, [*layers, *texts, *records])
 

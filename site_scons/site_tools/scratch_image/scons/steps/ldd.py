@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...fs.target import write
+from ...image.settings import Settings
 from .. import tools
-from ..image_env import Variables, search_env
+from ..bases import Inheritance, is_image
+from ..image_env import Variables, inherit_search_env, search_env
 from ..nodes import image_path
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources
@@ -23,11 +26,28 @@ class LddStep(Step):
     """Find the libraries of ELF files and scripts without running them; target: ldd's text."""
 
     programs: tuple[bytes, ...]
-    """Image paths of programs: the image's own first."""
+    """Image paths of programs: the image's own first. None for what the base's image starts."""
     others: tuple[bytes, ...]
     """Image paths of staged files: those that are ELF files need libraries, too."""
     environment: Variables = ()
     """The image's variables that decide what is found."""
+    start: Settings = field(default_factory=Settings)
+    """The project's own settings about how the image starts, if `programs` is empty."""
+    base: Inheritance = field(default_factory=Inheritance)
+
+    def inherit(self, root: Root) -> LddStep:
+        """Return the step with the variables and the program of the base's image."""
+        if not self.base.is_image:
+            return self
+        from ...image import base_settings
+
+        found = inherit_search_env(self.environment, root)
+        if self.programs:
+            return replace(self, environment=found)
+        variables = {os.fsdecode(name): os.fsdecode(value) for name, value in found}
+        settings = replace(self.base.settle(self.start, root), env=variables)
+        program = base_settings.program(settings, root)
+        return replace(self, environment=found, programs=(program,))
 
     def tools(self) -> tuple[str, ...]:
         """Return the reader of ELF files, and the processor: it decides which libraries load."""
@@ -63,14 +83,24 @@ def elf_machine(texts: Sequence[bytes]) -> int:
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     """Find the libraries of ELF files and scripts without running them: ``STEM.ldd``.
 
-    The sources are programs, that of the image first. The target is text in ldd's form.
+    The sources are programs, that of the image first; or nothing where ``ROOT`` is made of an
+    image, whose own program is meant then. The target is text in ldd's form.
     """
-    require_sources("find libraries for", target, source, "programs", sys.maxsize)
+    if source or not is_image(env):
+        require_sources("find libraries for", target, source, "programs", sys.maxsize)
     programs = [image_path(node, env) for node in source]
     # Files of a directory are for the list: it reports their missing libraries, and goes on.
     staged = read(env, "IMAGE_STAGED").items()
     others = [path for path, each in staged if not each.is_directory and path not in programs]
-    step = LddStep(name, tuple(programs), tuple(sorted(others)), search_env(env))
+    base, start = Inheritance.of(env, ()), Settings()
+    if not source:
+        base = Inheritance.of(env, ("cmd", "entrypoint", "workdir"))
+        start = Settings(
+            entrypoint=read(env, "IMAGE_ENTRYPOINT"),
+            cmd=read(env, "IMAGE_CMD"),
+            workdir=read(env, "IMAGE_WORKDIR"),
+        )
+    step = LddStep(name, tuple(programs), tuple(sorted(others)), search_env(env), start, base)
     return Plan(step, target, [], source)
 
 

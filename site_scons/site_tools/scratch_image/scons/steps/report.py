@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
@@ -30,6 +30,10 @@ class ReportStep(Step):
     """Names and command lines of runs."""
     has_archive: bool = True
     """Whether the third source is the image archive."""
+
+    def inherit(self, root: Root) -> ReportStep:
+        """Return the step with the options of its list as they are in the base's image."""
+        return replace(self, listing=self.listing.inherit(root))
 
     def tools(self) -> tuple[str, ...]:
         """Return what the findings of lint depend on."""

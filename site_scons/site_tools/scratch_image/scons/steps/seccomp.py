@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SandboxError
@@ -35,6 +35,10 @@ class SeccompStep(Step):
     """Their inputs are the next sources; the last ones are ldd texts, as for `ImageStep`."""
     strace: bytes
     """The strace program."""
+
+    def inherit(self, root: Root) -> SeccompStep:
+        """Return the step with the runs as they are in the base's image."""
+        return replace(self, runs=tuple(each.inherit(root) for each in self.runs))
 
     def tools(self) -> tuple[str, ...]:
         """Return the tracer, which names the calls, and the processor."""

@@ -29,6 +29,10 @@ class Step(ABC):
     name: str
     """Name of the target in the line that the step ends with."""
 
+    def inherit(self, root: Root) -> Step:
+        """Return the step with the settings that it takes from the image `root` was made of."""
+        return self
+
     @abstractmethod
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write `targets` from `sources`, absolute paths; return the lines about it.

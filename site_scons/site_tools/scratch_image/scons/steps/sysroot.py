@@ -35,6 +35,11 @@ class SysrootStep(Step):
     directory: str = ""
     """The directory as the project names it, if the origin is None."""
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it is made of an image, which has settings."""
+        return isinstance(self.origin, EngineOrigin)
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Make the tree of `sources`, or check the directory."""
         from ...fs.root import Aspect
@@ -50,6 +55,8 @@ class SysrootStep(Step):
                 line = f"{made.paths} paths"
             write(targets[0], [_text(f"{self.origin}\ncontent {made.content}")])
             root.look(sysroot.owners_file(self.tree), Aspect.CONTENT)
+            if self.is_image:
+                root.look(sysroot.image_file(self.tree), Aspect.CONTENT)
         # A tree that goes is made again.
         root.look(self.tree, Aspect.STAT)
         return line
@@ -132,7 +139,8 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         return Plan(step, target, [], has_root=False)
     tree = os.fsencode(os.path.join(target[0].dir.get_abspath(), f"{name}.root"))
     step = SysrootStep(name, _origin(given, source, env), tree)
-    beside = [tree, sysroot.owners_file(tree), sysroot.temporary_tree(tree)]
+    private = [sysroot.owners_file(tree), sysroot.image_file(tree)]
+    beside = [tree, *private, sysroot.temporary_tree(tree)]
     return Plan(step, target, source, beside=beside, has_root=False)
 
 

@@ -47,6 +47,10 @@ class TestStep(Step):
     top: bytes = field(repr=False)
     """The project's directory, absolute."""
 
+    def inherit(self, root: Root) -> TestStep:
+        """Return the step with the runs as they are in the base's image."""
+        return replace(self, runs=tuple(each.inherit(root) for each in self.runs))
+
     def tools(self) -> tuple[str, ...]:
         """Return the tracer, and what decides which libraries are loaded."""
         return tools.program(self.strace), tools.processor()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, SandboxError, TraceError
@@ -13,8 +13,10 @@ from ...files.secrets_in_settings import refuse_secrets
 from ...fs.paths import join, show
 from ...fs.target import write
 from ...image.compression import MEDIA_TYPES
+from ...image.settings import Settings
 from ...sandbox.run import Limits, Run
 from .. import tools
+from ..bases import Inheritance, is_image
 from ..image_env import image_env
 from ..nodes import image_path, sibling, step_of, suffix
 from ..substitution import literal
@@ -27,17 +29,65 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class TracedRun:
+    """A run that is traced, and that other steps repeat."""
+
+    program: bytes
+    """Image path; empty for the program that the base's image starts."""
+    command: Run
+    """Without its standard input, which is a source."""
+    stdin: bool = False
+    """Whether it has a standard input."""
+    start: Settings = field(default_factory=Settings)
+    """The project's own settings about how the image starts, where `base` has others."""
+    base: Inheritance = field(default_factory=Inheritance)
+
+    def inherit(self, root: Root) -> TracedRun:
+        """Return the run with program, words, variables and directory of the base's image."""
+        if not self.base.is_image:
+            return self
+        from ...image import base_settings
+
+        settings = self.base.settle(self.start, root)
+        program, argv = self.program, self.command.argv
+        if not program:
+            program = base_settings.program(settings, root)
+            argv = argv or tuple(map(os.fsencode, base_settings.command(settings)))
+        variables = {os.fsencode(key): os.fsencode(text) for key, text in settings.env.items()}
+        workdir = b"" if self.command.is_suite else os.fsencode(settings.workdir or "/")
+        command = replace(
+            self.command,
+            argv=argv,
+            environment=dict(sorted({**variables, **self.command.environment}.items())),
+            cwd=self.command.cwd or workdir,
+        )
+        return replace(self, program=program, command=command)
+
+
+@dataclass(frozen=True)
 class TraceStep(Step):
     """Run a program under strace; targets: strace's text, what it means, what the run printed."""
 
-    program: bytes
-    """Image path."""
-    command: Run
+    traced: TracedRun
     strace: bytes
     """The strace program."""
     view: str
     """``private``: the run sees its root alone; ``plain``: it sees the machine's file system;
     ``auto``: private where the machine allows it."""
+
+    @property
+    def program(self) -> bytes:
+        """The program's image path."""
+        return self.traced.program
+
+    @property
+    def command(self) -> Run:
+        """The run."""
+        return self.traced.command
+
+    def inherit(self, root: Root) -> TraceStep:
+        """Return the step with program, words, variables and directory of the base's image."""
+        return replace(self, traced=self.traced.inherit(root))
 
     def tools(self) -> tuple[str, ...]:
         """Return the tracer, and what decides which libraries are loaded."""
@@ -114,35 +164,38 @@ def _plain_warning(obstacle: SandboxError) -> str:
 def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     """Trace one run of a program: strace's own text, the record of what it means, the output.
 
-    The targets are ``STEM.strace``, ``STEM.trace`` and ``STEM.stdout``; the source is the program.
+    The targets are ``STEM.strace``, ``STEM.trace`` and ``STEM.stdout``; the source is the program,
+    or nothing where ``ROOT`` is made of an image, whose own command is traced then.
     """
-    if len(source) != 1:
+    if len(source) != 1 and (source or not is_image(env)):
         raise InputError(f"trace {target[0]}", "it has not one program", "name just one")
     command = read(env, "RUN")
-    variables = {os.fsencode(key): os.fsencode(text) for key, text in image_env(env).items()}
+    base, start = Inheritance.of(env, ("env", "workdir")), Settings()
+    if not source:
+        base = Inheritance.of(env, ("cmd", "entrypoint", "env", "workdir"))
+        start = Settings(entrypoint=read(env, "IMAGE_ENTRYPOINT"), cmd=read(env, "IMAGE_CMD"))
+    start = replace(start, env=image_env(env), workdir=read(env, "IMAGE_WORKDIR"))
+    variables = {os.fsencode(key): os.fsencode(text) for key, text in start.env.items()}
+    workdir = os.fsencode(start.workdir or ("" if base.is_image else "/"))
     full = replace(
         command,
         name=command.name or "default",
         environment=dict(sorted({**variables, **command.environment}.items())),
         stdin=None,  # A node instead: the source.
-        cwd=command.cwd if command.is_suite else command.cwd or _workdir(env),
+        cwd=command.cwd if command.is_suite else command.cwd or workdir,
         limits=Limits(read(env, "TRACE_PROCESSES"), read(env, "TRACE_SPACE")),
     )
     environment = {os.fsdecode(key): os.fsdecode(text) for key, text in full.environment.items()}
     words = [*map(os.fsdecode, full.argv), *" ".join(full.probes).split()]
     refuse_secrets(read(env, "IMAGE_ALLOW"), environment, {"RUNS": words})
     name = f"{name} ({full.name})"
-    program, strace, view = image_path(source[0], env), strace_program(env), read(env, "TRACE_ROOT")
-    step = TraceStep(name, program, full, strace, view)
-    record, stdout = (sibling(target[0], each) for each in (".trace", ".stdout"))
     stdin = [] if command.stdin is None else [env.File(literal(os.fsdecode(command.stdin)))]
     needs = [env.File(literal(os.fsdecode(each))) for each in command.needs]
-    targets = [target[0], record, stdout]
+    program = image_path(source[0], env) if source else b""
+    traced = TracedRun(program, full, bool(stdin), start if base.is_image else Settings(), base)
+    step = TraceStep(name, traced, strace_program(env), read(env, "TRACE_ROOT"))
+    targets = [target[0], *(sibling(target[0], each) for each in (".trace", ".stdout"))]
     return Plan(step, targets, stdin, [*source, *needs], has_suite=command.is_suite)
-
-
-def _workdir(env: Any) -> bytes:
-    return os.fsencode(read(env, "IMAGE_WORKDIR") or "/")
 
 
 def strace_program(env: Any) -> bytes:
@@ -158,20 +211,10 @@ def is_traced(node: Any) -> bool:
 # A traced run, as a source of steps that repeat it.
 
 
-@dataclass(frozen=True)
-class TracedRun:
-    """A run that was traced."""
-
-    program: bytes
-    """Image path."""
-    command: Run
-    stdin: bool
-    """Whether it has a standard input: a file that is a source."""
-
-
 def traced_run(record: Any) -> TracedRun:
     """Return the run whose record is the node `record`."""
-    return TracedRun(step_of(record).program, step_of(record).command, bool(record.sources))
+    found: TracedRun = step_of(record).traced
+    return found
 
 
 def layers_and_records(
