@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from lists import list_lines
+from scratch_image.files.exclusions import is_of_interpreter
 from scratch_image.files.request import Request
 
 
@@ -68,3 +69,16 @@ def test_directory_of_logs_stays(base: Path) -> None:
     (base / "var/log/app").mkdir()
 
     assert list_lines(base, Request(b"/var/log/app", "run:1"))[-1] == "dir /var/log/app run:1"
+
+
+@pytest.mark.parametrize(
+    ("directory", "expected"),
+    [
+        ("/usr/lib/python3.11/json", True), ("/usr/lib/python3/dist-packages", True),
+        ("/srv/venv/lib/python3.12/site-packages/x", True), ("/usr/share/perl/5.36/IO", True),
+        ("/usr/lib/x86_64-linux-gnu/perl-base", True), ("/app/node_modules/x", True),
+        ("/usr/lib/php/20220829", False), ("/usr/lib/pythonic", False),
+    ],
+)  # fmt: skip
+def test_directories_of_interpreters(directory: str, expected: bool) -> None:
+    assert is_of_interpreter(directory.encode()) is expected

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import InputError, ListError
-from scratch_image.files import presets
+from scratch_image.files import imports, presets
 from scratch_image.files.entry import Entry
 from scratch_image.files.merge import merge
 from scratch_image.files.presets import ListedImage
@@ -270,4 +270,4 @@ def test_presets_that_bring_a_path(base: Path, path: bytes, names: list[str]) ->
 
 
 def test_each_name_of_a_preset_has_its_files() -> None:
-    assert tuple(presets._PRESETS) == PRESETS
+    assert {*presets._PRESETS, *imports.PRESETS} == {*PRESETS}

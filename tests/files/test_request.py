@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from lists import a_view, list_lines
 from scratch_image.elf.ldd_text import Row
 from scratch_image.files import request
@@ -56,3 +57,17 @@ def test_listed_directories_come_whole_where_asked(base: Path) -> None:
             Request(b"/data/" + name, "listed-by:1", required=False)
             for name in (b"a", b"dangling", b"sub")
         ]
+
+
+@pytest.mark.parametrize(
+    "directory", ["usr/lib/python3/dist-packages", "srv"], ids=["searched", "package"]
+)
+def test_listed_packages_do_not_come_empty(base: Path, directory: str) -> None:
+    (base / directory / "pkg").mkdir(parents=True)
+    for name in ("pkg/__init__.py", "one.py"):
+        (base / directory / name).write_text("")
+    record = Record((Used(Use.LIST, f"/{directory}".encode()),))
+
+    found = [each.path for each in request.from_listings(a_view(base), record, "1", [b"*"])]
+
+    assert found == [f"/{directory}/one.py".encode()]

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from examined import examine, write_elf
 from scratch_image.files import siblings
-from scratch_image.files.siblings import is_of_interpreter
 
 CODERS = "/usr/lib/x86_64-linux-gnu/magick/coders"
 
@@ -68,16 +67,3 @@ def _compile(made: Path, *flags: str) -> None:
     words = ["-nostdlib", "-fPIC", f"-Wl,-soname,{made.name}", "-Wl,--no-as-needed"]
     source = ["-x", "c", "/dev/null", "-x", "none"]
     subprocess.run(["gcc", *source, *words, "-o", made, *flags], check=True)
-
-
-@pytest.mark.parametrize(
-    ("directory", "expected"),
-    [
-        ("/usr/lib/python3.11/json", True), ("/usr/lib/python3/dist-packages", True),
-        ("/srv/venv/lib/python3.12/site-packages/x", True), ("/usr/share/perl/5.36/IO", True),
-        ("/usr/lib/x86_64-linux-gnu/perl-base", True), ("/app/node_modules/x", True),
-        ("/usr/lib/php/20220829", False), ("/usr/lib/pythonic", False),
-    ],
-)  # fmt: skip
-def test_directories_of_interpreters(directory: str, expected: bool) -> None:
-    assert is_of_interpreter(directory.encode()) is expected

@@ -19,8 +19,12 @@ from .entry import Entry
 from .finding import Finding, Rank
 from .request import Request, from_closure
 
-_OF_A_RUN = ("run:", "target-of:", "needed-by:", "loader-of:", "interpreter-of:", "listed-by:")
-"""Reasons of scripts that need not start: a run that started one has shown its dependencies."""
+_NOT_TO_RUN = (
+    *("run:", "target-of:", "needed-by:", "loader-of:", "interpreter-of:", "listed-by:"),
+    *("preset:node-modules", "preset:perl-modules", "preset:python-imports"),
+)
+"""Reasons of scripts that need not start: a run that started one has shown its dependencies, and
+a program does not start the modules that it imports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +126,4 @@ def _users(view: Overlay, entries: Iterable[Entry], done: Collection[bytes]) -> 
 
 
 def _is_to_run(entry: Entry) -> bool:
-    return not all(reason.startswith(_OF_A_RUN) for reason in entry.reasons)
+    return not all(reason.startswith(_NOT_TO_RUN) for reason in entry.reasons)

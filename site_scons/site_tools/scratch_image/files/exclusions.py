@@ -26,6 +26,12 @@ Python starts without any ``.pth`` file. Those of a distribution's packages, in 
 _NOISE = re.compile(b"|".join(b"(?:%s)" % rule for rule in NOISE.values()), re.DOTALL)
 
 
+_OF_INTERPRETERS = re.compile(
+    rb"(.*/)?(python\d[\d.]*|dist-packages|site-packages|perl|perl5|perl-base|node_modules)(/.*)?"
+)
+"""Directories of modules that files import by name: `python_imports` and its like find those."""
+
+
 def is_host_noise(path: bytes) -> bool:
     """Tell whether `path` stays out if only runs used it."""
     return is_made_by_runtime(path) or bool(_NOISE.fullmatch(path))
@@ -36,3 +42,8 @@ def is_made_by_runtime(path: bytes) -> bool:
     if path == b"/":
         return True
     return path in RUNTIME_FILES or is_in_kernel_tree(path)
+
+
+def is_of_interpreter(directory: bytes) -> bool:
+    """Tell whether an interpreter searches `directory` for modules, and takes one by name."""
+    return _OF_INTERPRETERS.fullmatch(directory) is not None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..elf import closure
 from ..fs.overlay import OverlaidFiles, Overlay
-from . import dependencies, lint, package_records, presets
-from .dependencies import Dependencies
+from . import dependencies, imports, lint, package_records, presets
 from .entry import Entry
 from .finding import Examined, Finding
 from .list_options import ListOptions
@@ -35,17 +35,16 @@ def build(view: Overlay, sources: Sources, options: ListOptions) -> FileList:
     """
     closure.require(sources.missing_libraries())
     merge = Merge(view, options.allow, sources.left_out)
-    found = _dependencies(view, sources, options, merge.extend(sources.requests))
-    traced = merge.extend(found.requests)
+    traced, gaps = _with_dependencies(view, sources, options, merge)
     image = presets.ListedImage(traced, options.user, options.locales)
-    entries = merge.extend(presets.requests(view, image, options.presets))
+    entries = merge.extend(presets.requests(view, image, {*options.presets} - {*imports.PRESETS}))
     if options.packages:
         release = package_records.release_requests(view, entries, with_copyright=options.copyright)
         entries = merge.extend(package_records.record_requests(view, merge.extend(release)))
     refuse_content(view, entries, options.allow)
     user = presets.lacks_certificates(view, traced)
     is_fixed = user and not presets.lacks_certificates(view.files, entries)
-    findings = _lint(view.files, entries, sources, options, found)
+    findings = _lint(view.files, entries, sources, options, gaps)
     return FileList(entries, findings, user if is_fixed else "")
 
 
@@ -53,9 +52,34 @@ def find_gaps(
     view: Overlay, entries: Sequence[Entry], sources: Sources, options: ListOptions
 ) -> tuple[Finding, ...]:
     """Return the findings about `entries`, the list that `build` returns: lint's, on the record."""
-    listed = Merge(view, options.allow, sources.left_out).extend(sources.requests)
-    found = _dependencies(view, sources, options, listed)
-    return _lint(view, entries, sources, options, found)
+    merge = Merge(view, options.allow, sources.left_out)
+    _, gaps = _with_dependencies(view, sources, options, merge)
+    return _lint(view, entries, sources, options, gaps)
+
+
+def _with_dependencies(
+    view: Overlay, sources: Sources, options: ListOptions, merge: Merge
+) -> tuple[tuple[Entry, ...], tuple[Finding, ...]]:
+    """Return the entries that `sources` and modules bring with all that these need, and the gaps.
+
+    `merge` gets their requests.
+    """
+    find = functools.partial(
+        dependencies.find,
+        view,
+        explicit=sources.explicit_files(view),
+        environment=dict(options.environment),
+        programs=sources.programs(),
+    )
+    done = sources.files_with_libraries(view)
+    found = find(merge.extend(sources.requests), done)
+    entries = merge.extend(found.requests)
+    modules = [*imports.requests(_examination(view, entries, sources, options), options.presets)]
+    if not modules:
+        return entries, found.findings
+    done |= {entry.path for entry in entries}
+    more = find(merge.extend(modules), done)
+    return merge.extend(more.requests), (*found.findings, *more.findings)
 
 
 def _lint(
@@ -63,15 +87,13 @@ def _lint(
     entries: Sequence[Entry],
     sources: Sources,
     options: ListOptions,
-    found: Dependencies,
+    gaps: Sequence[Finding],
 ) -> tuple[Finding, ...]:
-    image = Examined(view, tuple(entries), tuple(sources.runs), frozenset(options.presets))
-    return lint.find(image, found.findings, sources.skipped_paths(view))
+    image = _examination(view, entries, sources, options)
+    return lint.find(image, gaps, sources.skipped_paths(view))
 
 
-def _dependencies(
-    view: Overlay, sources: Sources, options: ListOptions, entries: Sequence[Entry]
-) -> Dependencies:
-    done, explicit = sources.files_with_libraries(view), sources.explicit_files(view)
-    programs = sources.programs()
-    return dependencies.find(view, entries, done, explicit, dict(options.environment), programs)
+def _examination(
+    view: Overlay | OverlaidFiles, entries: Sequence[Entry], sources: Sources, options: ListOptions
+) -> Examined:
+    return Examined(view, tuple(entries), tuple(sources.runs), frozenset(options.presets))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
+from ..elf.reader import SCRIPT_HEAD
 from ..errors import ListError
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import join, show_some
@@ -86,6 +88,20 @@ class Examined:
     def has(self, path: bytes) -> bool:
         """Tell whether the file to which `path` leads is listed."""
         return self.view.walk(path).real in self.paths
+
+    def kind(self, path: bytes) -> FileKind | None:
+        """Return the kind of the file to which `path` leads; None if there is none to look at."""
+        with suppress(ListError):
+            status = self.view.walk(path).status
+            return None if status is None else status.kind
+        return None
+
+    def is_script(self, path: bytes, first_line: re.Pattern[bytes]) -> bool:
+        """Tell whether the listed file `path` is a script whose first line begins with a match."""
+        if self.view.magic(path) != "script":
+            return False
+        with self.view.open(path) as stream:
+            return first_line.match(stream.read(SCRIPT_HEAD)) is not None
 
     def names(self, directory: bytes) -> list[bytes]:
         """Return the sorted names in `directory`; none if it cannot be read."""

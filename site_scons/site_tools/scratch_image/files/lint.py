@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.paths import join, show
 from ..trace.record import Use
-from . import siblings, subprograms, system_data
+from . import imports, subprograms, system_data
+from .exclusions import is_of_interpreter
 from .finding import Examined, Finding, Rank, some
 from .own_code import OwnFile, own_code
 from .presets import lost_accounts
@@ -43,7 +44,7 @@ def find(
     """
     code = [*own_code(image, _WORDS)]
     found = {*more, *system_data.find(image, code), *subprograms.find(image, code)}
-    found |= {*siblings.find(image), *_directories(image), *_accounts(image, code)}
+    found |= {*imports.find(image), *_directories(image), *_accounts(image, code)}
     found |= {*_no_image_has(skipped), *_set_ids(image), *_access_lists(image)}
     return tuple(sorted(found))
 
@@ -84,7 +85,7 @@ def _directories(image: Examined) -> Iterator[Finding]:
 
 def _is_searched(image: Examined, directory: bytes) -> bool:
     """Tell whether an interpreter searches `directory` for modules, and takes one by name."""
-    return siblings.is_of_interpreter(directory) or any(
+    return is_of_interpreter(directory) or any(
         os.path.dirname(path) == directory and _MODULE.fullmatch(path) for path in image.used
     )
 

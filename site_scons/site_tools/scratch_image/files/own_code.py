@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import is_under, unescape
@@ -22,7 +21,7 @@ _LIBC = b"/libc.so.6"
 _INTERPRETER = re.compile(rb"lib(python|perl|ruby|php|tcl|lua|node)[-\d.]*\w*\.so\b.*")
 """Libraries that are the program: its executable only starts them."""
 
-_MOST = 1 << 28
+_MOST = 1 << 25
 """Bytes of a file that are searched."""
 
 _CHUNK = 1 << 22
@@ -69,8 +68,7 @@ def own_code(image: Examined, words: Collection[bytes]) -> Iterator[OwnFile]:
     for entry in image.entries:
         magic = image.view.magic(entry.path) if entry.kind == "file" and not entry.text else ""
         if magic == "elf" and not _is_of_system(entry.path, needed, home):
-            with image.view.open(entry.path) as stream:
-                yield _read(entry.path, stream, words)
+            yield read_code(image, entry.path, words)
         elif magic == "script" and (entry.path in image.executed or _is_given(entry)):
             with image.view.open(entry.path) as stream:
                 yield _read_script(entry.path, stream.read(_MOST))
@@ -81,17 +79,19 @@ def _is_given(entry: Entry) -> bool:
     return is_program and any(each.startswith(("staged", "extra:")) for each in entry.reasons)
 
 
-def _read(path: bytes, stream: BinaryIO, words: Collection[bytes]) -> OwnFile:
+def read_code(image: Examined, path: bytes, words: Collection[bytes]) -> OwnFile:
+    """Return what the ELF file `path` of `image` names, and which of `words` it holds."""
     held: set[bytes] = set()
     named: set[bytes] = set()
     rest, is_go = b"", False
-    while (chunk := stream.read(_CHUNK)) and stream.tell() < _MOST:
-        *strings, rest = (rest + chunk).split(b"\0")
-        distinct = {*strings}
-        held |= distinct & {*words}
-        named |= {each.partition(b" ")[0] for each in distinct if each[:1] == b"/"}
-        is_go = is_go or _GO in chunk
-        rest = rest[-_LONGEST:]
+    with image.view.open(path) as stream:
+        while (chunk := stream.read(_CHUNK)) and stream.tell() < _MOST:
+            *strings, rest = (rest + chunk).split(b"\0")
+            distinct = {*strings}
+            held |= distinct & {*words}
+            named |= {each.partition(b" ")[0] for each in distinct if each[:1] == b"/"}
+            is_go = is_go or _GO in chunk
+            rest = rest[-_LONGEST:]
     return OwnFile(path, frozenset(held), tuple(sorted(filter(_PATH.fullmatch, named))), is_go)
 
 

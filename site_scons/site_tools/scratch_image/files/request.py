@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from ..elf.closure import Closure
 from ..elf.ldd_text import Row
 from ..elf.loader_cache import CACHE
-from ..fs.paths import escape
+from ..fs.paths import escape, join
 from ..fs.root import Root
+from ..fs.status import FileKind
 from ..trace.record import Record
+from .exclusions import is_of_interpreter
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,20 @@ def from_listings(
 ) -> Iterator[Request]:
     """Yield the entries of the directories that a run listed, as far as `listed` names them.
 
-    ``*`` in it means all of them. Directories among the entries come without their content.
+    ``*`` in it means all of them. Directories among the entries come without their content, but
+    for packages: an empty one hides that a module is missing.
     """
     for use in record.uses:
         if use.kind == "list" and (b"*" in listed or use.path in listed):
-            for name in view.listing(use.path):
-                yield Request(os.path.join(use.path, name), f"listed-by:{run}", required=False)
+            for path in (join(use.path, name) for name in view.listing(use.path)):
+                if not _is_package(view, path):
+                    yield Request(path, f"listed-by:{run}", required=False)
+
+
+def _is_package(view: Root, path: bytes) -> bool:
+    """Tell whether an interpreter imports the directory `path` as a package."""
+    status = view.status(path)
+    if status is None or status.kind is not FileKind.DIR:
+        return False
+    is_searched = is_of_interpreter(os.path.dirname(path))
+    return is_searched or view.status(join(path, b"__init__.py")) is not None

@@ -18,16 +18,12 @@ from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import join, show
 from ..fs.status import FileKind
 from .entry import Entry
+from .exclusions import is_of_interpreter
 from .finding import Examined, Finding, Rank
 from .own_code import is_elf_file, libc, needed_files
 
 _LIBRARIES = re.compile(rb"(/usr(/local)?)?/lib(32|64|x32)?(/[\w]+-linux-\w+)?")
 """Directories of libraries: their files are loaded by dlopen, too, and are no siblings."""
-
-_OF_INTERPRETERS = re.compile(
-    rb"(.*/)?(python\d[\d.]*|dist-packages|site-packages|perl|perl5|perl-base|node_modules)(/.*)?"
-)
-"""Directories of modules that files import by name: `python_imports` and its like find those."""
 
 _MODULE = re.compile(rb".*\.so(\.[\d.]+)?")
 
@@ -63,11 +59,6 @@ def _needed_names(view: Overlay | OverlaidFiles, entries: Iterable[Entry]) -> se
             with view.open(entry.path) as stream, suppress(ElfError):
                 found |= {*read(stream, entry.path).needed}
     return found
-
-
-def is_of_interpreter(directory: bytes) -> bool:
-    """Tell whether an interpreter searches `directory` for modules, and takes one by name."""
-    return _OF_INTERPRETERS.fullmatch(directory) is not None
 
 
 def paths(view: Overlay | OverlaidFiles, entries: Collection[Entry]) -> list[bytes]:

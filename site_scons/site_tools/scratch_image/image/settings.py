@@ -28,7 +28,10 @@ _USER = re.compile(rf"({_ACCOUNT})(?::({_ACCOUNT}))?")
 _MAX_ID = (1 << 31) - 1
 """The greatest number of a user or group that container runtimes take."""
 
-PRESETS = ("ca-certificates", "locale", "nss", "passwd", "tmp", "tzdata")
+PRESETS = (
+    *("ca-certificates", "locale", "node-modules", "nss", "passwd", "perl-modules"),
+    *("python-imports", "siblings", "tmp", "tzdata"),
+)
 """Names of the presets; the module `presets` takes longer to import."""
 
 

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from examined import examine, write_elf
+from scratch_image.errors import ListError
+from scratch_image.files import imports, module_graph
+from scratch_image.files.finding import Examined
+from scratch_image.image import settings
+from scratch_image.trace.record import Use, Used
+
+LIB = "/usr/lib/python3.11"
+USES = tuple(
+    Used(kind, path.encode())
+    for kind, path in (
+        (Use.LIST, LIB),
+        (Use.READ, f"{LIB}/encodings/__init__.py"),
+        (Use.READ, "/srv/app.py"),
+    )
+)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    for name, text in {
+        "srv/app.py": "import deep\ndef f():\n    import late\n",
+        f"{LIB[1:]}/encodings/__init__.py": "",
+        f"{LIB[1:]}/deep.py": "def f():\n    import deeper\n",
+        f"{LIB[1:]}/deeper.py": "",
+        f"{LIB[1:]}/late.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("png.so", "gif.so"):
+        write_elf(tmp_path / "usr/lib/coders" / name)
+    return tmp_path
+
+
+def _image(base: Path, *listed: str, presets: tuple[str, ...] = ()) -> Examined:
+    return examine(base, "/srv/app.py", *listed, uses=USES, presets=presets)
+
+
+def test_presets_are_those_of_the_settings() -> None:
+    assert {*imports.PRESETS} <= {*settings.PRESETS}
+
+
+def test_preset_brings_modules_and_codecs(base: Path) -> None:
+    found = [*imports.requests(_image(base), ["python-imports", "tmp"])]
+
+    assert {(each.reason, each.required) for each in found} == {("preset:python-imports", False)}
+    assert [each.path.decode() for each in found] == [
+        "/srv/app.py", f"{LIB}/deep.py", f"{LIB}/deeper.py", f"{LIB}/late.py",
+        f"{LIB}/encodings/__init__.py",
+    ]  # fmt: skip
+
+
+def test_siblings_come_by_the_same_way(base: Path) -> None:
+    image = _image(base, "/usr/lib/coders/png.so")
+
+    assert [(each.path, each.reason) for each in imports.requests(image, ["siblings"])] == [
+        (b"/usr/lib/coders/gif.so", "preset:siblings"),
+        (b"/usr/lib/coders/png.so", "preset:siblings"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        pytest.param("perl-modules", "no file of the image is a program of this language; stage "
+                     "the program, or take the preset away", id="language"),
+        pytest.param("siblings", "no run loaded a module by dlopen out of a directory of its own; "
+                     "add a run that loads one, or take the preset away", id="siblings"),
+    ],
+)  # fmt: skip
+def test_preset_without_use_is_an_error(base: Path, name: str, cause: str) -> None:
+    with pytest.raises(ListError) as error:
+        list(imports.requests(_image(base), [name]))
+
+    assert str(error.value) == f"cannot use preset {name}: {cause}"
+
+
+FINDING = (
+    "an argument for which /srv/app.py imports another module, such as {}: runs loaded {} of 4; "
+    "add the preset python-imports"
+)
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        pytest.param("deep", ["2 " + FINDING.format(f"{LIB}/late.py", 2)], id="of the program"),
+        pytest.param("deep late", ["3 " + FINDING.format(f"{LIB}/deeper.py", 3)], id="of a library"),
+        pytest.param("deep deeper late", [], id="none"),
+    ],
+)  # fmt: skip
+def test_modules_that_no_run_loaded_are_a_finding(
+    base: Path, listed: str, found: list[str]
+) -> None:
+    paths = [f"{LIB}/{name}.py" for name in listed.split()]
+
+    assert [f"{each.rank} {each}" for each in imports.find(_image(base, *paths))] == found
+    assert [*imports.find(_image(base, *paths, presets=("python-imports",)))] == []
+
+
+def test_sources_that_are_not_searched_are_counted(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_graph, "LARGEST_SOURCE", 50)
+    (base / LIB[1:] / "deep.py").write_text("#" * 99)
+
+    (found,) = imports.find(_image(base))
+
+    assert "runs loaded 1 of 3, and 1 could not be searched; " in str(found)
+
+
+def test_too_many_modules_are_no_finding(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module_graph, "MOST_MODULES", 1)
+
+    assert [*imports.find(_image(base))] == []
