@@ -133,6 +133,22 @@ def _directory_of_the_loader(rig: Rig) -> None:
     (rig.base / LIBRARIES).rename(rig.base / other)
 
 
+def _plugin(rig: Rig) -> None:
+    """List a plugin whose library only DT_RPATH of the program finds."""
+    for name in ("deps", "more"):
+        (rig.base / name).mkdir()
+        rig.compile(f"{name}/libdep.so", "", "-shared", "-Wl,-soname,libdep.so")
+    loose = ("-Wl,--no-as-needed", str(rig.base / "deps/libdep.so"))
+    rig.compile("plugin.so", "", "-shared", *loose)
+    rig.write("project/hello.extra", "/data\n/plugin.so\n")
+    _search_path("deps")(rig)
+
+
+def _search_path(name: str) -> Callable[[Rig], object]:
+    command = ["patchelf", "--force-rpath", "--set-rpath", f"/{name}"]
+    return lambda rig: subprocess.run([*command, str(rig.project / "hello")], check=True)
+
+
 def _newer_package(rig: Rig) -> None:
     rig.repository.publish("hello", "2.0", {"usr/share/hello": "newer"})
 
@@ -158,6 +174,8 @@ ROWS = [
                  ["ROOT base", "LIST hello", *PACK], id="mode"),
     pytest.param(_in_base(lambda _: None, "--owner=7", "--group=8"), ["ROOT base", *ALL],
                  id="owners"),
+    pytest.param(_in_base(_plugin), ["ROOT base", *ALL], id="plugin"),
+    pytest.param(_search_path("more"), ALL, id="search path of a plugin's program"),
     pytest.param(lambda rig: shutil.rmtree(rig.project / "build/base.root"), ["ROOT base"],
                  id="tree deleted"),
     pytest.param(lambda rig: (rig.project / "build/base.sysroot").unlink(), ["ROOT base"],

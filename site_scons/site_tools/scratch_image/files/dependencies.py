@@ -46,17 +46,16 @@ def find(
 ) -> Dependencies:
     """Return the dependencies of the ELF files and scripts among `entries`, but for those `done`.
 
-    `programs` are those of the image: libraries among `entries` are searched as they search them.
-    A script depends on its interpreter, and on the program that ``env`` starts for it in
-    `environment`, if it is executable and not only runs brought it. A library or program whose name
-    is listed counts as found: a plugin's libraries are often loaded by its program. A missing one
-    is an ElfError for the paths in `explicit`, which lines of extra lists name; else a finding.
+    `programs` are the image's: libraries among `entries` are searched as they search theirs.
+    A script that is executable, and that not only runs brought, depends on its interpreter and on
+    the program that ``env`` starts for it in `environment`. A library or program whose name is
+    listed counts as found. A missing one is an ElfError for the paths in `explicit`, which lines of
+    extra lists name; else a finding.
     """
     listed = list(entries)
     names = {os.path.basename(entry.path) for entry in listed}
     requests: list[Request] = []
     findings = []
-    # The closure of a program has the dependencies of its libraries, too.
     done = set(done)
     users = list(_users(view, listed, done))
     image = _image(view, environment, programs if users else ())
