@@ -135,7 +135,7 @@ def existing_node(fs: Any, path: str) -> Any:
     """Return the node that the project has at `path`; None where there is none."""
     try:
         return fs.Entry(path, create=False)
-    except SCons.Errors.UserError:
+    except (SCons.Errors.UserError, TypeError):
         directory, name = os.path.split(path)
     # There may be a node as soon as somebody looks into the directory (see `deferral`).
     with suppress(SCons.Errors.UserError, KeyError, TypeError):

@@ -63,11 +63,7 @@ class Resolution:
         self._private = private
         self._read: set[bytes] = set()
         self._image_paths = built_files(root.files)
-        # Directories on the way to a staged file on the host lead to no file of the image.
-        is_seen = is_suite or not private
-        built = (*root.files.staged.values(), *self._image_paths) if is_seen else ()
-        project = filter(None, [self._project])
-        self._build_directories = {above for path in (*built, *project) for above in parents(path)}
+        self._build_directories = self._find_build_directories()
         self._extra_looks: set[tuple[bytes, Aspect]] = set()
         self._known_walks: dict[tuple[bytes, bool], Walk] = {}
         self._outputs: set[bytes] = set()
@@ -82,15 +78,7 @@ class Resolution:
         """Paths that the run found and that are gone now, or the other way round."""
         self.registered: list[bytes] = []
         """Files that the kernel gave to an interpreter that is registered, not named in them."""
-        for access in log.accesses:
-            if private and access.kind in (Use.READ, Use.EXEC):
-                self._read.update(walk.real for walk in self._walks(access))
-        for access in log.accesses:
-            if access.kind in (Use.WRITE, Use.CREATE):
-                self._add_output(access)
-        for access in log.accesses:
-            self._add_input(access)
-        self._add_interpreters()
+        self._add_accesses(log)
         self.record = self._make_record()
         for path, kind in self._all_kinds().items():
             if kind is Use.LIST and self._is_projects(path):
@@ -98,6 +86,27 @@ class Resolution:
                 self._files.listing(path)
         # Walks pass the kernel's trees and outputs, too: the run depends on its record alone.
         root.looked |= _find_looks(self._all_kinds()) | self._extra_looks
+
+    def _find_build_directories(self) -> set[bytes]:
+        """Return the directories on the way to the project's files that lead to none of an image.
+
+        A private run sees none of them, unless it is a suite.
+        """
+        if self._private and not self._project:
+            return set()
+        built = (*self._files.staged.values(), *self._image_paths, self._project)
+        return {above for path in filter(None, built) for above in parents(path)}
+
+    def _add_accesses(self, log: Log) -> None:
+        for access in log.accesses:
+            if self._private and access.kind in (Use.READ, Use.EXEC):
+                self._read.update(walk.real for walk in self._walks(access))
+        for access in log.accesses:
+            if access.kind in (Use.WRITE, Use.CREATE):
+                self._add_output(access)
+        for access in log.accesses:
+            self._add_input(access)
+        self._add_interpreters()
 
     @property
     def changed(self) -> list[bytes]:

@@ -56,17 +56,13 @@ def trace(
 ) -> Trace:
     """Trace the program at the image path `path` as `run` says; return its trace.
 
-    `strace` is a path, or a name to look for where programs are. With `private` the run has a view
-    of `root` for itself. With `has_all_calls` the log has the calls that name no file, too.
-    `root` notes the looks that the result depends on. TraceError when the
-    program cannot be traced, does not end as expected, or hides its accesses; SandboxError when a
-    tool for the view is missing.
+    `strace` is a path or a name. With `private` the run has a view of `root` for itself. With
+    `has_all_calls` the log has the calls that name no file, too. `root` notes the looks that the
+    result depends on. TraceError when the run cannot be traced, ends wrongly, or hides accesses;
+    SandboxError when a tool for the view is missing.
     """
     tool = replace(Strace.find(run, strace), has_all_calls=has_all_calls)
-    if private:
-        _hide_homes(run, path, root)
-    suite = Suite.find(run, path, root) if run.is_suite else None
-    program = Program.find(run, suite.harness if suite else path, root, private=private)
+    suite, program = _find_program(run, path, root, private=private)
     with tempfile.TemporaryDirectory(prefix="scratch_image-") as name:
         directory = os.path.realpath(os.fsencode(name))
         started_ns = _read_clock(directory)
@@ -75,9 +71,9 @@ def trace(
         is_stripped = private or tool.strips_privileges(program)
         hint = tool.privilege_hint(program, root.files, private=private)
         if is_stripped and outcome.failure:
-            # The run may have failed only because a program in it lost its privileges.
-            named = {access.path for access in log.accesses if access.kind is Use.EXEC}
-            check_privileges(run, {root.walk(each).real for each in named}, root.files, hint)
+            # It may have failed only because a program in it lost its privileges.
+            named = {root.walk(each.path).real for each in log.accesses if each.kind is Use.EXEC}
+            check_privileges(run, named, root.files, hint)
         check_end(run, outcome, log, program)
         check_log(run, log)
         starts = suite.check(log) if suite else ()
@@ -91,11 +87,19 @@ def trace(
     return Trace(text, record, outcome.result.stdout, starts, log.calls)
 
 
-def _hide_homes(run: Run, path: bytes, root: Root) -> None:
-    """Hide homes from the program `path`, but for itself; a suite sees the project's directory."""
-    found = root.walk(path)
-    project = (root.files.own,) if run.is_suite and root.files.own else ()
-    root.hide(HIDDEN, (*project, *found.links, found.real))
+def _find_program(
+    run: Run, path: bytes, root: Root, *, private: bool
+) -> tuple[Suite | None, Program]:
+    """Return the suite that `run` is, if it is one, and the program that it starts.
+
+    A private run sees no homes, but for the program `path`; a suite sees the project's directory.
+    """
+    if private:
+        found = root.walk(path)
+        project = (root.files.own,) if run.is_suite and root.files.own else ()
+        root.hide(HIDDEN, (*project, *found.links, found.real))
+    suite = Suite.find(run, path, root) if run.is_suite else None
+    return suite, Program.find(run, suite.harness if suite else path, root, private=private)
 
 
 def _carry_out(
