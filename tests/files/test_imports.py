@@ -55,6 +55,20 @@ def test_preset_brings_modules_and_codecs(base: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("path", "presets"),
+    [
+        pytest.param(f"{LIB}/late.py", ["python-imports"], id="module"),
+        pytest.param("/usr/lib/coders/gif.so", ["siblings"], id="sibling"),
+        pytest.param("/etc/none", [], id="none"),
+    ],
+)
+def test_presets_that_would_bring_a_path(base: Path, path: str, presets: list[str]) -> None:
+    image = _image(base, "/usr/lib/coders/png.so")
+
+    assert [*imports.presets_with(image, path.encode())] == presets
+
+
 def test_siblings_come_by_the_same_way(base: Path) -> None:
     image = _image(base, "/usr/lib/coders/png.so")
 

@@ -59,6 +59,20 @@ def test_modules_that_a_program_loads(base: Path, source: str, modules: list[str
     assert [path.decode() for path in graph.modules if path != b"/srv/app"] == modules
 
 
+def test_search_path_may_have_links(base: Path) -> None:
+    (base / SHARE[1:]).rename(base / "usr/share/perl/5.36.0")
+    (base / SHARE[1:]).symlink_to("5.36.0")
+    (base / "srv/app.pl").write_text("use Base;\n")
+    image = examine(base, "/usr/bin/perl", "/srv/app.pl", "/usr/share/perl/5.36.0/Base.pm")
+
+    graph = follow(image, PerlModules(image))
+
+    assert graph.programs == (b"/srv/app.pl",)
+    assert graph.modules == (b"/srv/app.pl", f"{SHARE}/Base.pm".encode())
+    assert image.count(graph.modules) == (1, 2)
+    assert all(image.has(path) for path in graph.modules)
+
+
 def test_image_without_perl_has_no_programs(base: Path) -> None:
     (base / "srv/app.pl").write_text("use strict;\n")
 

@@ -20,6 +20,8 @@ def base(tmp_path: Path) -> Path:
         write_elf(tmp_path / name)
     for name in "abcd":
         write_elf(tmp_path / "usr/libexec/git" / name)
+    for name in "ab":
+        write_elf(tmp_path / "usr/lib/jvm/bin" / name)
     for name in ("cc1", "cc1plus", "liblto.so"):
         write_elf(tmp_path / "usr/lib/gcc" / name)
     (tmp_path / "usr/lib/gcc/data").write_text("")
@@ -58,6 +60,7 @@ IN = "2 an argument that starts another program of {0}: the image has {1}; list 
         pytest.param("/usr/lib/gcc/cc1", "/usr/lib/gcc/cc1",
                      [IN.format("/usr/lib/gcc", "1 of its 2")], id="directory of a started one"),
         pytest.param("/usr/bin/vi", "/usr/bin/vi", [], id="directory on a search path"),
+        pytest.param("/usr/lib/jvm/bin/a", "/usr/lib/jvm/bin/a", [], id="bin of its own"),
         pytest.param("/tool", "/tool",
                      [OTHER.format("/tool can start /usr/bin/pager, /usr/bin/vi",
                                    "list those that it may start")], id="script"),

@@ -43,6 +43,14 @@ def requests(image: Examined, names: Collection[str]) -> Iterator[Request]:
         yield from (Request(path, f"preset:{name}", required=False) for path in paths)
 
 
+def presets_with(image: Examined, path: bytes) -> Iterator[str]:
+    """Yield the presets of `PRESETS` that would bring the link-free `path` to `image`."""
+    for name in sorted(PRESETS):
+        with suppress(ListError):
+            if any(image.view.walk(each.path).real == path for each in requests(image, [name])):
+                yield name
+
+
 def _siblings(image: Examined) -> Iterable[bytes]:
     paths = siblings.paths(image.view, image.entries)
     if not paths:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from ..fs.paths import join
+from ..fs.paths import is_under, join
 from ..fs.status import FileKind
 from .finding import Examined
 from .own_code import read_code
@@ -33,6 +33,7 @@ class PerlModules:
         """Take the search path from the interpreter, which has it as text."""
         self._image = image
         self._path = _search_path(image)
+        self._places = [image.view.walk(path).real for path in self._path]
         self._listed = functools.cache(lambda directory: frozenset(image.names(directory)))
 
     def programs(self) -> list[bytes]:
@@ -41,13 +42,13 @@ class PerlModules:
         return [path for path in files if self._path and self._is_program(path)]
 
     def _is_program(self, path: bytes) -> bool:
-        if any(path.startswith(top + b"/") for top in self._path):
+        if is_under(path, *self._places):
             return False
         return bool(_MODULE.fullmatch(path)) or self._image.is_script(path, _SCRIPT)
 
     def is_standard(self, path: bytes) -> bool:
         """Tell whether `path` lies in the search path: Debian puts packages beside Perl's own."""
-        return not self._is_program(path)
+        return not self._is_program(self._image.view.walk(path).real)
 
     def imports(self, path: bytes, source: bytes) -> Iterator[bytes]:
         """Yield the files of the modules that the file `path` loads."""

@@ -25,6 +25,9 @@ _SHELL = b"/bin/sh"
 _PRIVATE = re.compile(rb"(/usr(/local)?/(lib(exec|32|64)?|share)|/opt)/.+")
 """Directories that are no search path of programs."""
 
+_SEARCHED = (b"bin", b"sbin", b"games")
+"""Names of directories whose programs people start by name."""
+
 _FEW = 4
 """Programs of a directory that one of them would start; fewer are most often started by others."""
 
@@ -69,7 +72,8 @@ def _directories(image: Examined, code: Collection[OwnFile]) -> list[bytes]:
     """Return the private directories that code names, or of which a run executed a file."""
     named = {path.rstrip(b"/") for file in code for path in file.paths}
     found = named | {os.path.dirname(path) for path in image.executed}
-    return sorted(path for path in found if _PRIVATE.fullmatch(path))
+    private = filter(_PRIVATE.fullmatch, found)
+    return sorted(path for path in private if os.path.basename(path) not in _SEARCHED)
 
 
 def _in_directory(image: Examined, directory: bytes) -> Iterator[Finding]:

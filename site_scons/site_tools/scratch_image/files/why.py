@@ -18,8 +18,10 @@ from ..fs.paths import is_under, join, show, unescape
 from ..fs.status import FileKind
 from ..fs.walk import MAX_LINKS
 from ..trace.record import Record, Use
+from . import imports
 from .entry import Entry
 from .exclusions import is_host_noise, is_made_by_runtime
+from .finding import Examined
 from .presets import ListedImage, presets_with
 from .secret_paths import secret_rule
 
@@ -169,7 +171,12 @@ def explain(
     found = view.walk(path, follow=False)
     exists = found.status is not None and found.status.kind is not FileKind.OTHER
     image = ListedImage(tuple(reasons.entries.values()), options.user, options.locales)
-    names = tuple(presets_with(view, image, found.real)) if exists else ()
+    examined = Examined(view, image.entries, tuple(sources.runs))
+    names = (
+        (*presets_with(view, image, found.real), *imports.presets_with(examined, found.real))
+        if exists
+        else ()
+    )
     yield from absence(Absent(found.real, exists, names, sources.left_out), sources.runs)
 
 
