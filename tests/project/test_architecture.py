@@ -22,10 +22,10 @@ ORDER = {
     "image": "reference labels settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config base_settings archive",
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian_origin sysroot",
-    "inspect": "image_test seccomp sbom report_facts report",
+    "inspect": "image_test seccomp debug_tools sbom report_facts report",
     "scons": "remote state declaration seal sconscript tools terminal substitution staged checks variables constructors nodes bases image_env"
     " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
-    " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp"
+    " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp steps/debug"
     " steps/report steps/sysroot help_text footprint builders request_aliases call deferral chain alias tree",
 }
 """A package imports only packages before it, and a module only modules before it."""

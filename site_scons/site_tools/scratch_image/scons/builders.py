@@ -42,13 +42,13 @@ from .nodes import (
 )
 from .project import Project
 from .sconscript import refuse
+from .staged import StagedNode, StagedNodes
 from .steps.step import Plan, Step
 from .steps.table import BUILDERS, comstr, find_kind
 from .variables import defaults, read, require
 
 if TYPE_CHECKING:
     from ..fs.root import Root
-    from .staged import StagedNode, StagedNodes
     from .terminal import Terminal
 
 
@@ -257,12 +257,12 @@ def _emit(
                 raise InputError(
                     f"use {str(node)!r} for {target[0]}", f"it is {kind}", "name a file"
                 )
-        staged = read(env, "IMAGE_STAGED")
         step_kind = find_kind(builder)
         plan = step_kind.plan(stem(target[0], step_kind.suffixes), target, source, env)
         for node in plan.targets:
             _require_name(node)
         base = base_of(env) if plan.has_root else None
+        staged = read(env, "IMAGE_STAGED") if plan.has_root else StagedNodes()
         footprint = _footprint(plan, base, staged, read(env, "SOURCE_DATE_EPOCH"))
         footprint.mentions = functools.partial(_first, plan, base)
     except InputError as error:

@@ -47,7 +47,8 @@ def scratch_image(env: Any, target: str, program: Any = None, **variables: Any) 
 
     The alias ``test/STEM`` tests the image, where STEM is its stem from the top directory;
     ``report/STEM`` makes its report, ``sbom/STEM`` writes its bills of materials,
-    ``seccomp/STEM`` its profile, and ``push/STEM`` pushes it. ``why/STEM`` tells why the path that
+    ``seccomp/STEM`` its profile, ``push/STEM`` pushes it, and ``debug/STEM`` builds an image beside
+    it that has tools to debug it with. ``why/STEM`` tells why the path that
     ``WHY=PATH`` names is in the image, or is not; ``help/STEM`` tells of its variables.
 
     With `IMAGE_PLATFORMS`, a dictionary from platforms to what is their `ROOT`, there is an image
@@ -115,6 +116,7 @@ def _declare_requests(
             continue
         for target, source in find_kind(builder).request(parts):
             nodes = list(getattr(env, builder)(target, source))
+            nodes += find_kind(builder).follow(env, parts, nodes)
             _set_apart(env, nodes)
             image.requested.setdefault(word, []).extend(nodes)
 

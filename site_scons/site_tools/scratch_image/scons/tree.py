@@ -27,7 +27,8 @@ def image_tree(env: Any, directory: str) -> LazyNodes:
     ``build/DIRECTORY/NAME``, and the alias ``DIRECTORY/NAME`` builds what it declares. The alias
     ``DIRECTORY`` builds all. ``test/DIRECTORY/NAME`` and ``test/DIRECTORY`` test the images,
     ``report/...`` make their reports, ``sbom/...`` write their bills of materials,
-    ``seccomp/...`` their profiles, and ``push/...`` push those that have a tag with a registry.
+    ``seccomp/...`` their profiles, and ``push/...`` push those that have a tag with a registry;
+    ``debug/...`` build images beside them that have tools to debug them with.
     ``why/DIRECTORY/NAME`` tells why the path that ``WHY=PATH`` names is in an image, or is not.
     ``help/DIRECTORY`` and ``scons --help`` tell of all these, and of variables;
     ``help/DIRECTORY/NAME`` tells which values these have for one image.

@@ -98,6 +98,8 @@ class StepKind:
     """For a kind that is built on request: the result, as ``scons --help`` says it."""
     request: Callable[[ImageParts], Iterable[tuple[str, Sequence[Any]]]] = lambda _: ()
     """Return the target and the sources of each builder call of the request for an image."""
+    follow: Callable[[Any, ImageParts, list[Any]], list[Any]] = lambda *_: []
+    """Declares in an environment what follows from the nodes of a request; returns the targets."""
     is_per_platform: bool = True
     """Whether a request is for each platform by itself, and not for all of them together."""
 

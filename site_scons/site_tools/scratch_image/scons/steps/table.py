@@ -32,6 +32,7 @@ ON_REQUEST = {
     "ImageReport": "report",
     "Sbom": "sbom",
     "SeccompProfile": "seccomp",
+    "DebugTools": "debug",
 }
 """Steps that ``scons MODULE/IMAGE`` carries out, as ``scons test/images/hello``."""
 
