@@ -294,6 +294,10 @@ def test_a_harness_that_lists_what_the_build_makes(tmp_path: Path, newest: Scons
     shop.write("all.sh", "ls -laR . >list; find . -newer words | xargs stat; greet\n")
     assert "TRACE default" in shop.build()
     assert shop.build() == []
+    for _ in range(2):
+        # A plain build declares no such target.
+        shop.run("-Q", "test/build/image/greet")
+        assert shop.build() == []
     shop.write("build/new", "x")
     assert shop.build() == ["TRACE default"]
     assert shop.build() == []

@@ -116,19 +116,27 @@ def step_of(node: Any) -> Any:
     return getattr(node.attributes, "step", None)
 
 
-_NOTE = re.compile(rb"(?:\.sconsign.*|\.seal)|\.(.+)\.(?:footprint|lock|seal|.*\.new)|(.+)\.blobs")
-"""Names of files that SCons and our steps write beside targets; a group is the target's name."""
+_NOTE = re.compile(rb"\.sconsign.*|\.seal|\.(?P<owner>.+)\.(?:footprint|lock|seal|.*\.new)")
+"""Names of files that SCons and our steps write beside targets; `owner` is the target's name."""
+
+_BESIDE = re.compile(
+    rb"(.+)\.(?:blobs|iid|loaded|pushed|tested|report\.html|(?:spdx|cdx|seccomp)\.json)"
+)
+"""Names of targets that are not declared in each build; a group is the stem."""
+
+_MAIN = (b".layers", b".oci.tar", b".index.oci.tar")
+"""Suffixes of targets, one of which is declared where one of these may be."""
 
 
 def is_step_file(fs: Any, path: bytes) -> bool:
     """Tell whether `path`, absolute, is a target of one of our steps, or a note beside one."""
     directory, name = os.path.split(path)
-    note = _NOTE.fullmatch(name)
-    named = note and (note[1] or (note[2] and note[2] + b".layers"))
-    if note and not named:
-        return True
-    node = existing_node(fs, os.fsdecode(os.path.join(directory, named or name)))
-    return node is not None and step_of(node) is not None
+    if note := _NOTE.fullmatch(name):
+        return not note["owner"] or is_step_file(fs, os.path.join(directory, note["owner"]))
+    beside = _BESIDE.fullmatch(name)
+    names = [name, *(beside[1] + suffix for suffix in _MAIN if beside)]
+    nodes = [existing_node(fs, os.fsdecode(os.path.join(directory, each))) for each in names]
+    return any(node is not None and step_of(node) is not None for node in nodes)
 
 
 def existing_node(fs: Any, path: str) -> Any:
