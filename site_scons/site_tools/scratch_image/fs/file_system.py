@@ -58,10 +58,12 @@ class FileSystem:
         chosen: Mapping[bytes, Chosen] | None = None,
         made: Callable[[bytes], bool] | None = None,
         image: BaseImage | None = None,
+        staging: Staging | None = None,
     ) -> None:
         """Take `base`, an absolute directory, and `staged`: image path to host path.
 
-        `chosen` has modes and owners of `staged` ones.
+        `chosen` has modes and owners of `staged` ones. With `staging` all of these have their
+        places already.
 
         `own` is a directory of the host that is there by its own path, whatever the base has:
         the project's, whose lists name its files. So are `repositories`, where else these may lie.
@@ -81,9 +83,10 @@ class FileSystem:
         self.hidden: tuple[bytes, ...] = ()
         self.shown: dict[bytes, bytes] = {}
         self._numbers: dict[str, tuple[int, int]] = {}
-        self.staging = Staging(self)
+        self.staging = staging.for_lookup(self) if staging else Staging(self)
         self._made_up = self.staging.made_up
-        self.staging.add(staged or {}, chosen or {})
+        if staging is None:
+            self.staging.add(staged or {}, chosen or {})
 
     @property
     def files(self) -> Self:

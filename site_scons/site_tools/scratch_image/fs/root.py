@@ -15,7 +15,7 @@ from .base_image import BaseImage
 from .file_system import FileSystem
 from .owners import Owners
 from .sights import Sights, WatchedFileSystem
-from .staging import Chosen
+from .staging import Chosen, Staging
 from .status import LATEST, Status
 from .walk import Walk
 
@@ -43,6 +43,8 @@ class Aspect(StrEnum):
     """A regular file's modification time in whole seconds, none later than the epoch."""
     TIME = "time"
     """A regular file's modification time in whole seconds, whatever the epoch."""
+    ACCOUNTS = "accounts"
+    """As STAT, and which accounts a regular file names: see `account_files.find_names`."""
     CAPABILITIES = "capabilities"
     """A regular file's capabilities: `FileSystem.capabilities`."""
     ACL = "acl"
@@ -75,10 +77,11 @@ class Root:
         chosen: Mapping[bytes, Chosen] | None = None,
         made: Callable[[bytes], bool] | None = None,
         image: BaseImage | None = None,
+        staging: Staging | None = None,
     ) -> None:
         """Take what makes a `FileSystem`. InputError when a file cannot be staged at its path."""
         self._watched = WatchedFileSystem(
-            base, staged, epoch, owners, own, repositories, chosen, made, image
+            base, staged, epoch, owners, own, repositories, chosen, made, image, staging
         )
         self.files: FileSystem = self._watched
         """The file system itself: to look at without a record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import stat
@@ -83,7 +84,16 @@ class Staging:
         self._files: dict[bytes, bool] = {}
         """Places of files that the project names itself; whether they are links."""
         self._directories: dict[bytes, bytes] = {}
+        self._new: set[bytes] = set()
+        """Directories that hold staged files and nothing else."""
         self._images: dict[bytes, bytes] = {}
+
+    def for_lookup(self, lookup: Lookup) -> Staging:
+        """Return the same places for another file system of the same base."""
+        other = copy.copy(self)
+        other._lookup = lookup
+        other.made_up = {path: {*names} for path, names in self.made_up.items()}
+        return other
 
     # Placing.
 
@@ -104,13 +114,17 @@ class Staging:
     def _add_file(self, path: bytes, host: bytes, chosen: Chosen) -> bytes:
         """Place the file or link `host` at `path`; return where that is."""
         place = self._place(path)
-        status = self._lookup.status(place)
-        if status and status.kind is FileKind.LINK:
-            status = self._lookup.walk(place).status
-        if status and status.kind is FileKind.DIR:
+        is_new = place.rpartition(b"/")[0] in self._new
+        if place in self.made_up if is_new else self._is_directory(place):
             raise InputError(f"stage {show(path)}", "there is a directory", "stage it elsewhere")
         self._put(place, host, chosen)
         return place
+
+    def _is_directory(self, place: bytes) -> bool:
+        status = self._lookup.status(place)
+        if status and status.kind is FileKind.LINK:
+            status = self._lookup.walk(place).status
+        return status is not None and status.kind is FileKind.DIR
 
     def _add_tree(self, path: bytes, host: bytes, chosen: Chosen) -> None:
         """Place the directory `host` at `path`: in one piece, or else its entries."""
@@ -159,6 +173,8 @@ class Staging:
                 in_way = found.barrier or (found.real if is_other else found.links[0])
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), in_way)
             self._directories[path] = found.real if found.status else place
+            if found.status is None:
+                self._new.add(place)
             self.make_way(self._directories[path])
         return self._directories[path]
 
@@ -223,10 +239,13 @@ class Staging:
         return b""
 
     def __contains__(self, path: bytes) -> bool:
-        return bool(self.top(path))
+        return path in self.places or bool(self._trees and self.top(path))
 
     def host_path(self, path: bytes) -> bytes:
         """Return where the staged file `path` lies on the host; nothing if it is not staged."""
+        host = self.places.get(path)
+        if host or not self._trees:
+            return host or b""
         top = self.top(path)
         return self.places[top] + path[len(top) :] if top else b""
 
@@ -242,7 +261,8 @@ class Staging:
 
     def choice(self, path: bytes) -> Chosen:
         """Return what is chosen for the staged `path`."""
-        return self._chosen.get(self.top(path), NOTHING_CHOSEN)
+        chosen = self._chosen
+        return chosen.get(self.top(path), NOTHING_CHOSEN) if chosen else NOTHING_CHOSEN
 
     def identity(self, path: bytes, found: os.stat_result) -> tuple[tuple[int, int], int]:
         """Return device and inode of the staged file `path`, and how many names it has.

@@ -49,6 +49,7 @@ from .variables import defaults, read, require
 
 if TYPE_CHECKING:
     from ..fs.root import Root
+    from ..fs.staging import Staging
     from .terminal import Terminal
 
 
@@ -321,23 +322,25 @@ def _footprint(plan: Plan, base: Any, staged: StagedNodes, epoch: int) -> Footpr
     tree = step_of(base).tree if base else b"/"
     record, image = (_owners_file(base), _image_file(base)) if base else (b"", b"")
 
-    def root(staged: StagedNodes) -> Root:
+    def root(staged: StagedNodes, places: Staging | None = None) -> Root:
         from ..fs import base_image, owners
         from ..fs.root import Root
         from ..fs.staging import Chosen
 
-        files = {path: _place(each, owner) for path, each in staged.items()}
-        chosen = {path: Chosen(each.mode, each.owner) for path, each in staged.chosen.items()}
+        files, chosen = {}, {}
+        if places is None:
+            files = {path: _place(each, owner) for path, each in staged.items()}
+            chosen = {path: Chosen(each.mode, each.owner) for path, each in staged.chosen.items()}
         kept = owners.read(record) if record else owners.Owners()
         made = functools.partial(is_step_file, owner.fs) if plan.has_suite else None
-        places = top_of(owner), repositories_of(owner)
+        own = top_of(owner), repositories_of(owner)
         settings = base_image.read(image) if image else None
-        return Root(tree, files, epoch, kept, *places, chosen, made, settings)
+        return Root(tree, files, epoch, kept, *own, chosen, made, settings, places)
 
     # A target keeps its one footprint: two builder calls may name the same target.
     footprint = getattr(owner.attributes, "footprint", None) or FootprintNode(owner, root)
     footprint.make_root = root
-    footprint.staged = staged
+    footprint.staged, footprint.is_shared = staged, base is None
     footprint.view = f"{tree!r} {staged.text} {epoch}"
     footprint.files = [footprint.file, *filter(None, map(os.fsdecode, [record, image]))]
     return footprint

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import SCons.Node
 import SCons.Node.FS
 import SCons.Script
 
@@ -299,21 +300,25 @@ def _staged_node(env: Any, path: str, given: Any) -> StagedNode:
         )
     staged = given if isinstance(given, StagedNode) else StagedNode(given)
     try:
-        node = _node(env, FILE(staged.node))
+        # Most are names, of which there may be thousands.
+        is_name = staged.node.__class__ is str and staged.node.isprintable() and staged.node
+        node = _node(env, staged.node if is_name else FILE(staged.node))
     except WrongPartError as wrong:
         raise InputError(
             f"stage {quote_value(given)} at {quote_value(path)}", wrong.cause(given), "name one"
         ) from wrong
-    if kind_of(node) not in ("", "a directory"):
-        raise InputError(
-            f"stage {path!r}", f"{node} is {kind_of(node)}", "stage files and directories"
-        )
+    if (kind := kind_of(node)) not in ("", "a directory"):
+        raise InputError(f"stage {path!r}", f"{node} is {kind}", "stage files and directories")
     return StagedNode(node, staged.mode, staged.owner)
 
 
 def _node(env: Any, given: Any) -> Any:
     """Return the node of the file `given`; a Dir where the project has a directory there."""
     try:
+        if isinstance(given, str) and "$" not in given:
+            # As arg2nodes does, which takes four times as long to substitute nothing.
+            found = (look_up(given) for look_up in SCons.Node.arg2nodes_lookups)
+            return next(filter(None, found), None) or env.fs.File(given)
         return env.arg2nodes(given, env.File)[0]
     except TypeError:
         return env.arg2nodes(given, env.Dir)[0]

@@ -13,6 +13,7 @@ build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ _NONE = "none"
 class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no types
     """State of every path that the last build of `owner` looked at."""
 
-    def __init__(self, owner: Any, make_root: Callable[[StagedNodes], Root]) -> None:
+    def __init__(self, owner: Any, make_root: Callable[..., Root]) -> None:
         """`owner` is a File node; `make_root` makes the root that its step sees."""
         name = f"footprint of {owner.get_internal_path()}"
         super().__init__(name, name=name)
@@ -47,6 +48,8 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         self.make_root = make_root
         self.staged = StagedNodes()
         """The staged nodes of that root."""
+        self.is_shared = False
+        """Whether no step makes the base of that root, so that other steps have the same."""
         self.view = ""
         """The base of that root, and what is staged there, as text."""
         self.files = [self.file]
@@ -63,6 +66,17 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
     def root(self) -> Root:
         """Return the root that the step sees; ScratchImageError when there can be none."""
         return self.make_root(self.staged)
+
+    def _compared_root(self) -> Root:
+        """Return the root for a comparison of states.
+
+        As long as nothing is built for it, all steps of an image have the same places in it.
+        """
+        if not self.is_shared or any(True for _ in self.made_for_staging()):
+            return self.root()
+        root = self.make_root(self.staged, self.staged.places)
+        self.staged.places = root.files.staging
+        return root
 
     def discard(self) -> None:
         """Take the footprint away: from here on the target is not up to date."""
@@ -99,7 +113,8 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         """Return the stored footprint with every state taken afresh; None when there is none."""
         stored = self.read_stored()
         try:
-            return stored and stored.again(self.root())
+            with _no_collection():
+                return stored and stored.again(self._compared_root())
         except (ScratchImageError, OSError, ValueError):
             return None
 
@@ -134,7 +149,8 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
             root = self.make_root(StagedNodes())
         except (ScratchImageError, OSError, ValueError):
             return set()
-        machine = map(root.files.host_path, {path for path, _ in stored.states})
+        looked = {path for path, _ in stored.states}
+        machine = looked if self.is_shared else map(root.files.host_path, looked)
         return {os.fsdecode(path) for path in machine if path.startswith(top)}
 
     def get_ninfo(self) -> Any:
@@ -180,6 +196,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
     def clear(self) -> None:
         """Forget what was found: ``--interactive`` builds again in the same process."""
         super().clear()
+        self.staged.places = None
         self._read, self._fresh, self._told = False, None, False
 
     def tell(self) -> None:
@@ -192,6 +209,18 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         stored, fresh = self.read_stored(), self.fresh()
         for phrase in state.explain(stored, fresh) if stored and fresh else ():
             print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage: thousands of states make none, and each collection looks at all nodes."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def trust_time(node: Any) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import SCons.Node.FS
+
+if TYPE_CHECKING:
+    from ..fs.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class StagedNode:
 
 class StagedNodes(dict[bytes, StagedNode]):
     """Staged nodes by image path: made once for an image, and read by each of its steps."""
+
+    places: Staging | None = None
+    """Where they lie, as the steps of the image have found it; None when it is to be found."""
 
     @functools.cached_property
     def text(self) -> str:

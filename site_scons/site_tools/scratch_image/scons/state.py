@@ -34,8 +34,11 @@ _MOVED = "moved"
 _HIDDEN, _SHOWN = "hidden", "shown"
 """States of what a root hides of its base, and of what it shows all the same."""
 
-_VERDICTS = (Aspect.MAGIC, Aspect.TRUST, Aspect.SECRET)
+_VERDICTS = (Aspect.MAGIC, Aspect.TRUST, Aspect.SECRET, Aspect.ACCOUNTS)
 """Aspects whose states are verdicts on the content of a file: to find one, the file is read."""
+
+_OF_IDENTITY = frozenset({*_VERDICTS, Aspect.STAT, Aspect.SIZE, Aspect.HARD})
+"""Aspects whose states follow from the identity of a file."""
 
 _StatusOf = Callable[[bytes], Status | None]
 
@@ -45,6 +48,7 @@ _CHANGES = {
     Aspect.MAGIC: "kind of content",
     Aspect.TRUST: "use of certificates",
     Aspect.SECRET: "secret in it",
+    Aspect.ACCOUNTS: "accounts that it names",
     Aspect.LISTING: "listing",
     Aspect.HARD: "hard links",
     Aspect.CAPABILITIES: "capabilities",
@@ -171,15 +175,19 @@ def _identities(keys: Iterable[tuple[bytes, Aspect]], status: _StatusOf) -> dict
         with contextlib.suppress(ListError):
             now = status(path)
             if now and now.kind is FileKind.FILE and now.ctime_ns and not is_fresh(now):
-                identity = (*now.inode, now.size, now.own_mtime, now.ctime_ns)
-                found[path] = " ".join(map(str, (*identity, now.mode, now.uid, now.gid)))
+                device, inode = now.inode
+                found[path] = (
+                    f"{device} {inode} {now.size} {now.own_mtime} {now.ctime_ns} {now.mode} "
+                    f"{now.uid} {now.gid}"
+                )
     return found
 
 
 def _is_kept(path: bytes, aspect: Aspect, was: str, same: Collection[bytes]) -> bool:
     """Tell whether a state need not be taken again; `same` are the files that are as they were."""
-    is_verdict = aspect in _VERDICTS and path in same and was.startswith("file ")
-    return is_verdict or aspect is Aspect.OWNER
+    is_sound = was.startswith("file ") or (aspect is Aspect.HARD and was != _MOVED)
+    is_same = path in same and aspect in _OF_IDENTITY and is_sound
+    return is_same or aspect is Aspect.OWNER
 
 
 def read(text: bytes) -> Footprint | None:
@@ -288,6 +296,13 @@ def _secret(files: FileSystem, path: bytes) -> str:
     return found.kind if found else "none"
 
 
+def _accounts(files: FileSystem, path: bytes) -> str:
+    from ..files import account_files
+
+    names = account_files.find_names(files, path, account_files.all_accounts(files))
+    return b",".join(names).decode("utf-8", "backslashreplace") or "none"
+
+
 def _trust(files: FileSystem, path: bytes) -> str:
     return "yes" if files.trusts(path) else "no"
 
@@ -306,6 +321,7 @@ _BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
     Aspect.CONTENT: functools.partial(find_once, _digest),
     Aspect.TRUST: functools.partial(find_once, _trust),
     Aspect.SECRET: lambda files, path, _status: _secret(files, path),
+    Aspect.ACCOUNTS: lambda files, path, _status: _accounts(files, path),
     Aspect.MAGIC: lambda files, path, _status: files.magic(path),
     Aspect.SIZE: lambda _files, _path, status: str(status.size),
 }
