@@ -9,7 +9,7 @@ from scratch_image.fs.accounts import Account, parse
     [
         pytest.param(b"www-data:x:33:34:www:/var/www:/bin/sh", [Account(b"www-data", 33, 34)],
                      id="user"),
-        pytest.param(b"adm:x:4:syslog,me", [Account(b"adm", 4, 4)], id="group"),
+        pytest.param(b"adm:x:4:syslog,me", [Account(b"adm", 4, 4, (b"syslog", b"me"))], id="group"),
         pytest.param(b"empty:x:5:", [Account(b"empty", 5, 5)], id="group without members"),
         pytest.param(b"a:x:1", [], id="too few fields"),
         pytest.param(b"a:x:one:1::/:", [], id="word as number"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..elf import closure
 from ..fs.overlay import OverlaidFiles, Overlay
 from . import dependencies, imports, lint, package_records, presets
+from .account_files import kept_accounts
 from .entry import Entry
 from .finding import Examined, Finding
 from .list_options import ListOptions
@@ -26,6 +27,8 @@ class FileList:
     """Those of `find_gaps`."""
     certificates_for: str
     """The file for which certificates were added; empty if none were."""
+    accounts: tuple[str, ...]
+    """The accounts in account files that were written for the image."""
 
 
 def build(view: Overlay, sources: Sources, options: ListOptions) -> FileList:
@@ -36,7 +39,7 @@ def build(view: Overlay, sources: Sources, options: ListOptions) -> FileList:
     closure.require(sources.missing_libraries())
     merge = Merge(view, options.allow, sources.left_out)
     traced, gaps = _with_dependencies(view, sources, options, merge)
-    image = presets.ListedImage(traced, options.user, options.locales)
+    image = presets.ListedImage(traced, options.user, options.locales, options.accounts)
     entries = merge.extend(presets.requests(view, image, {*options.presets} - {*imports.PRESETS}))
     if options.packages:
         release = package_records.release_requests(view, entries, with_copyright=options.copyright)
@@ -45,7 +48,7 @@ def build(view: Overlay, sources: Sources, options: ListOptions) -> FileList:
     user = presets.lacks_certificates(view, traced)
     is_fixed = user and not presets.lacks_certificates(view.files, entries)
     findings = _lint(view.files, entries, sources, options, gaps)
-    return FileList(entries, findings, user if is_fixed else "")
+    return FileList(entries, findings, user if is_fixed else "", kept_accounts(entries))
 
 
 def find_gaps(

@@ -15,10 +15,10 @@ from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.paths import join, show
 from ..trace.record import Use
 from . import imports, subprograms, system_data
+from .account_files import lost_accounts
 from .exclusions import is_of_interpreter
 from .finding import Examined, Finding, Rank, some
 from .own_code import OwnFile, own_code
-from .presets import lost_accounts
 
 _SET_ID = 0o6000
 """Bits of a mode: set-user-ID and set-group-ID."""

@@ -20,6 +20,8 @@ class ListOptions:
     """The image's user, where it matters for the list."""
     locales: tuple[str, ...] = ()
     """Values of LANG and LC variables in the image's environment."""
+    accounts: tuple[str, ...] = ()
+    """Words of commands and variables that may name accounts."""
     packages: bool = True
     """Whether the image has the records of Debian's packages, for scanners."""
     copyright: bool = False

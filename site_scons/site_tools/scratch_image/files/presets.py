@@ -26,11 +26,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import InputError, ListError
+from ..errors import ListError
+from ..fs.accounts import ACCOUNTS
 from ..fs.overlay import OverlaidFiles, Overlay, Placed
-from ..fs.owners import NONROOT
 from ..fs.paths import is_under, show
 from ..fs.status import FileKind, Status
+from .account_files import write_account_files
 from .entry import Entry
 from .extra_files import tree
 from .request import Request
@@ -53,9 +54,6 @@ _OPENSSL = b"/usr/lib/ssl"
 
 _ZONES = b"/usr/share/zoneinfo"
 _LOCALES = b"/usr/lib/locale"
-_ACCOUNTS = (b"/etc/passwd", b"/etc/group")
-_NOBODY = 65534
-_NAME = os.fsencode(NONROOT[0])
 
 _NSSWITCH = b"""passwd: files
 group: files
@@ -78,6 +76,8 @@ class ListedImage:
     """As in ``USER`` of a Dockerfile; empty where account files need not have it."""
     locales: tuple[str, ...] = ()
     """Values of LANG and LC variables."""
+    accounts: tuple[str, ...] = ()
+    """Names of accounts that it needs if there are such."""
 
     @property
     def paths(self) -> frozenset[bytes]:
@@ -121,28 +121,14 @@ def lacks_certificates(view: Overlay | OverlaidFiles, entries: Iterable[Entry]) 
     return show(next(filter(view.trusts, users), b""))
 
 
-def lost_accounts(
-    view: Overlay | OverlaidFiles, entries: Iterable[Entry]
-) -> Iterator[tuple[bytes, list[str]]]:
-    """Yield each account file that a run read, and of which the image has fewer accounts.
-
-    With it the names that are left. A file that the user has given is the user's business.
-    """
-    for entry in entries:
-        by_run = any(reason.startswith("run:") for reason in entry.reasons)
-        if entry.path in _ACCOUNTS and entry.text and by_run:
-            kept = [line.split(b":")[0] for line in entry.text.splitlines()]
-            if {row[0] for row in _accounts(view, entry.path).values()} - {_NAME, *kept}:
-                yield entry.path, [os.fsdecode(name) for name in kept]
-
-
 def _defaults(view: Overlay, image: ListedImage, names: Collection[str]) -> Iterator[Request]:
     if "ca-certificates" not in names and lacks_certificates(view, image.entries):
         for path in _ca_certificates(view):
             yield Request(path, "preset:ca-certificates", required=False)
     if "passwd" not in names:
-        for path in [path for path in _ACCOUNTS if _is_to_write(view, image, path)]:
-            yield Request(_write_accounts(view, image, path), "preset:passwd")
+        paths = [path for path in ACCOUNTS if _is_to_write(view, image, path)]
+        for path in _write_accounts(view, image, paths):
+            yield Request(path, "preset:passwd")
 
 
 def _is_to_write(view: Overlay, image: ListedImage, path: bytes) -> bool:
@@ -210,61 +196,18 @@ def _place_of_locale(view: Overlay, name: str) -> bytes:
     )
 
 
-def _write_accounts(view: Overlay, image: ListedImage, path: bytes) -> bytes:
-    """Place a passwd or group file with the accounts that `image` needs at `path`."""
-    users, groups = (_accounts(view, each) for each in _ACCOUNTS)
-    name, _, group = image.user.partition(":")
-    uids = {0, _NOBODY, *(entry.uid for entry in image.entries), *_number(name, users, "user")}
-    gids = {0, *(entry.gid for entry in image.entries), *_number(group, groups, "group")}
-    gids |= {int(users[uid][3]) for uid in uids if uid in users}
-    if path == _ACCOUNTS[0]:
-        form, chosen, kept = b"%s:x:%d:%s::/:/sbin/nologin", users, uids
-    else:
-        form, chosen, kept = b"%s:x:%d:%.0s", groups, gids
-    numbers = sorted(kept & chosen.keys())
-    lines = [form % (chosen[number][0], number, chosen[number][3]) for number in numbers]
-    text = b"\n".join([*lines, b""])
-    return view.place(path, Placed(Status(FileKind.FILE, 0o644, 0, 0, len(text)), text=text))
-
-
-def _accounts(view: Overlay | OverlaidFiles, path: bytes) -> dict[int, list[bytes]]:
-    """Return the fields of each line of the machine's passwd or group file `path` by number.
-
-    `NONROOT` is among them, whomever the machine calls so.
-    """
-    number = b"%d" % NONROOT[1]
-    accounts = {NONROOT[1]: [_NAME, b"x", number, number]}
-    found = view.below.walk(path)
-    if found.status is None:
-        return {0: [b"root", b"x", b"0", b"0"], **accounts}
-    with view.below.open(found.real) as stream:
-        rows = [line.split(b":") for line in stream.read().splitlines()]
-    for row in rows:
-        sound = len(row) >= 4 and row[2].isdigit() and (path == _ACCOUNTS[1] or row[3].isdigit())
-        if sound and row[0] != _NAME:
-            accounts.setdefault(int(row[2]), row)
-    return accounts
-
-
-def _number(name: str, accounts: dict[int, list[bytes]], what: str) -> list[int]:
-    """Return the number of the account `name`, if any is named."""
-    if not name or name.isdigit():
-        return [int(name)] if name else []
-    numbers = [number for number, row in accounts.items() if row[0] == os.fsencode(name)]
-    if not numbers:
-        raise InputError(
-            f"find {what} {name} of IMAGE_USER",
-            "this machine has no such one",
-            "write a number, or map a file of the project to /etc/passwd",
-        )
-    return numbers
+def _write_accounts(
+    view: Overlay, image: ListedImage, paths: Collection[bytes] = ACCOUNTS
+) -> Iterable[bytes]:
+    accounts = frozenset(map(os.fsencode, image.accounts))
+    return write_account_files(view, image.entries, image.user, accounts, paths) if paths else ()
 
 
 _PRESETS: dict[str, Callable[[Overlay, ListedImage], list[bytes]]] = {
     "ca-certificates": lambda view, _: _ca_certificates(view),
     "locale": _locale,
     "nss": _nss,
-    "passwd": lambda view, image: [_write_accounts(view, image, path) for path in _ACCOUNTS],
+    "passwd": lambda view, image: [*_write_accounts(view, image)],
     "tmp": lambda view, _: _tmp(view),
     "tzdata": lambda view, _: _tzdata(view),
 }

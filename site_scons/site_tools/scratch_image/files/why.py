@@ -170,7 +170,8 @@ def explain(
     yield f"{show(path)} is not in the image"
     found = view.walk(path, follow=False)
     exists = found.status is not None and found.status.kind is not FileKind.OTHER
-    image = ListedImage(tuple(reasons.entries.values()), options.user, options.locales)
+    listed_entries = tuple(reasons.entries.values())
+    image = ListedImage(listed_entries, options.user, options.locales, options.accounts)
     examined = Examined(view, image.entries, tuple(sources.runs))
     names = (
         (*presets_with(view, image, found.real), *imports.presets_with(examined, found.real))

@@ -19,6 +19,8 @@ class Account:
     number: int
     group: int
     """The number of a user's group; of a group its own number."""
+    members: tuple[bytes, ...] = ()
+    """The names of a group's users."""
 
 
 def parse(text: bytes) -> Iterator[Account]:
@@ -27,7 +29,7 @@ def parse(text: bytes) -> Iterator[Account]:
         name, *fields = line.split(b":")
         numbers = [_number(field) for field in fields[1:3]]
         if len(fields) == 3 and numbers[0] is not None:  # group(5): its last field has members
-            yield Account(name, numbers[0], numbers[0])
+            yield Account(name, numbers[0], numbers[0], tuple(filter(None, fields[2].split(b","))))
         elif len(fields) > 3 and None not in numbers:
             yield Account(name, *numbers)  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ from ..checks import RUN_NAME, quote_value
 from ..image_env import image_env, inherit_search_env, search_env
 from ..nodes import host_path, stem, step_of, suffix, top_of
 from ..variables import read
-from .step import Plan, Step, StepKind, content, require_sources
+from .step import Plan, Step, StepKind, content, require_sources, shorten
 from .trace import is_traced
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class ListStep(Step):
         write(targets[0], [write_entries(made.entries)])
         line = f"{len(made.entries)} paths"
         line += f", certificates for {made.certificates_for}" if made.certificates_for else ""
+        line += f", accounts {shorten(made.accounts)}" if made.accounts else ""
         left = remainder.describe(root.files, made.entries)
         findings = [f"lint: {each}" for each in lines(made.findings, self.name)]
         return "\n".join([line, *([left] if left else []), *findings])
@@ -140,7 +142,21 @@ def _options(env: Any) -> ListOptions:
         packages=packages is not False,
         copyright=packages == "copyright",
         environment=search_env(env),
+        accounts=tuple(sorted({*_account_words(env)})),
     )
+
+
+_ACCOUNT_OPTION = re.compile(r"-[ug]|--(?:user|group|uid|gid)(?:=(.+))?")
+
+
+def _account_words(env: Any) -> Iterator[str]:
+    """Yield the words of commands and variables that may name accounts: ``-u memcache``."""
+    yield from (text for key, text in image_env(env).items() if re.search("USER|GROUP", key))
+    commands = [tuple(map(os.fsdecode, run.argv)) for run in read(env, "RUNS")]
+    for words in (*commands, read(env, "IMAGE_ENTRYPOINT"), read(env, "IMAGE_CMD")):
+        for option, word in itertools.pairwise((*words, "")):
+            if found := _ACCOUNT_OPTION.fullmatch(option):
+                yield found[1] or word
 
 
 def _with_settings(options: ListOptions, settings: Settings) -> ListOptions:
