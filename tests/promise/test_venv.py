@@ -45,7 +45,7 @@ def _wheel(directory: Path, name: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, scons: Scons) -> Project:
-    has_venv = [Path("/usr/bin/python3"), "-c", "import ensurepip, venv"]
+    has_venv = ["/usr/bin/python3", "-c", "import ensurepip, venv"]
     if subprocess.run(has_venv, capture_output=True).returncode:
         pytest.skip("no venv: apt-get install python3-venv")
     (tmp_path / "wheels").mkdir()
