@@ -291,3 +291,19 @@ def test_no_program_of_debian_holds_a_secret(tmp_path: Path) -> None:
             assert secret_search.find(os.path.basename(entry.path), stream.read()) is None, (
                 entry.path
             )
+
+
+def test_many_findings_name_the_page_that_has_all(tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    for number in range(12):
+        (scripts / f"lost{number:02}").write_text("#!/none\n")
+        (scripts / f"lost{number:02}").chmod(0o755)
+    (tmp_path / "x.extra").write_text("scripts -> /opt\n")
+    (tmp_path / "build").mkdir()
+    step = ListStep("x", (ListSource("extra", "x.extra"),), os.fsencode(tmp_path))
+
+    line = step.run(Root(), [path_in(tmp_path, "build/x.files")], [path_in(tmp_path, "x.extra")])
+
+    assert line.splitlines()[-1] == "lint: and 2 findings more; scons report/build/x shows all"
+    assert len(line.splitlines()) == 12

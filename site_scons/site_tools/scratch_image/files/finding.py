@@ -130,7 +130,7 @@ class Examined:
 
 
 def lines(findings: Iterable[Finding], image: str) -> list[str]:
-    """Return the lines that a step prints of sorted `findings` about the list of `image`."""
+    """Return the lines that a step prints of sorted `findings`; `image` is that of the alias."""
     every = [str(finding) for finding in findings]
     rest = len(every) - MOST
     more = [f"and {rest} findings more; scons report/{image} shows all"] if rest > 0 else []

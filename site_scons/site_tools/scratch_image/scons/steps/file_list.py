@@ -83,7 +83,8 @@ class ListStep(Step):
         line += f", certificates for {made.certificates_for}" if made.certificates_for else ""
         line += f", accounts {shorten(made.accounts)}" if made.accounts else ""
         left = remainder.describe(root.files, made.entries)
-        findings = [f"lint: {each}" for each in lines(made.findings, self.name)]
+        image = show(os.path.relpath(targets[0], self.top).removesuffix(b".files"))
+        findings = [f"lint: {each}" for each in lines(made.findings, image)]
         return "\n".join([line, *([left] if left else []), *findings])
 
     def why(
