@@ -88,7 +88,7 @@ def test_image_works_on_an_argument_that_no_run_had(tmp_path: Path, newest: Scon
 
     assert (
         "lint: an argument for which /srv/app.py imports another module, such as "
-        f"{lib}/later.py: runs loaded 2 of 3; add the preset python-imports\n"
+        f"{lib}/later.py: runs loaded 1 of 2; add the preset python-imports\n"
     ) in output
     assert _run(tmp_path, lib)[0] == 1
 

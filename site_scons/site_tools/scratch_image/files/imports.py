@@ -87,11 +87,13 @@ def find(image: Examined) -> Iterator[Finding]:
 
 def _gaps(image: Examined, name: str) -> Iterator[Finding]:
     graph = follow(image, LANGUAGES[name](image))
-    absent = [path for path in graph.modules if not image.has(path)]
+    started = {*graph.programs} - graph.direct
+    modules = [path for path in graph.modules if path not in started]
+    absent = [path for path in modules if not image.has(path)]
     if absent:
         direct = [path for path in absent if path in graph.direct]
         program, example = show(graph.programs[0]), show((direct or absent)[0])
-        numbers = f"{len(graph.modules) - len(absent)} of {len(graph.modules)}"
+        numbers = f"{len(modules) - len(absent)} of {len(modules)}"
         unread = f", and {graph.unread} could not be searched" if graph.unread else ""
         yield Finding(
             Rank.LIKELY if direct else Rank.POSSIBLE,
