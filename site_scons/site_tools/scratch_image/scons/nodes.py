@@ -120,7 +120,7 @@ _NOTE = re.compile(rb"\.sconsign.*|\.seal|\.(?P<owner>.+)\.(?:footprint|lock|sea
 """Names of files that SCons and our steps write beside targets; `owner` is the target's name."""
 
 _BESIDE = re.compile(
-    rb"(.+)\.(?:blobs|iid|loaded|pushed|tested|report\.html|(?:spdx|cdx|seccomp)\.json)"
+    rb"(.+)\.(?:blobs|iid|loaded|pushed|tested|report\.html|(?:spdx|cdx|seccomp)\.json|debug\..+)"
 )
 """Names of targets that are not declared in each build; a group is the stem."""
 
