@@ -19,12 +19,12 @@ ORDER = {
     "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files staged_files account_files"
     " secret_refusal merge bytecode finding dependencies presets package_records list_options list_sources own_code"
     " system_data subprograms siblings module_graph python_imports perl_modules node_modules imports lint file_list why remainder",
-    "image": "reference labels settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config base_settings archive",
+    "image": "reference labels health settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config base_settings archive",
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian_origin sysroot",
     "inspect": "image_test seccomp debug_tools sbom report_facts report",
     "scons": "remote state declaration seal sconscript tools terminal substitution staged checks variables constructors nodes bases image_env"
-    " steps/step steps/table command_line project tags steps/trace steps/ldd steps/file_list steps/layer_tar"
+    " steps/step steps/table command_line project tags steps/trace steps/health steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp steps/debug"
     " steps/report steps/sysroot help_text footprint builders request_aliases call deferral chain alias tree",
 }

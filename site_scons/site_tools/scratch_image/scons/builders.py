@@ -239,7 +239,7 @@ def plugin_code() -> Digest:
     for directory, directories, names in os.walk(package):
         directories[:] = sorted({*directories} - {"__pycache__"})
         for name in sorted(names):
-            if name.endswith((".py", ".html")):
+            if name.endswith((".py", ".html", ".c")):
                 with open(f"{directory}/{name}", "rb", buffering=0) as file:
                     contents.append(file.read())
     return Digest.of(b"\0".join(contents))

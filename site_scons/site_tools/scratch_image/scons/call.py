@@ -12,6 +12,7 @@ import SCons.Node.FS
 
 from ..errors import InputError
 from ..fs.digest import Digest
+from ..image import health
 from ..image.compression import compressor
 from ..image.settings import HealthCheck
 from ..sandbox.run import Run
@@ -117,6 +118,9 @@ def _absolute(env: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     for bases in ([values.get("ROOT", [])], values.get("IMAGE_PLATFORMS", {}).values()):
         if any(isinstance(base, str) and base != "/" for each in bases for base in each):
             raise TypeError
+    check = values.get("IMAGE_HEALTHCHECK")
+    if check and check.command[0] == health.PROGRAM:  # The digest has no compiler.
+        raise TypeError
     if "EXTRA_FILES" in values:
         found["EXTRA_FILES"] = [_node(env, literal(each)) for each in values["EXTRA_FILES"]]
     if "RUNS" in values:

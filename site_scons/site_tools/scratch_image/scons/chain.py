@@ -16,6 +16,7 @@ import SCons.Script
 from ..errors import InputError
 from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.paths import is_plain
+from ..image import health
 from ..sandbox import run
 from . import command_line, request_aliases
 from .bases import is_image
@@ -194,6 +195,7 @@ def _declare_steps(
         if "RUN" in variables:
             raise InputError("use RUN", "an image may have several", "write RUNS=[...]")
         staged, programs = _programs(env.Override(variables), program)
+        checks = _stage_check(env.Override(variables), target, staged)
         given = {**variables, "IMAGE_STAGED": staged}
         if programs and not _is_set("IMAGE_ENTRYPOINT", env, given):
             entrypoint = literal([os.fsdecode(image_path(programs[0], given))])
@@ -214,13 +216,23 @@ def _declare_steps(
     layers = pack(target, files)
     archive = own.OciImage(target, [layers, ldd, *traces])
     load = _load(own, image, target, archive)
-    image.nodes.extend(env.Flatten([traces, ldd, files, layers, archive, load]))
+    image.nodes.extend(env.Flatten([checks, traces, ldd, files, layers, archive, load]))
     image.archives.extend(archive)
     parts = ImageParts(
         target, archive, env.Flatten(traces), ldd, env.Flatten(extra), files, layers, load
     )
     _declare_requests(own, image, parts, is_per_platform=True)
     return list(archive)
+
+
+def _stage_check(env: Any, target: str, staged: StagedNodes) -> list[Any]:
+    """Stage the program of a health check that is a page; return the target that makes it."""
+    check, path = read(env, "IMAGE_HEALTHCHECK"), os.fsencode(health.PROGRAM)
+    if not check or check.command[0] != health.PROGRAM or path in staged:
+        return []
+    made = list(env.HealthProgram(target, []))
+    staged[path] = StagedNode(made[0])
+    return made
 
 
 def _is_set(name: str, env: Any, given: Mapping[str, Any]) -> bool:

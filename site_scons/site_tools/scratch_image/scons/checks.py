@@ -22,6 +22,7 @@ import SCons.Node
 import SCons.Node.FS
 
 from ..errors import InputError, one_line
+from ..image import health
 from ..image.settings import HealthCheck
 from ..sandbox import run
 from .sconscript import refuse
@@ -214,7 +215,7 @@ class Names(Check):
 
 
 class Health(Words):
-    """A health check: words, or what ``HealthCheck(...)`` returns. None if there are no words.
+    """A health check: words, a page, or what ``HealthCheck(...)`` returns. None without words.
 
     Words of lists are looked at as well: Dockerfiles and compose files have such lists, in which
     the first word may ask for a shell.
@@ -225,6 +226,8 @@ class Health(Words):
     def _take(self, given: Any) -> Any:
         check = given if isinstance(given, HealthCheck) else HealthCheck(given)
         words = Words._take(self, check.command)
+        if health.is_page(words):
+            return replace(check, command=health.command(words[0]))
         if words[:1] in (("CMD",), ("CMD-SHELL",), ("NONE",)):
             raise InputError(
                 f"check health by {quote_value(list(words))}",

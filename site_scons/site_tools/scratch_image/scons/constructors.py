@@ -168,9 +168,11 @@ def HealthCheck(  # noqa: N802  # as Run
     """Return how an engine asks a container whether it is well, for `IMAGE_HEALTHCHECK`.
 
     `command` is a command line or a list of words, and ends with status 0 when all is well; there
-    is no shell. `interval` has the seconds from one check to the next, `timeout` those after which
-    a check has failed, `start_period` those at the start in which failures do not count. After
-    `retries` failures in a row the container is unhealthy. 0 leaves a number to the engine.
+    is no shell. It may also be a page, ``http://127.0.0.1:PORT/...``: the image gets a program of
+    a few kB that asks for it, and all is well if the server answers 2xx or 3xx within a minute.
+    `interval` has the seconds from one check to the next, `timeout` those after which a check has
+    failed, `start_period` those at the start in which failures do not count. After `retries`
+    failures in a row the container is unhealthy. 0 leaves a number to the engine.
     """
     words: settings.HealthCheck | None = HEALTH.read("command", command, "HealthCheck")
     if words is None:

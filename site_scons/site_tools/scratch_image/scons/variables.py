@@ -145,8 +145,9 @@ VARIABLES = (
              "signal that ends it: a name, or a number", unset="the engine's"),
     Variable("IMAGE_HEALTHCHECK", (),
              HEALTH,
-             "command that tells if it is well: a command line, words, or `HealthCheck(command, "
-             "interval, timeout, start_period, retries)` from `scratch_image`; there is no shell",
+             "command that tells if it is well: a command line, words, a page as "
+             "`http://127.0.0.1:8080/`, or `HealthCheck(command, interval, timeout, start_period, "
+             "retries)` from `scratch_image`; there is no shell",
              unset="none"),
     Variable("IMAGE_ANNOTATIONS", {},
              Dictionary("a dictionary of annotations",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...fs.target import write
+from ...image import health
 from ...image.settings import Settings
 from .. import tools
 from ..bases import Inheritance, is_image
@@ -67,6 +68,8 @@ class LddStep(Step):
         image = Closures(root, dict(self.environment))
         found = {path: image.find(path) for path in image.order(chosen)}
         closures = [each for path in chosen for each in found[path]]
+        for check in found.get(os.fsencode(health.PROGRAM), ()):
+            health.require_machine(check.machine, closures[0].machine)
         write(targets[0], [ldd_text.write(closures)])
         libraries = {library.path for each in closures for library in each.libraries}
         return f"{len(libraries)} libraries of {len(chosen)} files"

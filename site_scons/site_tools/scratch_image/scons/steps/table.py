@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "Strace": "trace",
+    "HealthProgram": "health",
     "Ldd": "ldd",
     "FileList": "file_list",
     "LayerTar": "layer_tar",
