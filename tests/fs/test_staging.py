@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scratch_image.errors import InputError
 from scratch_image.fs.file_system import FileSystem
 from scratch_image.fs.staging import Chosen
 from scratch_image.fs.status import FileKind
+from trees import as_nobody
 
 
 @pytest.fixture
@@ -128,6 +130,34 @@ def test_link_into_the_project_is_refused(tree: Path) -> None:
 
     fault = f"{tree}/x is a link to {other}, which is not staged"
     assert str(error.value) == f"cannot stage /opt/none/app: {fault}; stage that, too"
+
+
+def test_link_to_a_directory_is_no_file(base: bytes, tree: Path) -> None:
+    (tree / "link").symlink_to("empty")
+
+    with pytest.raises(InputError) as error:
+        _files(base, {"/srv/x": tree / "link"}).require_staged()
+
+    assert str(error.value) == ("cannot stage /srv/x: it is a directory; write env.Dir(...) for it")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_directory_that_cannot_be_read() -> None:
+    # Other users do not reach the directories of pytest.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        tree = Path(name) / "tree"
+        (tree / "usr").mkdir(parents=True)
+        (tree / "usr").chmod(0)
+
+        def look() -> None:
+            with pytest.raises(InputError) as error:
+                _files(b"/", {"/": tree})
+            assert str(error.value) == (
+                f"cannot stage /usr: {tree}/usr: Permission denied; "
+                "make it readable by the user who runs scons"
+            )
+
+        as_nobody(Path(name), look)
 
 
 def test_socket_in_a_directory_is_refused(base: bytes, tree: Path) -> None:

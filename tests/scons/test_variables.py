@@ -48,7 +48,7 @@ import contextlib, io, json
 
 DefaultEnvironment(tools=[])
 env = Environment(tools=["scratch_image"], toolpath=[ARGUMENTS["tool"]], DOCKER_HOST="unix:///no")
-from scratch_image import HealthCheck, Run, Suite
+from scratch_image import HealthCheck, Run, Staged, Suite
 
 def told(line):
     """Return the message about the mistake in `line`; nothing where there is none."""
@@ -295,6 +295,10 @@ MISTAKES = {
     "Suite([])": "cannot run a suite: it has no command; name its harness",
     "Suite('make', cwd=5)": "cannot use cwd 5 of Suite: it is not a path; write ",
     "Suite('make', files=[5])": "cannot use files [5] of Suite: 5 in it is not a file, or a list of",
+    "Staged()": "cannot call Staged: missing a required argument: 'node'; write ",
+    "Staged('x', mode='600')": "cannot use mode '600' of Staged: it is not permission bits; write ",
+    "Staged('x', owner='a b')": "cannot use owner 'a b' of Staged: it is not an account; write ",
+    "Staged(['a', 'b'])": "cannot use node ['a', 'b'] of Staged: it is not a file or a directory; ",
     "HealthCheck()": "cannot call HealthCheck: missing a required argument: 'command'; write ",
     "HealthCheck([])": "cannot check health by nothing: it has no command; name a program of the ",
     "HealthCheck(None)": "cannot use command None of HealthCheck: it is not a command line, a list ",
