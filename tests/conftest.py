@@ -24,6 +24,12 @@ TOP = Path(__file__).parents[1]
 # Not in /tmp, of which private runs see nothing.
 TEMPORARY = Path(os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp"))
 
+OUR_OWN = {
+    "test_builders", "test_footprint", "test_platforms", "test_project", "test_step_inputs",
+    "test_sysroots", "test_tree", "test_variables",
+}  # fmt: skip
+"""Modules about our own messages and values, which one SCons shows as well as two."""
+
 
 def _oldest() -> Scons:
     """Return the oldest SCons that pyproject allows, installed once below build/."""
@@ -40,8 +46,17 @@ def _oldest() -> Scons:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take minutes, so that both processes end at about the same time."""
+    """Keep one SCons for modules of `OUR_OWN`, and begin with the files that take minutes.
+
+    Both processes then end at about the same time.
+    """
+    items[:] = [item for item in items if not _is_one_scons_more(item)]
     items.sort(key=lambda item: not item.nodeid.startswith("tests/promise/"))
+
+
+def _is_one_scons_more(item: pytest.Item) -> bool:
+    values = item.callspec.params if hasattr(item, "callspec") else {}
+    return values.get("scons") == "oldest" and item.path.stem in OUR_OWN
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
