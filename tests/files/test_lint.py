@@ -26,6 +26,10 @@ def base(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     write_elf(tmp_path / "daemon", "getpwnam")
+    write_elf(tmp_path / "whoami", "getpwuid")
+    write_elf(tmp_path / "git", "/usr/libexec/git")
+    for name in "abcd":
+        write_elf(tmp_path / "usr/libexec/git" / name)
     return tmp_path
 
 
@@ -103,6 +107,21 @@ def test_accounts(base: Path, entries: list[Entry], presets: list[str], told: bo
         "name the preset passwd if these do"
     ] * told  # fmt: skip
     assert _find(base, *entries) == []
+
+
+def test_names_of_users_need_an_account_file(base: Path) -> None:
+    assert _find(base, "/whoami") == [
+        "the name of a user or group: /whoami calls getpwuid, and the image has no /etc/passwd; "
+        "add the preset passwd"
+    ]
+    assert _find(base, "/whoami", "/etc/passwd extra:x") == []
+
+
+def test_a_directory_is_reported_once(base: Path) -> None:
+    assert _find(base, "/git") == [
+        "an argument that starts another program of /usr/libexec/git: the image has 0 of its 4; "
+        "list /usr/libexec/git"
+    ]
 
 
 @pytest.mark.parametrize(

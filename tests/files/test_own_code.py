@@ -49,6 +49,14 @@ def test_own_code_is_no_library_of_the_system(base: Path, listed: str, is_own: b
     assert [file.path.decode() for file in _own(base, listed)] == [listed.split()[0]] * is_own
 
 
+def test_paths_of_a_search_path_count(base: Path) -> None:
+    write_elf(base / "bin/prog", ".:/usr/share/awk:/opt/awk", "http://host/page")
+
+    (found,) = _own(base, "/bin/prog")
+
+    assert found.paths == (b"//host/page", b"/opt/awk", b"/usr/share/awk")
+
+
 def test_words_and_paths_are_whole_strings(base: Path) -> None:
     (found,) = _own(base, "/bin/prog")
 

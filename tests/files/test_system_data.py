@@ -31,7 +31,7 @@ def base(tmp_path: Path) -> Path:
     _write_libc(tmp_path, "2.36")
     for name in (
         "pthread_exit", "getaddrinfo", "getservbyname", "localtime", "tgetent", "mkstemp",
-        "puts", "SSL_CTX_set_default_verify_paths",
+        "towlower", "puts", "SSL_CTX_set_default_verify_paths",
     ):  # fmt: skip
         write_elf(tmp_path / name, name)
     write_elf(tmp_path / "git", "iconv_open", "ISO-8859-1")
@@ -98,6 +98,10 @@ CERTIFI = "/usr/lib/python3/dist-packages/certifi"
                      ["2 an input for which it makes a temporary file: /mkstemp calls mkstemp, "
                       "and the image has no /tmp; add the preset tmp"], id="temporary files"),
         pytest.param("/mkstemp /tmp", [], id="temporary files with /tmp"),
+        pytest.param("/towlower",
+                     ["3 LANG with a locale, such as C.utf8: it means C, as the image has 0 of 2 "
+                      "locales; add the preset locale"], id="characters"),
+        pytest.param("/towlower /usr/lib/locale/C.utf8", [], id="characters with a locale"),
         pytest.param("/usr/lib/libssl.so.3 /SSL_CTX_set_default_verify_paths",
                      ["2 TLS: /SSL_CTX_set_default_verify_paths finds no certificates; "
                       "add the preset ca-certificates"], id="TLS"),

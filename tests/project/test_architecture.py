@@ -18,7 +18,7 @@ ORDER = {
     "trace": "record strace_line syscalls process_lines log suite resolution program strace_tool run_checks tracer",
     "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files staged_files account_files"
     " secret_refusal merge bytecode finding dependencies presets package_records list_options list_sources own_code"
-    " system_data subprograms siblings module_graph python_imports perl_modules node_modules imports lint file_list why remainder",
+    " system_data subprograms data_directories siblings module_graph python_imports perl_modules node_modules imports lint file_list why remainder",
     "image": "reference labels health settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config base_settings archive",
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian_origin sysroot",

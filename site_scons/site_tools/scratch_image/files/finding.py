@@ -106,10 +106,16 @@ class Examined:
     def names(self, directory: bytes) -> list[bytes]:
         """Return the sorted names in `directory`; none if it cannot be read."""
         with suppress(ListError):
-            found = self.view.walk(directory)
-            if found.status is not None and found.status.kind is FileKind.DIR:
-                return self.view.listing(found.real)
+            if self.is_directory(directory):
+                return self.view.listing(self.view.walk(directory).real)
         return []
+
+    def is_directory(self, path: bytes) -> bool:
+        """Tell whether `path` leads to a directory."""
+        with suppress(ListError):
+            found = self.view.walk(path).status
+            return found is not None and found.kind is FileKind.DIR
+        return False
 
     def files(self, directory: bytes) -> list[bytes]:
         """Return the files below `directory`, as far as it can be read, links included."""

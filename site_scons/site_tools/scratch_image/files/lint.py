@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..fs.kernel_trees import is_in_kernel_tree
 from ..fs.paths import join, show
 from ..trace.record import Use
-from . import imports, subprograms, system_data
+from . import data_directories, imports, subprograms, system_data
 from .account_files import lost_accounts
 from .exclusions import is_of_interpreter
 from .finding import Examined, Finding, Rank, some
@@ -32,7 +32,9 @@ _MODULE = re.compile(rb".*\.(py|pyc|pm|pl|[cm]?js)")
 _ACCOUNT_CALLS = (b"getpwnam", b"getpwnam_r", b"getgrnam", b"getgrnam_r", b"initgroups")
 """Functions that look an account up by name. The user of the process is looked up by number."""
 
-_WORDS = (*system_data.WORDS, *subprograms.SHELL_CALLS, *_ACCOUNT_CALLS)
+_NUMBER_CALLS = (b"getpwuid", b"getpwuid_r", b"getgrgid", b"getgrgid_r")
+
+_WORDS = (*system_data.WORDS, *subprograms.SHELL_CALLS, *_ACCOUNT_CALLS, *_NUMBER_CALLS)
 
 
 def find(
@@ -46,11 +48,14 @@ def find(
     found = {*more, *system_data.find(image, code), *subprograms.find(image, code)}
     found |= {*imports.find(image), *_directories(image), *_accounts(image, code)}
     found |= {*_no_image_has(skipped), *_set_ids(image), *_access_lists(image)}
+    fixes = {each.fix for each in found}
+    found |= {each for each in data_directories.find(image, code) if each.fix not in fixes}
     return tuple(sorted(found))
 
 
 def _accounts(image: Examined, code: Sequence[OwnFile]) -> Iterator[Finding]:
-    """Yield the account files that a run read, and that the image has with fewer accounts."""
+    """Yield the account files that the image lacks, or that it has with fewer accounts."""
+    yield from _no_accounts(image, code)
     caller = next((file for file in code if file.calls(_ACCOUNT_CALLS)), None)
     if caller is None or "passwd" in image.presets:
         return
@@ -62,6 +67,19 @@ def _accounts(image: Examined, code: Sequence[OwnFile]) -> Iterator[Finding]:
             f"map a file with all accounts that {show(caller.path)} looks up "
             f"({os.path.basename(path).decode()} -> {show(path)}), or name the preset passwd if "
             "these do",
+        )
+
+
+def _no_accounts(image: Examined, code: Sequence[OwnFile]) -> Iterator[Finding]:
+    # Shells call getpwnam, too, for ~NAME.
+    caller = next((file for file in code if file.calls(_NUMBER_CALLS)), None)
+    if caller and b"/etc/passwd" not in image.paths:
+        yield Finding(
+            Rank.POSSIBLE,
+            "the name of a user or group",
+            f"{show(caller.path)} calls {caller.calls(_NUMBER_CALLS)}, and the image has no "
+            "/etc/passwd",
+            "add the preset passwd",
         )
 
 

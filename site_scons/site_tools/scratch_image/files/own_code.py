@@ -89,7 +89,8 @@ def read_code(image: Examined, path: bytes, words: Collection[bytes]) -> OwnFile
             *strings, rest = (rest + chunk).split(b"\0")
             distinct = {*strings}
             held |= distinct & {*words}
-            named |= {each.partition(b" ")[0] for each in distinct if each[:1] == b"/"}
+            texts = (each for each in distinct if each[:1] == b"/" or b":/" in each)
+            named |= {path for each in texts for path in each.partition(b" ")[0].split(b":")}
             is_go = is_go or _GO in chunk
             rest = rest[-_LONGEST:]
     return OwnFile(path, frozenset(held), tuple(sorted(filter(_PATH.fullmatch, named))), is_go)

@@ -35,6 +35,7 @@ _TEMPORARY = (
     *(b"mkstemp", b"mkstemp64", b"mkstemps", b"mkostemp", b"mkostemp64"),
 )
 _TERMINAL_CALLS = (b"setupterm", b"tgetent", b"initscr", b"newterm")
+_CHARACTERS = (b"towlower", b"towupper", b"btowc", b"wcscoll", b"wcwidth")
 _CHARSETS = (
     *(b"ISO-8859-1", b"ISO8859-1", b"iso-8859-1", b"latin1", b"LATIN1", b"KOI8-R", b"koi8-r"),
     *(b"CP1252", b"cp1252", b"SHIFT_JIS", b"SJIS", b"EUC-JP", b"euc-jp", b"UTF-7", b"from-code"),
@@ -43,7 +44,7 @@ _CHARSETS = (
 
 WORDS = (
     *_HOSTS, *_NAMES, *_TIMES, *_THREADS, *_TEMPORARY, *_TERMINAL_CALLS, *_CHARSETS,
-    b"iconv_open",
+    *_CHARACTERS, b"iconv_open",
 )  # fmt: skip
 """The words that the findings here look for in the image's own code."""
 
@@ -146,13 +147,13 @@ def _is_zone(path: bytes) -> bool:
     return not is_twice and names[-1][:1].isupper() and b"." not in names[-1]
 
 
-def _locales(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:  # noqa: ARG001
-    # Nearly every program calls setlocale, and means C where no variable names another locale.
-    if not any(is_under(path, _LOCALES) for path in image.used):
-        return
+def _locales(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
+    # Nearly every program calls setlocale: one that looks at characters needs more than ASCII.
+    has_looked = any(is_under(path, _LOCALES) for path in image.used)
     names = image.names(_LOCALES)
     listed = [name for name in names if join(_LOCALES, name) in image.paths]
-    if len(listed) < len(names):
+    is_user = has_looked or (_caller(code, _CHARACTERS) and not listed)
+    if is_user and len(listed) < len(names):
         example = next(name for name in names if name not in listed)
         yield Finding(
             Rank.POSSIBLE,
