@@ -299,6 +299,7 @@ PROGRAMS = (
             ),
         ),
         (Line('IMAGE_ALLOW="/etc/ssh"', "add their paths to IMAGE_ALLOW"),),
+        noise=("LANG with",),
     ),
     Program(
         "dnsmasq",
@@ -321,7 +322,10 @@ PROGRAMS = (
         (
             Call("convert rose: jpeg:-", said="modules-Q16/coders"),
             Call("convert rose: -resize 50% -strip gif:-", said="modules-Q16/coders"),
-            Call("convert -size 90x30 gradient:red-blue -colorspace Gray rgb:-"),
+            Call(
+                "convert -size 90x30 gradient:red-blue -colorspace Gray rgb:-",
+                said="modules-Q16/coders",
+            ),
             Call("convert logo: -format %wx%h info:", said="modules-Q16/coders"),
             Call("convert rose: -negate txt:-", said="modules-Q16/coders"),
         ),
@@ -352,6 +356,7 @@ PROGRAMS = (
         staged={"/usr/bin/java": "'/usr/bin/java'", "/srv/Main.class": "'Main.class'"},
         files={"Main.java": JAVA},
         prepare=("javac Main.java",),
+        noise=("another program of /usr/lib/jvm", "TZ with"),
     ),
     Program(
         "numpy",
@@ -407,6 +412,7 @@ PROGRAMS = (
                 said="another file of /usr/share/awk",
             ),
         ),
+        noise=("a terminal",),
     ),
     Program(
         "ruby",
@@ -426,6 +432,7 @@ PROGRAMS = (
             ),
             Call("ruby -e 'puts `echo 3`'", said="can start /bin/sh"),
         ),
+        noise=("/specifications",),
     ),
     Program(
         "node",
@@ -441,6 +448,7 @@ PROGRAMS = (
             Call("node -p 'os.userInfo().username'", said="the name of a user or group"),
             Call("node -e 'dns.lookup(\"localhost\", (e, a) => console.log(e, a))'"),
         ),
+        noise=("TZ with", "temporary file"),
     ),
     Program(
         "gnuplot",
@@ -496,7 +504,11 @@ PROGRAMS = (
         (
             Call("rsvg-convert", SVG.format('<text y="20">text</text>'), said="another font"),
             Call("rsvg-convert -f svg", SVG.format('<circle r="9"/>')),
-            Call("rsvg-convert", SVG.format(f'<image width="9" height="9" href="{PIXEL}"/>')),
+            Call(
+                "rsvg-convert",
+                SVG.format(f'<image width="9" height="9" href="{PIXEL}"/>'),
+                said="gdk-pixbuf-2.0",
+            ),
             Call("rsvg-convert -f ps", SVG.format('<rect width="9" height="9"/>'), said="no /tmp"),
             Call(
                 "rsvg-convert -w 45",

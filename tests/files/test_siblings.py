@@ -67,3 +67,37 @@ def _compile(made: Path, *flags: str) -> None:
     words = ["-nostdlib", "-fPIC", f"-Wl,-soname,{made.name}", "-Wl,--no-as-needed"]
     source = ["-x", "c", "/dev/null", "-x", "none"]
     subprocess.run(["gcc", *source, *words, "-o", made, *flags], check=True)
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_found"),
+    [
+        pytest.param("", True, id="none"),
+        pytest.param(f"{CODERS}/png.so", False, id="one, whose siblings have a finding"),
+    ],
+)
+def test_modules_of_a_listed_library(base: Path, listed: str, is_found: bool) -> None:
+    library, engine = "/usr/lib/x86_64-linux-gnu/libmagick.so.6", "/usr/lib/engines-3/a.so"
+    write_elf(base / library[1:])
+    info = base / "var/lib/dpkg/info"
+    info.mkdir(parents=True)
+    (info.parent / "status").write_text(
+        "Package: libmagick6\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n"
+    )
+    (info / "libmagick6.list").write_text(f"{library}\n{CODERS}/png.so\n{engine}\n")
+    (info / "other.list").write_text("/usr/lib/other/a.so\n")
+    image = examine(base, f"{library} needed-by:/prog", *([listed] if listed else []))
+
+    assert [f"{each.rank} {each}" for each in siblings.find_unloaded(image)] == [
+        f"3 an input for a module of a library: the image has none of {CODERS}; list {CODERS}"
+    ] * is_found
+
+
+def test_a_broken_database_has_no_modules(base: Path) -> None:
+    write_elf(base / "usr/lib/liba.so")
+    info = base / "var/lib/dpkg/info"
+    info.mkdir(parents=True)
+    (info.parent / "status").write_text("Package: liba\nStatus: install ok installed\n")
+    (info / "liba.list").write_text("/usr/lib/liba.so\n/usr/lib/liba/b.so\n")
+
+    assert [*siblings.find_unloaded(examine(base, "/usr/lib/liba.so needed-by:/prog"))] == []

@@ -16,6 +16,7 @@ def base(tmp_path: Path) -> Path:
     )
     write_elf(tmp_path / "bin/gcc", "/usr/lib/gcc")
     write_elf(tmp_path / "bin/sqlite", "popen")
+    write_elf(tmp_path / "bin/node")
     for name in ("bin/dash", "usr/bin/pager", "usr/bin/vi"):
         write_elf(tmp_path / name)
     for name in "abcd":
@@ -54,6 +55,8 @@ IN = "2 an argument that starts another program of {0}: the image has {1}; list 
                      "/usr/libexec/git/c /usr/libexec/git/d", "", [], id="all is listed"),
         pytest.param("/bin/sqlite", "",
                      [OTHER.format("/bin/sqlite can start /bin/sh", "list /bin/sh")], id="shell"),
+        pytest.param("/bin/node", "",
+                     [OTHER.format("/bin/node can start /bin/sh", "list /bin/sh")], id="Node.js"),
         pytest.param("/bin/sqlite /bin/dash", "", [OTHER.format("x", "x")][1:],
                      id="listed target of the shell's link"),
         pytest.param("/bin/gcc", "", [], id="few programs of which none was executed"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from ..errors import ListError
@@ -95,6 +96,11 @@ class Database:
                 shipped = self._diverted.get(listed, listed)
                 return Owned(package, self._sums(package.key).get(shipped, ""))
         return None
+
+    def paths(self, keys: Collection[str]) -> list[bytes]:
+        """Return the paths of the packages that dpkg's files call `keys`."""
+        names = {key.encode() for key in keys}
+        return [path for path, key in self._owners.items() if key in names]
 
     def _names_before_usr_merge(self, path: bytes) -> tuple[bytes, ...]:
         """Return how a package that knows no merged directories lists `path`."""
@@ -205,6 +211,15 @@ def owner(root: Root, path: bytes) -> Owned | None:
 def lookup(files: FileSystem, path: bytes) -> Owned | None:
     """As `owner`, but off the record."""
     return _database(files).owner(path)
+
+
+def paths_beside(files: FileSystem, paths: Iterable[bytes]) -> list[bytes]:
+    """Return all paths of the packages that the files `paths` are of, off the record.
+
+    ListError when the database cannot be read.
+    """
+    found = [lookup(files, path) for path in paths]
+    return _database(files).paths({each.package.key for each in found if each})
 
 
 def answer(files: FileSystem, path: bytes) -> bytes:

@@ -83,6 +83,7 @@ def find(image: Examined) -> Iterator[Finding]:
             with suppress(ListError):
                 yield from _gaps(image, name)
     yield from siblings.find(image)
+    yield from siblings.find_unloaded(image)
 
 
 def _gaps(image: Examined, name: str) -> Iterator[Finding]:

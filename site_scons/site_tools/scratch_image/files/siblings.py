@@ -17,13 +17,17 @@ from ..errors import ElfError, ListError
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import join, show
 from ..fs.status import FileKind
+from . import dpkg
 from .entry import Entry
 from .exclusions import is_of_interpreter
-from .finding import Examined, Finding, Rank
+from .finding import Examined, Finding, Rank, some
 from .own_code import is_elf_file, libc, needed_files
 
 _LIBRARIES = re.compile(rb"(/usr(/local)?)?/lib(32|64|x32)?(/[\w]+-linux-\w+)?")
 """Directories of libraries: their files are loaded by dlopen, too, and are no siblings."""
+
+_CONFIGURED = re.compile(rb"/(engines-[\d.]+|ossl-modules|krb5|gconv|audit|ruby)/")
+"""Modules that are loaded only if a configuration names them, or that others report."""
 
 _MODULE = re.compile(rb".*\.so(\.[\d.]+)?")
 
@@ -78,6 +82,34 @@ def find(image: Examined) -> Iterator[Finding]:
                 f"runs loaded {listed} of its {every}",
                 "add the preset siblings",
             )
+
+
+def find_unloaded(image: Examined) -> Iterator[Finding]:
+    """Yield a finding for the modules of listed libraries, of which no run loaded any.
+
+    A library and its modules are of one Debian package: gdk-pixbuf and its readers of images.
+    """
+    files = image.view if isinstance(image.view, OverlaidFiles) else image.view.files
+    home = libc(image.entries)
+    libraries = {path for path in needed_files(image.entries) if path != home}
+    modules: list[bytes] = []
+    with suppress(ListError):
+        modules = [*filter(_MODULE.fullmatch, dpkg.paths_beside(files, sorted(libraries)))]
+    of_library = {os.path.dirname(path) for path in modules if not _is_rare(path, home)}
+    listed = {os.path.dirname(path) for path in image.paths if _MODULE.fullmatch(path)}
+    if absent := sorted(of_library - listed):
+        yield Finding(
+            Rank.POSSIBLE,
+            "an input for a module of a library",
+            f"the image has none of {some(absent)}",
+            f"list {show(absent[0])}" if len(absent) == 1 else "list those that it may load",
+        )
+
+
+def _is_rare(module: bytes, home: bytes) -> bool:
+    return bool(_CONFIGURED.search(module)) or _is_of_others(
+        os.path.dirname(module), os.path.dirname(home)
+    )
 
 
 def _files(view: Overlay | OverlaidFiles, directory: bytes) -> Iterator[bytes]:

@@ -22,6 +22,9 @@ SHELL_CALLS = (b"system", b"popen")
 
 _SHELL = b"/bin/sh"
 
+_NODE = (b"node", b"nodejs")
+"""Node.js starts a shell by its own means: its JavaScript names it."""
+
 _PRIVATE = re.compile(rb"(/usr(/local)?/(lib(exec|32|64)?|share)|/opt)/.+")
 """Directories that are no search path of programs."""
 
@@ -38,7 +41,8 @@ def find(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
     """Yield a finding for each set of programs that code names, and each directory of such."""
     users: dict[tuple[bytes, ...], list[bytes]] = {}
     for file in code:
-        shell = [_SHELL] if file.calls(SHELL_CALLS) else []
+        is_node = os.path.basename(file.path) in _NODE
+        shell = [_SHELL] if is_node or file.calls(SHELL_CALLS) else []
         absent = {path for path in (*file.paths, *shell) if _is_absent(image, path)}
         users.setdefault(tuple(sorted(absent)), []).append(file.path)
     for programs, paths in users.items():
