@@ -80,7 +80,7 @@ class Program:
     package: str
     """Of Debian."""
     path: str
-    """Where it lies; without it, or a file of `needs`, the program is skipped."""
+    """Where it lies; the program is skipped if nothing is there."""
     traced: str
     """The elements of RUNS."""
     calls: tuple[Call, ...]
@@ -140,11 +140,6 @@ class Trial:
 COLUMNS = ("added", "equal", "failed", "foretold", "silent", "lint", "noise")
 
 
-def find_absent(program: Program) -> str:
-    """Return a path that the machine lacks; nothing if it has all."""
-    return "" if os.path.exists(program.path) else program.path
-
-
 def build(program: Program, directory: Path) -> str:
     """Make the project of `program` in `directory` and build it; return all that it prints."""
     for name, text in {**program.files, "stdin.txt": program.stdin}.items():
@@ -193,10 +188,10 @@ def compare(
     call: Call, machine: process.Result, image: process.Result, lint: tuple[str, ...]
 ) -> Outcome:
     """Return how `image` differs from `machine`."""
-    is_said = bool(call.said) and any(call.said in line for line in lint)
     if (machine.status, machine.stdout) == (image.status, image.stdout):
         note = f"status {machine.status}" if machine.status else ""
-        return Outcome(call, "equal", is_said, note)
+        return Outcome(call, "equal", False, note)
+    is_said = bool(call.said) and any(call.said in line for line in lint)
     is_silent = machine.status == image.status and image.stderr in (b"", machine.stderr)
     verdict = "other" if is_silent else "failed"
     ends = (f"{each.end}: {(each.stdout[-90:], each.stderr[-200:])}" for each in (image, machine))
@@ -238,8 +233,8 @@ def main(*names: str) -> None:
     for program in PROGRAMS:
         if names and program.name not in names:
             continue
-        if absent := find_absent(program):
-            print(f"skip {program.name}: no {absent}; install the package {program.package}")
+        if not os.path.exists(program.path):
+            print(f"skip {program.name}: no {program.path}; install the package {program.package}")
             continue
         with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
             trials.append(try_program(program, Path(directory)))
@@ -286,20 +281,15 @@ PROGRAMS = (
         "/usr/sbin/sshd",
         'Run("sshd -D -p 2222", ready="tcp:2222")',
         (
-            Call("sshd -t", said="the name of another account"),
-            Call(
-                "sshd -T -C user=games,host=localhost,addr=127.0.0.1",
-                said="the name of another account",
-            ),
-            Call("sshd -T -o UsePAM=no", said="the name of another account"),
-            Call("sshd -i", said="the name of another account"),
-            Call(
-                "sshd -t -o AuthorizedKeysCommand=/bin/true -o AuthorizedKeysCommandUser=games",
-                said="the name of another account",
-            ),
+            Call("sshd -t"),
+            Call("sshd -T -C user=games,host=localhost,addr=127.0.0.1"),
+            Call("sshd -T -o UsePAM=no"),
+            Call("sshd -i"),
+            Call("sshd -t -o AuthorizedKeysCommand=/bin/true -o AuthorizedKeysCommandUser=games"),
         ),
         (Line('IMAGE_ALLOW="/etc/ssh"', "add their paths to IMAGE_ALLOW"),),
         noise=("LANG with",),
+        prepare=("mkdir -p /run/sshd",),
     ),
     Program(
         "dnsmasq",
@@ -356,7 +346,7 @@ PROGRAMS = (
         staged={"/usr/bin/java": "'/usr/bin/java'", "/srv/Main.class": "'Main.class'"},
         files={"Main.java": JAVA},
         prepare=("javac Main.java",),
-        noise=("another program of /usr/lib/jvm", "TZ with"),
+        noise=("TZ with"),
     ),
     Program(
         "numpy",
