@@ -346,7 +346,7 @@ PROGRAMS = (
         staged={"/usr/bin/java": "'/usr/bin/java'", "/srv/Main.class": "'Main.class'"},
         files={"Main.java": JAVA},
         prepare=("javac Main.java",),
-        noise=("TZ with"),
+        noise=("TZ with",),
     ),
     Program(
         "numpy",
