@@ -264,6 +264,10 @@ class Staging:
         chosen = self._chosen
         return chosen.get(self.top(path), NOTHING_CHOSEN) if chosen else NOTHING_CHOSEN
 
+    def has_choices(self) -> bool:
+        """Tell whether the project has chosen the mode or the owner of something."""
+        return any(chosen != NOTHING_CHOSEN for chosen in self._chosen.values())
+
     def identity(self, path: bytes, found: os.stat_result) -> tuple[tuple[int, int], int]:
         """Return device and inode of the staged file `path`, and how many names it has.
 

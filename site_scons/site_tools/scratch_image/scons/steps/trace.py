@@ -123,6 +123,8 @@ class TraceStep(Step):
             lines.append(f"trace: {show(name)} is only what {show(self.program)} was called")
         if obstacle:
             lines.append(_plain_warning(obstacle))
+        if not private and root.files.staging.has_choices():
+            lines.append("trace: this plain run saw modes and owners as they are on the machine")
         return "\n".join(lines)
 
 
