@@ -1,4 +1,4 @@
-"""Tests of probe.py, as the program that it is; test_runner.py uses it with real servers."""
+"""Tests of probe.py, as the program that it is; test_execution.py uses it with real servers."""
 
 from __future__ import annotations
 
