@@ -15,6 +15,7 @@ OTHER: dict[str, Any] = {
     "presets": ("tmp",),
     "user": "daemon",
     "locales": ("C",),
+    "accounts": ("nginx",),
     "packages": False,
     "copyright": True,
     "environment": ((b"PATH", b"/x"),),

@@ -646,7 +646,7 @@ from scratch_image.scons.steps.test import TestStep
 from scratch_image.scons.steps.trace import TracedRun
 layer, record, stdout, iid, target, address, program = sys.argv[1:]
 traced = TracedRun(program.encode(), Run("default", (b"x", b"prints"), stdout=b"inside.|outside."), False)
-step = TestStep("demo", 1, (traced,), b"strace", (), address, b"/")
+step = TestStep("demo", 1, (traced,), (), b"strace", (), address, b"/")
 sources = [layer, record, stdout, *([iid] if address else [])]
 try:
     print(step.run(Root(), [target.encode()], [each.encode() for each in sources]))

@@ -58,7 +58,7 @@ def test_another_user_reaches_the_checkout(tmp_path: Path, mode: int) -> None:
 
     assert (ran.returncode, ran.stderr) == (0, "")
     *told, last = ran.stdout.splitlines()
-    assert last == "-m pytest -n 2 --dist loadfile x"
+    assert last == "-m pytest -n 2 --dist loadfile --no-loadscope-reorder x"
     assert [f"other users cannot reach {checkout}" in line for line in told] == (
         [True] if mode == 0o700 else []
     )
