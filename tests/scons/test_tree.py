@@ -139,12 +139,18 @@ def test_bills_are_written_where_that_is_asked_for(
         pytest.param(["test/images/one"], {"test"}, id="test"),
         pytest.param(["sbom/images", "images"], {"sbom"}, id="bills"),
         pytest.param(
-            ["build/images/one/one.tar"], {"push", "report", "sbom", "seccomp", "test"}, id="file"
+            ["build/images/one/one.tar"],
+            {"debug", "push", "report", "sbom", "seccomp", "test"},
+            id="file",
         ),
         pytest.param(
-            ["release"], {"push", "report", "sbom", "seccomp", "test"}, id="what may need all"
+            ["release"],
+            {"debug", "push", "report", "sbom", "seccomp", "test"},
+            id="what may need all",
         ),
-        pytest.param([], {"push", "report", "sbom", "seccomp", "test"}, id="nothing asked for"),
+        pytest.param(
+            [], {"debug", "push", "report", "sbom", "seccomp", "test"}, id="nothing asked for"
+        ),
     ],
 )
 def test_what_is_made_on_request_is_declared_where_it_may_be_asked_for(

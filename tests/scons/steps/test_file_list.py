@@ -134,7 +134,8 @@ def test_list_reports_additions_and_gaps(tmp_path: Path) -> None:
     found = _list_lines(tmp_path)
 
     listed = (tmp_path / "x.files").read_text()
-    assert found[0] == f"{len(listed.splitlines()) - 1} paths, certificates for /usr/bin/openssl"
+    paths = f"{len(listed.splitlines()) - 1} paths"
+    assert found[0] == f"{paths}, certificates for /usr/bin/openssl, accounts root, nobody"
     assert found[1].startswith("lint: TZ with a time zone: it means UTC, as the image has 0 of ")
     assert (
         f"lint: a file of {tmp_path}/dir that no run opened: a run listed it, and the image has 0 "

@@ -107,6 +107,15 @@ class _StepBuilder(SCons.Builder.BuilderBase):  # type: ignore[misc]  # SCons ha
                 FILES.read(name, given, self.get_name(env))
 
 
+def call_builder(name: str, env: Any, target: str, source: Any) -> list[Any]:
+    """Call the builder `name` in `env`, which may be an override of the project's environment.
+
+    The attribute of an override, as ``own.Ldd``, would bind the builder of the whole environment
+    to that override, and a later call of the project would see the variables of another image.
+    """
+    return list(env["BUILDERS"][name](env, [target], source))
+
+
 def require_known(env: Any, keywords: Mapping[str, Any]) -> None:
     """Raise InputError for a misspelt or mistaken variable in `keywords`, or in `env`."""
     require(env, keywords, map(comstr, BUILDERS))

@@ -20,7 +20,7 @@ from ..image import health
 from ..sandbox import run
 from . import command_line, request_aliases
 from .bases import is_image
-from .builders import require_known
+from .builders import call_builder, require_known
 from .call import ImageCall
 from .checks import OneFile, WrongPartError, check_arguments, quote_value
 from .nodes import LazyNodes, image_path, kind_of, stem
@@ -87,7 +87,8 @@ def _declare_image(
         archive = _declare_platforms(env, image, target, program, bases, variables)
     else:
         archive = _declare_steps(env, image, target, program, variables)
-    _declare_requests(own, image, ImageParts(target, archive), is_per_platform=False)
+    parts = ImageParts(target, archive)
+    _declare_requests(env, variables, image, parts, is_per_platform=False)
 
 
 def _stem(env: Any, target: Any) -> str:
@@ -110,15 +111,20 @@ def _declare(env: Any, place: str, name: str) -> DeclaredImage:
 
 
 def _declare_requests(
-    env: Any, image: DeclaredImage, parts: ImageParts, *, is_per_platform: bool
+    env: Any,
+    given: Mapping[str, Any],
+    image: DeclaredImage,
+    parts: ImageParts,
+    *,
+    is_per_platform: bool,
 ) -> None:
     """Declare the targets of requests for the image that has `parts`, if they may be needed."""
     for builder, word in ON_REQUEST.items():
         if word not in image.words or find_kind(builder).is_per_platform != is_per_platform:
             continue
         for target, source in find_kind(builder).request(parts):
-            nodes = list(getattr(env, builder)(target, source))
-            nodes += find_kind(builder).follow(env, parts, nodes)
+            nodes = list(getattr(env, builder)(target, source, **given))
+            nodes += find_kind(builder).follow(env, given, parts, nodes)
             _set_apart(env, nodes)
             image.requested.setdefault(word, []).extend(nodes)
 
@@ -202,7 +208,7 @@ def _declare_steps(
             given["IMAGE_ENTRYPOINT"] = [] if _is_set("IMAGE_CMD", env, given) else entrypoint
         # One environment for all steps of the image, because making one takes time.
         own = env.Override(given)
-        runs, pack = _runs(own), _packer(own)
+        runs = _runs(own)
     except InputError as error:
         refuse(str(error))
     # By keywords: the image may be declared twice, and SCons compares environments one level deep.
@@ -210,19 +216,20 @@ def _declare_steps(
         env.Strace(_trace_stem(target, each, runs), programs[:1], RUN=literal(each), **given)
         for each in runs
     ]
-    ldd = own.Ldd(target, programs)
+    ldd = call_builder("Ldd", own, target, programs)
     extra = literal(read(own, "EXTRA_FILES"))
-    files = own.FileList(target, [*traces, ldd, *extra])
-    layers = pack(target, files)
-    archive = own.OciImage(target, [layers, ldd, *traces])
+    files = call_builder("FileList", own, target, [*traces, ldd, *extra])
+    packer = "LayerTar" if read(own, "IMAGE_LAYERS") == "single" else "LayerStack"
+    layers = call_builder(packer, own, target, files)
+    archive = call_builder("OciImage", own, target, [layers, ldd, *traces])
     load = _load(own, image, target, archive)
     image.nodes.extend(env.Flatten([checks, traces, ldd, files, layers, archive, load]))
     image.archives.extend(archive)
     parts = ImageParts(
         target, archive, env.Flatten(traces), ldd, env.Flatten(extra), files, layers, load
     )
-    _declare_requests(own, image, parts, is_per_platform=True)
-    return list(archive)
+    _declare_requests(env, given, image, parts, is_per_platform=True)
+    return archive
 
 
 def _stage_check(env: Any, target: str, staged: StagedNodes) -> list[Any]:
@@ -230,7 +237,7 @@ def _stage_check(env: Any, target: str, staged: StagedNodes) -> list[Any]:
     check, path = read(env, "IMAGE_HEALTHCHECK"), os.fsencode(health.PROGRAM)
     if not check or check.command[0] != health.PROGRAM or path in staged:
         return []
-    made = list(env.HealthProgram(target, []))
+    made = call_builder("HealthProgram", env, target, [])
     staged[path] = StagedNode(made[0])
     return made
 
@@ -243,20 +250,13 @@ def _is_set(name: str, env: Any, given: Mapping[str, Any]) -> bool:
 def _load(env: Any, image: DeclaredImage, target: str, archive: Any) -> list[Any]:
     """Have the image given to an engine; return the targets of that, if an engine answers."""
     if Project.of(env).answers(read(env, "DOCKER_HOST")):
-        return list(env.DockerLoad(target, archive))
+        return call_builder("DockerLoad", env, target, archive)
     image.unloaded += archive
     if image.words.issuperset(command_line.REQUESTS):
         # A plain `scons` builds all that can be built without an engine; asking for the .iid by
         # its name still says what is wrong.
-        loaded = env.DockerLoad(target, archive)
-        _set_apart(env, loaded)
+        _set_apart(env, call_builder("DockerLoad", env, target, archive))
     return []
-
-
-def _packer(env: Any) -> Any:
-    """Return the builder that packs files as IMAGE_LAYERS says."""
-    packers = {"single": env.LayerTar, "packages": env.LayerStack}
-    return packers[read(env, "IMAGE_LAYERS")]
 
 
 def _programs(env: Any, program: Any) -> tuple[StagedNodes, list[Any]]:

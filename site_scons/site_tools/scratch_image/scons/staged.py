@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..fs.staging import Staging
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StagedNode:
     """A file or directory for an image, and how it is to be there."""
 
@@ -22,6 +22,13 @@ class StagedNode:
     """Permission bits; None for those that the file has, without what the umask decides."""
     owner: str = ""
     """``USER`` or ``USER:GROUP``, names or numbers; empty for root."""
+
+    def __repr__(self) -> str:
+        """Return what an SConscript says, for the help about an image."""
+        if self.mode is None and not self.owner:
+            return str(self.node)
+        mode = None if self.mode is None else oct(self.mode)
+        return f"Staged({str(self.node)!r}, mode={mode}, owner={self.owner!r})"
 
     @property
     def is_directory(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +56,15 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:  # 
     return Plan(DebugStep(name, top_of(target[0])), target, source, has_root=False)
 
 
-def _follow(env: Any, parts: ImageParts, tools: list[Any]) -> list[Any]:
+def _follow(env: Any, given: Mapping[str, Any], parts: ImageParts, tools: list[Any]) -> list[Any]:
     """Declare the image of the same layers and of `tools`; return its archive and its load."""
     tags = [f"{tag.familiar}-debug" for tag in step_of(parts.archive[0]).references]
     stem = f"{parts.stem}.debug"
     sources = [*parts.layers, *tools, *parts.ldd, *parts.traces]
-    archive = list(env.OciImage(stem, sources, IMAGE_TAG=tags))
-    answers = Project.of(env).answers(read(env, "DOCKER_HOST"))
-    return archive + (list(env.DockerLoad(stem, archive)) if answers else [])
+    own = {**given, "IMAGE_TAG": tags}
+    archive = list(env.OciImage(stem, sources, **own))
+    answers = Project.of(env).answers(read(env.Override(given), "DOCKER_HOST"))
+    return archive + (list(env.DockerLoad(stem, archive, **own)) if answers else [])
 
 
 KIND = StepKind(

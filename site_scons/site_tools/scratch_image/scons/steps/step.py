@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +98,11 @@ class StepKind:
     """For a kind that is built on request: the result, as ``scons --help`` says it."""
     request: Callable[[ImageParts], Iterable[tuple[str, Sequence[Any]]]] = lambda _: ()
     """Return the target and the sources of each builder call of the request for an image."""
-    follow: Callable[[Any, ImageParts, list[Any]], list[Any]] = lambda *_: []
-    """Declares in an environment what follows from the nodes of a request; returns the targets."""
+    follow: Callable[[Any, Mapping[str, Any], ImageParts, list[Any]], list[Any]] = lambda *_: []
+    """Declares what follows from the nodes of a request; returns the targets.
+
+    It gets an environment, the variables of the call, the image's parts, and the nodes.
+    """
     is_per_platform: bool = True
     """Whether a request is for each platform by itself, and not for all of them together."""
 
