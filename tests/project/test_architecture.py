@@ -23,6 +23,7 @@ ORDER = {
     "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
     "sysroot": "unpack image_root origin debian_origin sysroot",
     "inspect": "image_test seccomp debug_tools sbom report_facts report",
+    "cache": "entry store",
     "scons": "remote state declaration seal sconscript tools terminal substitution staged checks variables constructors nodes bases image_env"
     " steps/step steps/table command_line project tags steps/trace steps/health steps/ldd steps/file_list steps/layer_tar"
     " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp steps/debug"
@@ -118,6 +119,7 @@ UNTESTED = {
     "fs": "status",
     "sandbox": "server_request",
     "publish": "ping",
+    "cache": "store",
     "files": "list_options",
     "scons": "remote sconscript checks request_aliases constructors nodes image_env tags command_line"
     " steps/layer_stack steps/seccomp steps/test",

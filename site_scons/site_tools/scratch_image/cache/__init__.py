@@ -1,0 +1,1 @@
+"""Results of steps, shared by checkouts and machines: keys, path sets, entries and stores."""
