@@ -23,7 +23,7 @@ from engines import dockerd  # noqa: E402
 from scratch_image.files.merge import merge  # noqa: E402
 from scratch_image.files.request import Request  # noqa: E402
 from scratch_image.fs.overlay import Overlay  # noqa: E402
-from scratch_image.fs.root import Root  # noqa: E402
+from scratch_image.fs.root import Root, WatchedFileSystem  # noqa: E402
 from scratch_image.image import archive, layer_stack  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.reference import Reference  # noqa: E402
@@ -39,7 +39,9 @@ ROUNDS = 3
 def build(directory: Path, own: str) -> bytes:
     """Make the image whose own file holds `own`; return its archive."""
     (directory / "base/own").write_text(own)
-    view = Overlay(Root(os.fsencode(directory / "base"), epoch=7), os.fsencode(directory))
+    view = Overlay(
+        Root(WatchedFileSystem(os.fsencode(directory / "base"), epoch=7)), os.fsencode(directory)
+    )
     paths = [b"/own", *(b"/usr/lib/p%d" % number for number in range(PACKAGES))]
     entries = merge(view, [Request(path, "bench") for path in paths])
     groups = layer_stack.plan(view, entries)

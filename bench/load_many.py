@@ -28,7 +28,7 @@ sys.path[:0] = [str(TOP / "site_scons/site_tools"), str(TOP / "tests/support")]
 
 from engines import dockerd, newer_dockerd  # noqa: E402
 from scratch_image.files.entry import Entry  # noqa: E402
-from scratch_image.fs.root import Root  # noqa: E402
+from scratch_image.fs.root import Root, WatchedFileSystem  # noqa: E402
 from scratch_image.image import archive, layer  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.reference import Reference  # noqa: E402
@@ -69,7 +69,9 @@ def pack(directory: Path, name: str, size: int) -> bytes:
     content.write_bytes(os.urandom(size))
     with tar.open("wb") as sink:
         entries = [Entry("file", 0o644, 0, 0, path)]
-        layer.write(sink, entries, Root(b"/", {path: os.fsencode(content)}, epoch=0))
+        layer.write(
+            sink, entries, Root(WatchedFileSystem(b"/", {path: os.fsencode(content)}, epoch=0))
+        )
     return os.fsencode(tar)
 
 

@@ -16,7 +16,7 @@ from scratch_image.elf.closure import Closure, Closures
 from scratch_image.elf.load import Missing
 from scratch_image.errors import ElfError
 from scratch_image.fs.paths import is_under
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 GOLDEN = Path(__file__).parent / "closure"
 LOADER = b"/lib64/ld-linux-x86-64.so.2"
@@ -391,7 +391,7 @@ def a_sysroot(tmp_path: Path, *files: bytes) -> Root:
         place = tmp_path / os.fsdecode(path)[1:]
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(os.fsdecode(path), place)
-    return Root(os.fsencode(tmp_path))
+    return Root(WatchedFileSystem(os.fsencode(tmp_path)))
 
 
 def test_the_closure_stays_in_its_root(build: Build, tmp_path: Path) -> None:
@@ -479,9 +479,9 @@ def test_a_directory_in_a_librarys_place_is_passed_over(build: Build, tmp_path: 
 
 def test_a_staged_library_is_found(build: Build) -> None:
     program = build.program("bin/staged", "child", "-Llib2", "-lchild", search("/opt/staged"))
-    root = Root(staged={
+    root = Root(WatchedFileSystem(staged={
         b"/usr/bin/staged": program, b"/opt/staged/libchild.so": build.path("lib2/libchild.so")
-    })  # fmt: skip
+    }))  # fmt: skip
     found = find(root, b"/usr/bin/staged")
     assert found.path == b"/usr/bin/staged"
     assert loaded(found)[0] == b"/opt/staged/libchild.so"
@@ -584,7 +584,7 @@ def test_what_cannot_run(text: str | None, message: str, tmp_path: Path) -> None
 
 
 def test_closure_in_a_base_for_arm64(tmp_path: Path) -> None:
-    root = Root(base=os.fsencode(arm64.make_base(tmp_path / "base")))
+    root = Root(WatchedFileSystem(base=os.fsencode(arm64.make_base(tmp_path / "base"))))
 
     text = ldd_text.write([find(root, b"/usr/bin/hello")])
 

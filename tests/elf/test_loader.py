@@ -11,7 +11,7 @@ import pytest
 from elves import an_elf
 from scratch_image.elf.loader import Loader, Loaders, loader_path
 from scratch_image.elf.reader import Elf
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 X86_64, I386, AARCH64, S390 = 62, 3, 183, 22
 GLIBC = "/lib64/ld-linux-x86-64.so.2"
@@ -92,14 +92,14 @@ def test_musl_path_file(text: bytes | None, expected: tuple[bytes, ...], tmp_pat
     (tmp_path / "opt/musl/etc").mkdir(parents=True)
     if text is not None:
         (tmp_path / "opt/musl/etc/ld-musl-x86_64.path").write_bytes(text)
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
     assert Loaders(root).get(MUSL, 64) == Loader(MUSL, expected, is_musl=True)
     assert any(path == b"/opt/musl/etc/ld-musl-x86_64.path" for path, _ in root.looked)
 
 
 def test_musl_has_no_directories_where_its_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "etc/ld-musl-x86_64.path").mkdir(parents=True)
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
     assert Loaders(root).get(b"/lib/ld-musl-x86_64.so.1", 64).directories == ()
     (tmp_path / "etc/ld-musl-x86_64.path").rmdir()
     (tmp_path / "etc").rmdir()
@@ -128,7 +128,7 @@ def test_loader_path(found: Elf, expected: bytes) -> None:
 
 
 def test_a_root_without_loader_has_the_directories_of_an_unconfigured_one(tmp_path: Path) -> None:
-    loaders = Loaders(Root(os.fsencode(tmp_path)))
+    loaders = Loaders(Root(WatchedFileSystem(os.fsencode(tmp_path))))
     assert loaders.get(b"/lib/ld-linux.so.2", 32).directories == (b"/lib", b"/usr/lib")
     assert loaders.get(b"", 64).directories == (b"/lib64", b"/usr/lib64")
     assert list(loaders.standard()) == []
@@ -137,7 +137,7 @@ def test_a_root_without_loader_has_the_directories_of_an_unconfigured_one(tmp_pa
 def test_loaders_at_their_places(tmp_path: Path) -> None:
     (tmp_path / "lib64").mkdir()
     shutil.copy(GLIBC, tmp_path / "lib64")
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
     (loader,) = Loaders(root).standard()
     assert loader.directories[0] == b"/lib/x86_64-linux-gnu"
     assert (os.fsencode(GLIBC), Aspect.CONTENT) in root.looked

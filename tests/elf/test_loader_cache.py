@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scratch_image.elf.loader_cache import Candidate, LoaderCache, loader_cache
 from scratch_image.elf.machines import I386
 from scratch_image.errors import ElfError
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 GOLDEN = Path(__file__).parent / "loader_cache"
 CACHE = (GOLDEN / "ld.so.cache").read_bytes()
@@ -151,7 +151,7 @@ def test_the_caches_content_is_not_on_record(tmp_path: Path) -> None:
 def test_no_cache_is_an_empty_one(tmp_path: Path) -> None:
     assert loader_cache(a_root(tmp_path, None)).answer(b"libc.so.6") == b""
     (tmp_path / "etc/ld.so.cache").mkdir()
-    assert loader_cache(Root(os.fsencode(tmp_path))).answer(b"libc.so.6") == b""
+    assert loader_cache(Root(WatchedFileSystem(os.fsencode(tmp_path)))).answer(b"libc.so.6") == b""
 
 
 def test_a_cache_of_any_size_is_not_read(tmp_path: Path) -> None:

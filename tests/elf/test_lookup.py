@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scratch_image.elf.lookup import ElfFiles
 from scratch_image.errors import ElfError
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 TRUE = "/usr/bin/true"
 
@@ -19,7 +19,7 @@ def root(tmp_path: Path) -> Root:
     (tmp_path / "d/link").symlink_to("/e/true")
     (tmp_path / "e").symlink_to("d")
     (tmp_path / "d/text").write_text("text")
-    return Root(os.fsencode(tmp_path))
+    return Root(WatchedFileSystem(os.fsencode(tmp_path)))
 
 
 @pytest.mark.parametrize(

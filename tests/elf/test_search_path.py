@@ -15,7 +15,7 @@ from scratch_image.elf.lookup import ElfFiles
 from scratch_image.elf.processor import Processor, cpuinfo
 from scratch_image.elf.reader import Elf
 from scratch_image.elf.search_path import LoadedFile
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 GOLDEN = Path(__file__).parent / "loader_cache"
@@ -52,7 +52,7 @@ def a_search(
     tmp_path: Path, found: Elf, *, library_path: bytes = b"", secure: bool = False
 ) -> tuple[search_path.Glibc | search_path.Musl, LoadedFile]:
     program = LoadedFile(b"/opt/p/bin/p", b"/opt/p/bin", found)
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
     loader = Loaders(root).get(loader_path(found), found.bits)
     environment = {b"LD_LIBRARY_PATH": library_path}
     search = search_path.rules(ElfFiles(root), loader, program, environment, secure=secure)
@@ -208,7 +208,7 @@ def test_a_name_with_a_slash_is_a_path(tmp_path: Path) -> None:
 def test_preloads(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/ld.so.preload").write_bytes(b"/c.so\td.so:e.so # no.so\n#/no.so\nf.so\0g.so\n")
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
     environment = {b"LD_PRELOAD": b" a.so:b.so "}
     from_file = [b"/c.so", b"d.so", b"e.so", b"f.so", b"g.so"]
     for found, secure, expected in (

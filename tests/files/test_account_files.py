@@ -14,7 +14,7 @@ from scratch_image.files.account_files import (
 )
 from scratch_image.files.entry import Entry
 from scratch_image.fs.accounts import ACCOUNTS
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/bash
@@ -76,7 +76,7 @@ LOOKUP = b"\x7fELF..\0getpwnam\0"
 )
 def test_names_in_a_file(base: Path, content: bytes, names: str) -> None:
     (base / "x").write_bytes(content)
-    files = Root(os.fsencode(base)).files
+    files = Root(WatchedFileSystem(os.fsencode(base))).files
 
     found = find_names(files, b"/x", all_accounts(files))
 

@@ -12,7 +12,7 @@ import pytest
 from scratch_image.files import bytecode
 from scratch_image.files.entry import Entry, write_entries
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.image import layer_stack
 from scratch_image.scons import state
 from scratch_image.scons.steps.layer_stack import StackStep
@@ -81,7 +81,7 @@ def packed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path
 
     def pack(base: Path, entries: list[Entry]) -> Path:
         listing, top = tmp_path / "x.files", os.fsencode(tmp_path)
-        root = Root(os.fsencode(base), epoch=EPOCH, own=top)
+        root = Root(WatchedFileSystem(os.fsencode(base), epoch=EPOCH, own=top))
         listing.write_bytes(write_entries(entries))
         target = os.fsencode(tmp_path / ("x.tar" if request.param == "layer" else "x.layers"))
         if request.param == "layer":
@@ -157,7 +157,7 @@ def test_time_is_kept_only_where_a_compiled_file_names_it(
 ) -> None:
     source = _module(tmp_path)
     edit(tmp_path)
-    view = Overlay(Root(os.fsencode(tmp_path), epoch=EPOCH), b"/project")
+    view = Overlay(Root(WatchedFileSystem(os.fsencode(tmp_path), epoch=EPOCH)), b"/project")
 
     bytecode.date_sources(view, _entries(source))
 
@@ -173,7 +173,7 @@ def _compiled(base: Path) -> Path:
 def _signature(base: Path, staged: dict[bytes, bytes]) -> list[str]:
     """Return what changes for the layer when the source in `base` is touched."""
     source = base / "app/mod.py"
-    root = Root(b"/" if staged else os.fsencode(base), staged, epoch=EPOCH)
+    root = Root(WatchedFileSystem(b"/" if staged else os.fsencode(base), staged, epoch=EPOCH))
     bytecode.date_sources(Overlay(root, b"/project"), _entries(source))
     taken = state.take(root)
     os.utime(source, (NEWER + 9, NEWER + 9))
@@ -196,7 +196,7 @@ def test_touching_a_staged_source_makes_its_layer_anew(tmp_path: Path) -> None:
 
 def test_a_source_no_newer_than_the_epoch_is_not_looked_at(tmp_path: Path) -> None:
     source = _module(tmp_path, mtime=EPOCH)
-    root = Root(os.fsencode(tmp_path), epoch=EPOCH)
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path), epoch=EPOCH))
 
     bytecode.date_sources(Overlay(root, b"/project"), _entries(source))
 

@@ -10,7 +10,7 @@ from debs import install
 from scratch_image.errors import ListError
 from scratch_image.files import dpkg
 from scratch_image.files.dpkg import Package
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def _root(base: Path) -> Root:
-    return Root(os.fsencode(base))
+    return Root(WatchedFileSystem(os.fsencode(base)))
 
 
 def _owner(base: Path, path: str) -> str:

@@ -10,7 +10,7 @@ from scratch_image.files import lint
 from scratch_image.files.entry import Entry
 from scratch_image.files.finding import Examined, Finding, Rank
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.trace.record import Use, Used
 
 
@@ -169,7 +169,7 @@ def test_access_control_lists(base: Path) -> None:
 
 def test_modes_that_a_list_names_are_meant(base: Path) -> None:
     os.setxattr(base / "data", "system.posix_acl_access", ACL)
-    view = Overlay(Root(os.fsencode(base)), b"/project")
+    view = Overlay(Root(WatchedFileSystem(os.fsencode(base))), b"/project")
     view.change(b"/data", 0o4755, None)
     entries = (Entry("file", 0o4755, 0, 0, b"/data"),)
 
@@ -177,7 +177,7 @@ def test_modes_that_a_list_names_are_meant(base: Path) -> None:
 
 
 def test_looks_go_on_the_record_of_a_view(base: Path) -> None:
-    view = Overlay(Root(os.fsencode(base)), b"/project")
+    view = Overlay(Root(WatchedFileSystem(os.fsencode(base))), b"/project")
     entries = (Entry("file", 0o644, 0, 0, b"/daemon"),)
 
     lint.find(Examined(view.files, entries))

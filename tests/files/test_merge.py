@@ -12,9 +12,9 @@ from scratch_image.files.merge import Merge, merge
 from scratch_image.files.request import Request
 from scratch_image.fs.capabilities import attribute
 from scratch_image.fs.globs import matcher
+from scratch_image.fs.lookup import FileKind, Status
 from scratch_image.fs.overlay import Overlay, Placed
 from scratch_image.fs.root import Root
-from scratch_image.fs.status import FileKind, Status
 
 
 def test_links_are_listed_with_every_hop_and_the_end(base: Path) -> None:

@@ -10,9 +10,9 @@ from scratch_image.files import package_records
 from scratch_image.files.entry import Entry
 from scratch_image.files.merge import merge
 from scratch_image.files.request import Request
+from scratch_image.fs.lookup import FileKind, Status
 from scratch_image.fs.overlay import Overlay, Placed
-from scratch_image.fs.root import Aspect, Root
-from scratch_image.fs.status import FileKind, Status
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def _own(base: Path, key: str, path: str) -> None:
 
 def _view(base: Path, staged: dict[bytes, bytes] | None = None) -> Overlay:
     project = os.fsencode(base.parent / "project")
-    return Overlay(Root(os.fsencode(base), staged, own=project), project)
+    return Overlay(Root(WatchedFileSystem(os.fsencode(base), staged, own=project)), project)
 
 
 def _listed(view: Overlay, *paths: str) -> tuple[Entry, ...]:
@@ -77,7 +77,9 @@ def test_project_has_its_own(base: Path, tmp_path: Path) -> None:
 
 def test_file_of_the_machine_that_is_staged_stays_its_packages(tmp_path: Path) -> None:
     [program] = [path for path in ("/usr/bin/dpkg", "/bin/dpkg") if os.path.isfile(path)][:1]
-    view = Overlay(Root(staged={b"/opt/x": os.fsencode(program)}), os.fsencode(tmp_path))
+    view = Overlay(
+        Root(WatchedFileSystem(staged={b"/opt/x": os.fsencode(program)})), os.fsencode(tmp_path)
+    )
 
     assert _owners(view, "/opt/x") == {"/opt/x": "dpkg"}
 

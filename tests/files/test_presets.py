@@ -11,7 +11,7 @@ from scratch_image.files.merge import merge
 from scratch_image.files.presets import ListedImage
 from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.image.settings import PRESETS
 
 FILES = {
@@ -60,7 +60,7 @@ LIBRARY, CLIENT = _entry(b"/usr/lib/libssl.so.3"), _entry(b"/usr/bin/client")
 
 def _listed(base: Path, names: list[str], image: ListedImage) -> dict[str, Entry]:
     """Return what the presets list, but for directories, by path."""
-    view = Overlay(Root(os.fsencode(base)), b"/project")
+    view = Overlay(Root(WatchedFileSystem(os.fsencode(base))), b"/project")
     wants = list(presets.requests(view, image, names))
     entries = merge(view, wants)
     return {os.fsdecode(entry.path): entry for entry in entries if entry.reasons != ("parent",)}
@@ -202,7 +202,9 @@ def test_user_by_name_needs_account_files(base: Path, user: str, expected: list[
 
 
 def test_own_passwd_file_stays(base: Path) -> None:
-    view = Overlay(Root(os.fsencode(base), {b"/etc/passwd": b"/etc/passwd"}), b"/project")
+    view = Overlay(
+        Root(WatchedFileSystem(os.fsencode(base), {b"/etc/passwd": b"/etc/passwd"})), b"/project"
+    )
     view.place_source(b"/etc/group", b"group")
     image = ListedImage((_entry(b"/etc/passwd"),), user="somebody")
 
@@ -245,7 +247,7 @@ def test_what_cannot_be(
 
 
 def test_wants_of_presets_need_not_exist(base: Path) -> None:
-    view = Overlay(Root(os.fsencode(base)), b"/project")
+    view = Overlay(Root(WatchedFileSystem(os.fsencode(base))), b"/project")
 
     assert Request(b"/tmp", "preset:tmp", required=False) in presets.requests(
         view, ListedImage(()), ["tmp"]
@@ -262,7 +264,7 @@ def test_wants_of_presets_need_not_exist(base: Path) -> None:
 )
 def test_presets_that_bring_a_path(base: Path, path: bytes, names: list[str]) -> None:
     view, image = (
-        Overlay(Root(os.fsencode(base)), b"/project"),
+        Overlay(Root(WatchedFileSystem(os.fsencode(base))), b"/project"),
         ListedImage((), locales=("xx_XX.UTF-8",)),
     )
 

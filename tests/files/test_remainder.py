@@ -7,8 +7,8 @@ import pytest
 from debs import install
 from scratch_image.files import remainder
 from scratch_image.files.entry import Entry
-from scratch_image.fs.base_image import BaseImage
 from scratch_image.fs.file_system import FileSystem
+from scratch_image.fs.tree_facts import BaseImage
 
 
 def _file(path: bytes, source: bytes = b"", text: bytes = b"") -> Entry:

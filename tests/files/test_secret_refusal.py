@@ -10,7 +10,7 @@ from scratch_image.errors import ListError
 from scratch_image.files.merge import Merge, merge
 from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_base_may_lie_in_a_home() -> None:
         for name in ("data/a", "root/x", "etc/shadow"):
             (Path(home) / name).parent.mkdir()
             (Path(home) / name).write_text("")
-        root = Overlay(Root(os.fsencode(home)), b"/project")
+        root = Overlay(Root(WatchedFileSystem(os.fsencode(home))), b"/project")
 
         entries = merge(root, [Request(b"/data/a", "run:1")])
         for secret in (b"/root/x", b"/etc/shadow"):

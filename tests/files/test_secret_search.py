@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from scratch_image.files import dpkg, secret_search
 from scratch_image.files.secret_paths import secret_rule
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 
 LOWER, UPPER, DIGITS = string.ascii_lowercase, string.ascii_uppercase, string.digits
 ALNUM = UPPER + LOWER + DIGITS
@@ -473,7 +473,7 @@ def test_shipped_file_is_trusted_until_it_changes(tmp_path: Path) -> None:
     )
     (home / "info/xx.list").write_text("/.\n/usr/share/x/test.pem\n")
     (home / "info/xx.md5sums").write_bytes(digest + b"  usr/share/x/test.pem\n")
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     assert dpkg.owner(root, b"/usr/share/x/test.pem") is not None
 
     shipped = secret_search.in_file(root.files, b"/usr/share/x/test.pem")

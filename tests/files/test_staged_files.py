@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scratch_image.files.request import Request
 from scratch_image.files.staged_files import from_staged
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 
 def _tree(place: Path) -> Path:
@@ -18,7 +18,7 @@ def _tree(place: Path) -> Path:
 def test_all_below_a_directory_is_requested(tmp_path: Path) -> None:
     tree, base = _tree(tmp_path), tmp_path / "base"
     base.mkdir()
-    root = Root(os.fsencode(base), {b"/opt/x": os.fsencode(tree)})
+    root = Root(WatchedFileSystem(os.fsencode(base), {b"/opt/x": os.fsencode(tree)}))
 
     found = list(from_staged(root, [b"/opt/x"]))
 
@@ -32,7 +32,7 @@ def test_nothing_of_the_base_comes_with_a_directory_that_joins_it(tmp_path: Path
     (base / "usr/lib").mkdir(parents=True)
     (base / "usr/lib/theirs").write_text("")
     (base / "usr/theirs").write_text("")
-    root = Root(os.fsencode(base), {b"/usr": os.fsencode(tree)})
+    root = Root(WatchedFileSystem(os.fsencode(base), {b"/usr": os.fsencode(tree)}))
 
     found = [request.path for request in from_staged(root, [b"/usr"])]
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.fs.digest import CHUNK, Digest
+from scratch_image.fs.digest import CHUNK, Digest, Tally
 
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -48,3 +48,7 @@ def test_parse_refuses_what_is_no_digest(text: str) -> None:
 
 def test_short_digest_fits_a_line() -> None:
     assert Digest("sha256:" + "0123456789abcdef" * 4).short == "sha256:0123456789ab…"
+
+
+def test_a_tally_without_a_source_is_empty() -> None:
+    assert Tally().read(1) == b""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.fs.globs import expand, is_glob, matcher
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def base(tmp_path: Path) -> Path:
     ],
 )  # fmt: skip
 def test_glob_means(base: Path, glob: bytes, paths: list[bytes]) -> None:
-    found = expand(Root(os.fsencode(base)), glob)
+    found = expand(Root(WatchedFileSystem(os.fsencode(base))), glob)
 
     assert found == paths
     assert all(matcher(glob).fullmatch(path) for path in paths)
 
 
 def test_listed_directories_are_on_record(base: Path) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
 
     expand(root, b"/l/*.so")
 

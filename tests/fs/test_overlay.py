@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from scratch_image.fs.lookup import FileKind, Status
 from scratch_image.fs.overlay import Overlay, Placed
-from scratch_image.fs.root import Aspect, Root
-from scratch_image.fs.status import FileKind, Status
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 
 DIR = Placed(Status(FileKind.DIR, 0o700, 5, 6))
 TEXT = Placed(Status(FileKind.FILE, 0o644, 0, 0), text=b"text")
@@ -21,7 +21,7 @@ def view(tmp_path: Path) -> Overlay:
     (tmp_path / "data").write_text("data")
     (tmp_path / "data").chmod(0o600)
     (tmp_path / "link").symlink_to("data")
-    return Overlay(Root(epoch=77), os.fsencode(tmp_path))
+    return Overlay(Root(WatchedFileSystem(epoch=77)), os.fsencode(tmp_path))
 
 
 def _seen(view: Overlay, path: bytes) -> tuple[FileKind, int, int, int]:
@@ -119,7 +119,7 @@ def test_change_of_nothing_is_nothing(view: Overlay) -> None:
 
 
 def test_own_is_what_the_project_has(view: Overlay, tmp_path: Path) -> None:
-    staged = Overlay(Root(staged={b"/srv/x": b"/bin/cat"}), view.files.tops[0])
+    staged = Overlay(Root(WatchedFileSystem(staged={b"/srv/x": b"/bin/cat"})), view.files.tops[0])
 
     assert staged.files.is_own(b"/srv/x")
     assert view.files.is_own(os.fsencode(tmp_path / "data"))
@@ -136,7 +136,7 @@ def test_in_a_base_the_projects_files_are_the_machines_and_absolute_ones_the_bas
     (tmp_path / "project/base").mkdir(parents=True)
     (tmp_path / "project/data").write_text("data")
     top, base = os.fsencode(tmp_path / "project"), os.fsencode(tmp_path / "base")
-    view = Overlay(Root(base, own=top), top)
+    view = Overlay(Root(WatchedFileSystem(base, own=top)), top)
 
     view.place_source(b"/srv/data", b"data")
     view.place_source(b"/srv/x", b"/etc/x")
@@ -159,7 +159,7 @@ def test_base_in_the_projects_directory_is_not_the_projects_own(tmp_path: Path) 
     (tmp_path / "x.root/etc/shadow").write_text("")
     top = os.fsencode(tmp_path)
 
-    view = Overlay(Root(top + b"/x.root", own=top), top)
+    view = Overlay(Root(WatchedFileSystem(top + b"/x.root", own=top)), top)
 
     assert not view.files.is_own(b"/etc/shadow")
 
@@ -184,9 +184,11 @@ def test_files_of_the_project_may_lie_in_a_repository(
         (tmp_path / path).touch()
     (repository / "other").touch()
     below = Root(
-        os.fsencode(tmp_path / base) if base else b"/",
-        own=os.fsencode(project),
-        repositories=[os.fsencode(repository)],
+        WatchedFileSystem(
+            os.fsencode(tmp_path / base) if base else b"/",
+            own=os.fsencode(project),
+            repositories=[os.fsencode(repository)],
+        )
     )
     view = Overlay(below, os.fsencode(project))
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.fs import paths
+from scratch_image.fs.paths import is_in_kernel_tree
 
 
 @given(st.binary())
@@ -65,3 +66,13 @@ def test_a_plain_path(path: bytes) -> None:
 @pytest.mark.parametrize("path", [b"", b"a", b"//", b"/a/", b"/a//b", b"/./a", b"/a/..", b"/a\0b"])
 def test_a_path_that_is_not_plain(path: bytes) -> None:
     assert not paths.is_plain(path)
+
+
+@pytest.mark.parametrize("path", [b"/proc", b"/proc/self/maps", b"/sys/x", b"/dev/null"])
+def test_path_in_a_kernel_tree(path: bytes) -> None:
+    assert is_in_kernel_tree(path)
+
+
+@pytest.mark.parametrize("path", [b"/", b"/develop", b"/srv/proc"])
+def test_path_in_no_kernel_tree(path: bytes) -> None:
+    assert not is_in_kernel_tree(path)

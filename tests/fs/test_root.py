@@ -1,23 +1,98 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from scratch_image.fs.capabilities import ATTRIBUTE, attribute
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.file_system import FileSystem
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem, is_fresh
 from scratch_image.scons import state
+
+DIR = b"/dir"
+
+
+def _write(path: Path) -> None:
+    (path / "file").write_text("other")
+
+
+def _write_and_take_back(path: Path) -> None:
+    (path / "file").write_text("other")
+    (path / "file").write_text("text")
+
+
+def _add(path: Path) -> None:
+    (path / "dir/new").touch()
+
+
+def _restrict(path: Path) -> None:
+    (path / "dir").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        pytest.param(lambda path: None, [], id="nothing"),
+        pytest.param(_write, [b"/file"], id="content"),
+        pytest.param(_write_and_take_back, [b"/file"], id="content that is as before"),
+        pytest.param(lambda path: (path / "file").unlink(), [b"/file"], id="gone"),
+        pytest.param(_add, [b"/dir listed"], id="another name"),
+        pytest.param(_restrict, [b"/dir", b"/dir listed"], id="another mode"),
+    ],
+)
+def test_a_change_since_the_first_sight_is_seen(
+    tmp_path: Path, change: Callable[[Path], None], changed: list[bytes]
+) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "dir").mkdir()
+    files = WatchedFileSystem(os.fsencode(tmp_path))
+    files.watch()
+    files.open(b"/file").close()
+    files.status(DIR)
+    files.listing(DIR)
+
+    change(tmp_path)
+
+    sights = files.end_watch()
+    assert sights is not None
+    found = [path for path in (b"/file", DIR) if sights.has_changed(files, path, listed=False)]
+    found += [DIR + b" listed"] if sights.has_changed(files, DIR, listed=True) else []
+    assert found == changed
+
+
+def test_what_was_never_seen_has_not_changed(tmp_path: Path) -> None:
+    files = WatchedFileSystem(os.fsencode(tmp_path))
+    files.watch()
+
+    sights = files.end_watch()
+
+    assert sights is not None
+    assert not sights.has_changed(files, b"/file", listed=True)
+    assert files.end_watch() is None
+
+
+def test_first_sight_waits_until_the_next_change_shows(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    files = WatchedFileSystem(os.fsencode(tmp_path))
+    files.watch()
+
+    status = files.status(b"/file")
+
+    assert status is not None
+    assert not is_fresh(status)
+    assert status == FileSystem(files.base).status(b"/file")
 
 
 def test_missing_path_is_on_record(base: bytes) -> None:
-    root = Root(base)
+    root = Root(WatchedFileSystem(base))
 
     assert root.status(b"/nothing") is None
     assert root.looked == {(b"/nothing", Aspect.STAT)}
 
 
 def test_walk_records_what_it_depends_on(base: bytes) -> None:
-    root = Root(base)
+    root = Root(WatchedFileSystem(base))
 
     root.walk(b"/abs", aspect=Aspect.CONTENT)
     root.walk(b"/usr/../none", aspect=Aspect.CONTENT)
@@ -35,7 +110,7 @@ def test_walk_records_what_it_depends_on(base: bytes) -> None:
 
 
 def test_looks_below_the_record_are_not_on_it(base: bytes) -> None:
-    root = Root(base, {b"/lib/x": base + b"/usr/lib/libx.so.1.0"})
+    root = Root(WatchedFileSystem(base, {b"/lib/x": base + b"/usr/lib/libx.so.1.0"}))
 
     root.files.require_staged()
     root.files.walk(b"/abs")
@@ -51,7 +126,7 @@ def test_a_shown_directory_is_there_with_all_in_it(base: bytes) -> None:
         stream.write("x")
     with open(base + b"/home/me/secret", "w") as stream:
         stream.write("x")
-    root = Root(base)
+    root = Root(WatchedFileSystem(base))
 
     root.hide([b"/home"], [b"/home/me/project", b"/home/me/project/tests/one"])
 
@@ -66,7 +141,7 @@ def test_files_that_the_build_makes_are_in_no_listing(tmp_path: Path) -> None:
     own = os.fsencode(tmp_path / "project")
     for name in (b"/made", b"/kept", b"/../made"):
         os.makedirs(own + name)
-    root = Root(own=own, made=lambda path: path.endswith(b"/made"))
+    root = Root(WatchedFileSystem(own=own, made=lambda path: path.endswith(b"/made")))
 
     assert root.listing(own) == [b"kept"]
     assert b"made" in root.listing(os.path.dirname(own))
@@ -79,7 +154,7 @@ def test_hidden_directories_have_nothing_of_the_base(base: bytes) -> None:
         for each in (b"/data", b"/tool"):
             with open(base + name + each, "w") as stream:
                 stream.write("x")
-    root = Root(base, {b"/home/app/made": base + b"/homes/data"})
+    root = Root(WatchedFileSystem(base, {b"/home/app/made": base + b"/homes/data"}))
 
     root.hide([b"/home"], [b"/home/me/tool", b"/usr/lib"])
 
@@ -116,7 +191,7 @@ def test_hidden_directories_have_nothing_of_the_base(base: bytes) -> None:
 )
 def test_magic(tmp_path: Path, content: bytes, magic: str) -> None:
     (tmp_path / "x").write_bytes(content)
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
 
     assert root.magic(b"/x") == magic
     assert root.looked == {(b"/x", Aspect.MAGIC)}
@@ -135,7 +210,7 @@ def test_magic(tmp_path: Path, content: bytes, magic: str) -> None:
 )
 def test_trusts(tmp_path: Path, content: bytes, *, trusts: bool) -> None:
     (tmp_path / "x").write_bytes(content)
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
 
     assert root.trusts(b"/x") == trusts
     assert root.looked == {(b"/x", Aspect.TRUST)}
@@ -149,7 +224,7 @@ def test_staged_file_has_its_capabilities(tmp_path: Path) -> None:
     staged = {
         b"/srv/" + name: os.fsencode(tmp_path) + b"/" + name for name in (b"program", b"other")
     }
-    root = Root(b"/", staged)
+    root = Root(WatchedFileSystem(b"/", staged))
 
     assert root.capabilities(b"/srv/program") == "cap_net_raw=ep"
     assert root.capabilities(b"/srv/other") == root.capabilities(b"/srv/none") == ""
@@ -159,7 +234,7 @@ def test_staged_file_has_its_capabilities(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give capabilities")
 def test_change_of_capabilities_is_explained(tmp_path: Path) -> None:
     (tmp_path / "program").write_text("")
-    root = Root(os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
     assert root.capabilities(b"/program") == ""
     taken = state.take(root)
 

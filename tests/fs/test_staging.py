@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from scratch_image.errors import InputError
 from scratch_image.fs.file_system import FileSystem
+from scratch_image.fs.lookup import FileKind
 from scratch_image.fs.staging import Chosen
-from scratch_image.fs.status import FileKind
 from trees import as_nobody
 
 

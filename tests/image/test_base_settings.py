@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.fs.base_image import BaseImage
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
+from scratch_image.fs.tree_facts import BaseImage
 from scratch_image.image import base_settings
 from scratch_image.image.settings import HealthCheck, Settings
 
@@ -41,7 +41,9 @@ EVERYTHING = ("cmd", "entrypoint", "env", "health_check", "labels", "ports", "st
 
 
 def _root(settings: Settings, tree: bytes = b"/") -> Root:
-    return Root(tree, image=BaseImage("image x:1", base_settings.texts(settings)))
+    return Root(
+        WatchedFileSystem(tree, image=BaseImage("image x:1", base_settings.texts(settings)))
+    )
 
 
 def test_config_of_an_engine() -> None:
@@ -105,7 +107,7 @@ def test_variables_are_looked_up_one_by_one() -> None:
     ],
 )
 def test_private_file_that_somebody_changed(name: str, text: str, cause: str) -> None:
-    root = Root(image=BaseImage("x", {name: text}))
+    root = Root(WatchedFileSystem(image=BaseImage("x", {name: text})))
 
     with pytest.raises(InputError) as error:
         base_settings.inherit(Settings(), ("user",), root)
@@ -128,7 +130,9 @@ def tree(tmp_path: Path) -> bytes:
 
 def test_program_that_an_image_starts(tree: bytes) -> None:
     def program(**settings: Any) -> bytes:
-        return base_settings.program(Settings(env={"PATH": "/none:/bin"}, **settings), Root(tree))
+        return base_settings.program(
+            Settings(env={"PATH": "/none:/bin"}, **settings), Root(WatchedFileSystem(tree))
+        )
 
     assert program(cmd=["x", "-y"]) == b"/bin/x"
     assert program(cmd=["-y"], entrypoint=["box"]) == b"/bin/box"

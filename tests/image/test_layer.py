@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scratch_image.errors import InputError, ListError
 from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.image import compression, layer
 from scratch_image.image.layer import Layer
 from tars import compressed, listing
@@ -105,23 +105,23 @@ def root_of(tmp_path: Path, *paths: bytes) -> Root:
         os.makedirs(os.path.dirname(where), exist_ok=True)
         with open(where, "wb") as stream:
             stream.write(HELLO)
-    return Root(os.fsencode(tmp_path), epoch=EPOCH)
+    return Root(WatchedFileSystem(os.fsencode(tmp_path), epoch=EPOCH))
 
 
 def test_the_tar_is_the_golden_one(base: Path) -> None:
     assert (GOLDEN / "small.tar").read_bytes() == packed(
-        ENTRIES, Root(os.fsencode(base), epoch=EPOCH)
+        ENTRIES, Root(WatchedFileSystem(os.fsencode(base), epoch=EPOCH))
     )
 
 
 def test_gnu_tar_lists_it_as_it_is(base: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
-    path.write_bytes(packed(ENTRIES, Root(os.fsencode(base), epoch=EPOCH)))
+    path.write_bytes(packed(ENTRIES, Root(WatchedFileSystem(os.fsencode(base), epoch=EPOCH))))
     assert (GOLDEN / "small.txt").read_bytes() == listing(path)
 
 
 def test_python_reads_back_what_was_written(base: Path) -> None:
-    data = packed(ENTRIES, Root(os.fsencode(base), epoch=EPOCH))
+    data = packed(ENTRIES, Root(WatchedFileSystem(os.fsencode(base), epoch=EPOCH)))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         found = {
             member.name: (member.type, member.mode, member.uid, member.gid, member.mtime)
@@ -146,7 +146,7 @@ def test_python_reads_back_what_was_written(base: Path) -> None:
 
 
 def test_each_file_is_on_record_with_content_and_time(base: Path) -> None:
-    root = Root(os.fsencode(base), epoch=EPOCH)
+    root = Root(WatchedFileSystem(os.fsencode(base), epoch=EPOCH))
     packed(ENTRIES, root)
     assert {
         (path, aspect)
@@ -157,7 +157,7 @@ def test_each_file_is_on_record_with_content_and_time(base: Path) -> None:
 
 def test_a_staged_file_has_the_epoch_as_its_time(tmp_path: Path) -> None:
     (tmp_path / "made").write_bytes(HELLO)
-    root = Root(b"/", {b"/hello": os.fsencode(tmp_path / "made")}, EPOCH)
+    root = Root(WatchedFileSystem(b"/", {b"/hello": os.fsencode(tmp_path / "made")}, EPOCH))
     (member,) = members(packed([file(b"/hello")], root))
     assert (EPOCH, len(HELLO)) == (member.mtime, member.size)
 
@@ -169,7 +169,7 @@ def test_a_text_of_the_list_is_a_file(tmp_path: Path) -> None:
     ]
     sink = io.BytesIO()
 
-    layer.write(sink, entries, Root(os.fsencode(tmp_path), epoch=7))
+    layer.write(sink, entries, Root(WatchedFileSystem(os.fsencode(tmp_path), epoch=7)))
 
     with tarfile.open(fileobj=io.BytesIO(sink.getvalue())) as tar:
         member = tar.getmember("etc/group")
@@ -197,7 +197,7 @@ def test_directories_come_before_what_lies_in_them(tmp_path: Path) -> None:
 @given(st.permutations(ENTRIES))
 def test_any_order_gives_the_same_bytes(base: Path, entries: list[Entry]) -> None:
     assert (GOLDEN / "small.tar").read_bytes() == packed(
-        entries, Root(os.fsencode(base), epoch=EPOCH)
+        entries, Root(WatchedFileSystem(os.fsencode(base), epoch=EPOCH))
     )
 
 
@@ -273,7 +273,9 @@ def test_a_file_of_8_gib_is_packed(tmp_path: Path) -> None:
         stream.truncate(1 << 33)
     sink = _Full(4096)
     with pytest.raises(OSError, match="No space left on device"):
-        layer.write(sink, [file(b"/big")], Root(os.fsencode(tmp_path), epoch=EPOCH))
+        layer.write(
+            sink, [file(b"/big")], Root(WatchedFileSystem(os.fsencode(tmp_path), epoch=EPOCH))
+        )
     assert b" size=8589934592\n" in sink.data
 
 
@@ -366,7 +368,7 @@ def test_entries_that_cannot_be_packed(tmp_path: Path, entries: list[Entry], mes
     (tmp_path / "dir").mkdir()
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ListError) as caught:
-        packed(entries, Root(os.fsencode(tmp_path)))
+        packed(entries, Root(WatchedFileSystem(os.fsencode(tmp_path))))
     assert message == str(caught.value)
 
 
@@ -433,7 +435,9 @@ def test_a_file_that_changes_while_it_is_read(
     path.write_bytes(bytes(3 << 20))
     with pytest.raises(ListError) as caught:
         layer.write(
-            _Meddler(path, change), [file(b"/busy")], Root(os.fsencode(tmp_path), epoch=EPOCH)
+            _Meddler(path, change),
+            [file(b"/busy")],
+            Root(WatchedFileSystem(os.fsencode(tmp_path), epoch=EPOCH)),
         )
     assert str(caught.value) == (
         "cannot pack /busy: it changed while it was read; build again when nothing writes to it"
@@ -462,7 +466,7 @@ def test_a_full_disk_is_the_callers_to_tell(tmp_path: Path, suffix: str, small_l
         (tmp_path / "x").open("wb", buffering=0) as output,
         compression.compress(_Whole(output), suffix) as sink,
     ):
-        layer.write(sink, entries, Root(os.fsencode(tmp_path), epoch=EPOCH))
+        layer.write(sink, entries, Root(WatchedFileSystem(os.fsencode(tmp_path), epoch=EPOCH)))
 
 
 class _Whole:
@@ -485,7 +489,7 @@ def test_a_compressed_layer_is_written_while_it_is_packed(
 ) -> None:
     path = tmp_path / f"x{suffix}"
     with path.open("wb") as output, compression.compress(output, suffix) as sink:
-        made = layer.write(sink, ENTRIES, Root(os.fsencode(base), epoch=EPOCH))
+        made = layer.write(sink, ENTRIES, Root(WatchedFileSystem(os.fsencode(base), epoch=EPOCH)))
     assert Digest.of((GOLDEN / "small.tar").read_bytes()) == made.diff_id
     data = path.read_bytes()
     assert Layer(

@@ -17,7 +17,7 @@ from scratch_image.files.entry import Entry
 from scratch_image.files.merge import merge
 from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.image import compression, layer, layer_stack
 from scratch_image.image.layer_stack import OWN, SMALL, Blob, Group
 
@@ -59,7 +59,9 @@ ALL = (
 
 def _listed(base: Path, *paths: str, told: bool = True) -> tuple[Overlay, tuple[Entry, ...]]:
     """Return the entries of an image of `paths`, and of what is `told` of their packages."""
-    view = Overlay(Root(os.fsencode(base), epoch=7), os.fsencode(base.parent / "project"))
+    view = Overlay(
+        Root(WatchedFileSystem(os.fsencode(base), epoch=7)), os.fsencode(base.parent / "project")
+    )
     wants = [Request(os.fsencode(path), "run:1") for path in paths]
     if told:
         wants += package_records.record_requests(view, merge(view, wants))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.fs.status import FileKind
+from scratch_image.fs.lookup import FileKind
 from scratch_image.image import compression, layer, tar_header
 from scratch_image.image.rootfs import Contents
 from scratch_image.image.settings import HealthCheck, Settings

@@ -5,7 +5,7 @@ import os
 import tarfile
 
 import pytest
-from scratch_image.fs.status import FileKind, Status
+from scratch_image.fs.lookup import FileKind, Status
 from scratch_image.image import tar_header
 
 

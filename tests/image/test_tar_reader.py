@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable
 
 import pytest
-from scratch_image.fs.status import FileKind, Status
+from scratch_image.fs.lookup import FileKind, Status
 from scratch_image.image.tar_header import (
     END,
     FILE,

@@ -7,12 +7,12 @@ import pytest
 from packages import copy_programs
 from scratch_image.errors import InputError
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.inspect import debug_tools
 
 
 def _view(tree: Path) -> Overlay:
-    return Overlay(Root(os.fsencode(tree)), b"/nonexistent")
+    return Overlay(Root(WatchedFileSystem(os.fsencode(tree))), b"/nonexistent")
 
 
 def test_tools_that_are_not_installed_are_left_out(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from scratch_image.files.entry import write_entries
 from scratch_image.files.merge import merge
 from scratch_image.files.request import Request
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.fs.target import write
 from scratch_image.image import archive
 from scratch_image.image.reference import Reference
@@ -56,7 +56,11 @@ PATHS = (b"/usr/lib/libx.so.1", b"/usr/lib/by hand \xff", b"/usr/bin/app", b"/et
 def _bill(base: Path, *paths: bytes) -> Bill:
     """Return the bill of an image of `paths`, and of what tells scanners of them."""
     project = os.fsencode(base.parent / "project")
-    root = Root(os.fsencode(base), {b"/usr/bin/app": project + b"/app"}, EPOCH, own=project)
+    root = Root(
+        WatchedFileSystem(
+            os.fsencode(base), {b"/usr/bin/app": project + b"/app"}, EPOCH, own=project
+        )
+    )
     view = Overlay(root, project)
     wants = [Request(path, "run:1") for path in paths]
     wants += package_records.record_requests(view, merge(view, wants))

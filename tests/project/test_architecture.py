@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
 import pytest
 from lab import PACKAGE
 
-ORDER = {
-    "": "errors progress",
-    "fs": "digest paths kernel_trees private_file capabilities accounts owners base_image status walk staging file_system sights root overlay"
-    " globs target",
-    "sandbox": "output process server_request run probe execution init mounts namespaces private_view",
-    "elf": "machines reader lookup shebang processor loader_cache loader search_path load closure ldd_text",
-    "trace": "record strace_line syscalls process_lines log suite resolution program strace_tool run_checks tracer",
-    "files": "dpkg extra_list secret_paths secret_kinds secret_files secret_search secrets_in_settings entry exclusions request extra_files staged_files account_files"
-    " secret_refusal merge bytecode finding dependencies presets package_records list_options list_sources own_code"
-    " system_data subprograms data_directories siblings module_graph python_imports perl_modules node_modules imports lint file_list why remainder",
-    "image": "reference labels health settings streams compression tar_header tar_reader layer layer_stack rootfs permissions config base_settings archive",
-    "publish": "credentials proxy engine_client ping engine_images load container registry_tag registry_client registry_login registry push",
-    "sysroot": "unpack image_root origin debian_origin sysroot",
-    "inspect": "image_test seccomp debug_tools sbom report_facts report",
-    "cache": "entry store",
-    "scons": "remote state declaration seal sconscript tools terminal substitution staged checks variables constructors nodes bases image_env"
-    " steps/step steps/table command_line project tags steps/trace steps/health steps/ldd steps/file_list steps/layer_tar"
-    " steps/layer_stack steps/image steps/index steps/load steps/push steps/sbom steps/test steps/seccomp steps/debug"
-    " steps/report steps/sysroot help_text footprint builders request_aliases call deferral chain alias tree",
-}
-"""A package imports only packages before it, and a module only modules before it."""
+PAGE = (PACKAGE.parents[2] / "docs/design.md").read_text()
+SHOWN = re.findall(r"^\| `([\w/]+)\.py` \|", PAGE, re.MULTILINE)
+"""A module imports only modules that the page shows before it."""
+PACKAGES = re.findall(r"^\| \*\*`(\w+)/`\*\* \|", PAGE, re.MULTILINE)
 
-PLACES = [(package, name) for package, names in ORDER.items() for name in names.split()]
+
+def split(module: str) -> tuple[str, str]:
+    """Return package and name of `module`."""
+    package, slash, name = module.partition("/")
+    return (package, name) if slash else ("", module)
+
+
+PLACES = [split(module) for module in SHOWN]
 
 
 def path_of(package: str, name: str) -> Path:
@@ -80,16 +71,13 @@ def test_every_module_has_its_place() -> None:
     assert sorted(found) == sorted(PLACES)
 
 
-def test_design_page_shows_the_tree() -> None:
-    page = (PACKAGE.parents[2] / "docs/design.md").read_text()
-    shown = re.findall(r"^\| `([\w/]+)\.py` \|", page, re.MULTILINE)
-    headings = re.findall(r"^\| \*\*`(\w+)/`\*\* \|", page, re.MULTILINE)
+def test_packages_stand_together() -> None:
+    found = [package for package, _ in itertools.groupby(PLACES, key=lambda place: place[0])]
 
-    assert shown == ["/".join(filter(None, place)) for place in PLACES]
-    assert headings == [each for each in ORDER if each]
+    assert found == ["", *PACKAGES]
 
 
-@pytest.mark.parametrize("package", [each for each in ORDER if each])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_says_what_it_is_for(package: str) -> None:
     tree = ast.parse((PACKAGE / package / "__init__.py").read_text())
 
@@ -116,13 +104,11 @@ def test_a_module_has_its_tests(package: str, name: str) -> None:
 
 
 UNTESTED = {
-    "fs": "status",
     "sandbox": "server_request",
     "publish": "ping",
     "cache": "store",
     "files": "list_options",
-    "scons": "remote sconscript checks request_aliases constructors nodes image_env tags command_line"
-    " steps/layer_stack steps/seccomp steps/test",
+    "scons": "remote sconscript checks request_aliases constructors nodes image_env tags command_line steps/layer_stack steps/seccomp steps/test",
 }
 """Modules that the tests of file systems, builders, file lists and inspections hold."""
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from programs import WORKLOADS, make_odd, make_workplace, settle_clock, traced
-from scratch_image.fs.kernel_trees import is_in_kernel_tree
-from scratch_image.fs.paths import show
+from scratch_image.fs.paths import is_in_kernel_tree, show
 from scratch_image.trace.tracer import Trace
 
 SOURCE = os.path.join(os.path.dirname(__file__), "oracle", "fanotify.c")

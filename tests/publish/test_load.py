@@ -31,7 +31,7 @@ from loads import (
 from scratch_image.errors import EngineError
 from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.image import archive, layer
 from scratch_image.image.config import Image
 from scratch_image.publish import container, engine_images, load, ping
@@ -206,7 +206,11 @@ def test_modes_owners_and_hard_links_survive_the_engine(address: str, tmp_path: 
     ]
     made = tmp_path / "x.tar"
     with made.open("wb") as sink:
-        layer.write(sink, entries, Root(b"/", {b"/tmp/a": os.fsencode(tmp_path / "a")}, 1000))
+        layer.write(
+            sink,
+            entries,
+            Root(WatchedFileSystem(b"/", {b"/tmp/a": os.fsencode(tmp_path / "a")}, 1000)),
+        )
     load.load(address, build(tmp_path, [os.fsencode(made)])[0])
     container = docker(address, "create", NAME).strip()
     docker(address, "export", "-o", str(tmp_path / "export.tar"), container)

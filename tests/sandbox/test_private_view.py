@@ -26,7 +26,7 @@ from programs import (
     uses_below,
 )
 from scratch_image.errors import TraceError
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.fs.staging import Chosen
 from scratch_image.sandbox.run import Run
 from scratch_image.scons import state
@@ -40,7 +40,7 @@ def test_missing_directory_is_made_as_the_message_says(tmp_path: Path) -> None:
 
     with pytest.raises(TraceError, match=r"stage what it lacks \(for a directory, a file in it\)"):
         traced(b"/bin/sh", *words, private=True, cwd=b"/")
-    root = Root(staged={b"/opt/none/app/.keep": os.fsencode(tmp_path / "keep")})
+    root = Root(WatchedFileSystem(staged={b"/opt/none/app/.keep": os.fsencode(tmp_path / "keep")}))
     traced(b"/bin/sh", *words, root=root, private=True, cwd=b"/")
 
     assert not os.path.exists("/opt/none")
@@ -53,16 +53,23 @@ def test_staged_file_is_found_in_a_private_root_as_the_message_says(tmp_path: Pa
     words = ("-c", "read -r x < /opt/none/data; exit $?")
 
     with pytest.raises(TraceError, match="set TRACE_ROOT=private if that is staged"):
-        traced(b"/bin/sh", *words, root=Root(staged=staged), cwd=b"/")
+        traced(b"/bin/sh", *words, root=Root(WatchedFileSystem(staged=staged)), cwd=b"/")
     # The shell's status tells that the file was read: it has no end of line.
-    traced(b"/bin/sh", *words, root=Root(staged=staged), private=True, cwd=b"/", status=1)
+    traced(
+        b"/bin/sh",
+        *words,
+        root=Root(WatchedFileSystem(staged=staged)),
+        private=True,
+        cwd=b"/",
+        status=1,
+    )
 
 
 def test_program_may_be_a_staged_link_to_a_file_that_is_not(tmp_path: Path) -> None:
     shutil.copy("/bin/true", tmp_path / "true-1")
     (tmp_path / "link").symlink_to(tmp_path / "true-1")
     settle_clock()
-    root = Root(staged={b"/usr/bin/hello": os.fsencode(tmp_path / "link")})
+    root = Root(WatchedFileSystem(staged={b"/usr/bin/hello": os.fsencode(tmp_path / "link")}))
 
     found = traced(b"/usr/bin/hello", root=root, private=True, cwd=b"/")
 
@@ -81,7 +88,10 @@ def test_run_sees_staged_files_as_the_image_has_them(tmp_path: Path) -> None:
     staged = {b"/opt/none/tree": "tree", b"/opt/none/key": "key", b"/opt/none/same": "key"}
     chosen = dict.fromkeys((b"/opt/none/key", b"/opt/none/same"), Chosen(0o600, "7:8"))
     root = Root(
-        staged={path: os.fsencode(tmp_path / name) for path, name in staged.items()}, chosen=chosen
+        WatchedFileSystem(
+            staged={path: os.fsencode(tmp_path / name) for path, name in staged.items()},
+            chosen=chosen,
+        )
     )
     words = "cd /opt/none; echo x > tree/new; stat -c '%n %a %u:%g' tree tree/* key; cat key"
     words += "; test key -ef same; echo $?; test tree/open -ef tree/again; echo $?"
@@ -157,7 +167,7 @@ def test_private_run_depends_on_nothing_that_is_hidden() -> None:
     }  # fmt: skip
     assert footprint.again(Root()).signature() == footprint.signature()
     for path in (f"{home}/secret", "/tmp/staged"):
-        staged = Root(staged={os.fsencode(path): b"/etc/passwd"})
+        staged = Root(WatchedFileSystem(staged={os.fsencode(path): b"/etc/passwd"}))
         assert footprint.again(staged).signature() != footprint.signature()
 
 
@@ -171,7 +181,9 @@ def test_private_run_sees_staged_files_in_their_places(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("other")
     time.sleep(0.02)
     staged = {b"/srv/new/data": tmp_path / "made", b"/etc/hosts": tmp_path / "hosts"}
-    root = Root(staged={path: os.fsencode(machine) for path, machine in staged.items()})
+    root = Root(
+        WatchedFileSystem(staged={path: os.fsencode(machine) for path, machine in staged.items()})
+    )
     script = b"cat /srv/new/data /etc/hosts; ls /srv/new; echo x >/etc/hosts 2>/dev/null || echo no"
 
     found = tracer.trace(Run("demo", (b"sh", b"-c", script)), b"/bin/sh", root, private=True)
@@ -189,7 +201,9 @@ def test_staged_link_is_a_link_in_a_private_root(tmp_path: Path, directory: byte
     (tmp_path / "link").symlink_to("data")
     settle_clock()
     staged = {directory + b"/" + os.fsencode(name): tmp_path / name for name in ("data", "link")}
-    root = Root(staged={path: os.fsencode(machine) for path, machine in staged.items()})
+    root = Root(
+        WatchedFileSystem(staged={path: os.fsencode(machine) for path, machine in staged.items()})
+    )
     script = b"cd %s; cat link; readlink link" % directory
 
     found = tracer.trace(Run("demo", (b"sh", b"-c", script)), b"/bin/sh", root, private=True)
@@ -225,7 +239,7 @@ def test_private_run_in_another_base(tmp_path: Path, programs: Path) -> None:
     (base / "etc/os-release").write_text("other")
     shutil.copy("/bin/busybox", base / "bin/cat")
     time.sleep(0.02)
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
 
     run = Run("demo", (b"cat", b"/etc/os-release"))
     found = tracer.trace(run, b"/bin/cat", root, private=True)
@@ -273,7 +287,7 @@ def test_root_that_does_not_fit(site: Path) -> None:
     staged = {b"/srv/%d" % number: os.fsencode(site / "d/b.txt") for number in range(300)}
 
     with pytest.raises(TraceError, match=r"nothing was left of the 1 MB.*raise TRACE_SPACE"):
-        traced(b"/bin/true", root=Root(staged=staged), **limited(space=1))
+        traced(b"/bin/true", root=Root(WatchedFileSystem(staged=staged)), **limited(space=1))
 
 
 MAKES = """
@@ -339,7 +353,7 @@ def test_targets_of_hidden_links_are_hidden(linked: Path) -> None:
     (linked / "home").symlink_to("/data/home")
     settle_clock()
     script = b"echo /home/* /data/*; [ -e /home/me ] || [ -d /data/home ]"
-    root = Root(os.fsencode(linked))
+    root = Root(WatchedFileSystem(os.fsencode(linked)))
 
     found = tracer.trace(Run("demo", (b"sh", b"-c", script)), b"/bin/sh", root, private=True)
 
@@ -355,7 +369,7 @@ def test_directory_where_a_run_starts_is_made_in_its_root(linked: Path, cwd: byt
     run = Run("demo", (b"sh", b"-c", b"pwd"), cwd=cwd)
 
     with contextlib.suppress(TraceError):
-        tracer.trace(run, b"/bin/sh", Root(os.fsencode(linked)), private=True)
+        tracer.trace(run, b"/bin/sh", Root(WatchedFileSystem(os.fsencode(linked))), private=True)
 
     victim = linked.parent / "victim"
     assert list(victim.iterdir()) == []
@@ -371,7 +385,9 @@ def test_socket_of_a_server_is_looked_for_in_its_root(linked: Path) -> None:
         script = b"ln -s %b /run; sleep 9" % way
         run = Run("demo", (b"sh", b"-c", script), ready="unix:/run/s", timeout=1.0)
         with pytest.raises(TraceError, match="was not ready"):
-            tracer.trace(run, b"/bin/sh", Root(os.fsencode(linked)), private=True)
+            tracer.trace(
+                run, b"/bin/sh", Root(WatchedFileSystem(os.fsencode(linked))), private=True
+            )
 
 
 KNOCKER = """

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf import loader_cache
 from scratch_image.files import dpkg
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.scons import seal, state
 from scratch_image.scons.seal import Places, Seal
 
@@ -33,7 +33,7 @@ def _settle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _places(base: Path) -> Places:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     for path in (b"/file", b"/link", b"/dir", b"/absent"):
         root.status(path)
     with root.open(b"/file"):
@@ -109,7 +109,7 @@ def test_what_has_just_changed_is_not_sealed(base: Path) -> None:
 
 def test_databases_are_sealed_where_they_were_asked(base: Path) -> None:
     (base / "etc").mkdir()
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"libc.so.6", Aspect.SONAME)
     root.look(b"/file", Aspect.OWNER)
 
@@ -124,11 +124,13 @@ def test_databases_are_sealed_where_they_were_asked(base: Path) -> None:
 def test_hidden_directory_may_gain_what_it_likes(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.hide([b"/listed"])
     root.listing(b"/listed")
     _settle(monkeypatch)
-    taken = Seal.take("signature", Places.of(state.take(root), Root(os.fsencode(base))))
+    taken = Seal.take(
+        "signature", Places.of(state.take(root), Root(WatchedFileSystem(os.fsencode(base))))
+    )
     assert taken is not None
 
     (base / "listed/new").write_text("")
@@ -137,7 +139,7 @@ def test_hidden_directory_may_gain_what_it_likes(
 
 
 def test_engine_is_asked_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"unix:///nonexistent one:1", Aspect.IMAGE)
     places = Places.of(state.take(root), root)
     _settle(monkeypatch)

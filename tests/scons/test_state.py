@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf.loader_cache import loader_cache
 from scratch_image.files import dpkg
-from scratch_image.fs import sights
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.file_system import FileSystem
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.scons import state
 
 NOT_AN_ENGINE = b"unix:///nonexistent/docker.sock"
@@ -34,7 +33,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def _looked(base: Path) -> Root:
-    root = Root(os.fsencode(base), epoch=10)
+    root = Root(WatchedFileSystem(os.fsencode(base), epoch=10))
     root.look(b"/file", Aspect.CONTENT)
     root.look(b"/file", Aspect.MTIME)
     root.look(b"/file", Aspect.HARD)
@@ -71,7 +70,10 @@ def test_two_builds_never_leave_the_same_footprint(base: Path) -> None:
 def test_nothing_changed_gives_the_same_signature(base: Path) -> None:
     taken = state.take(_looked(base))
 
-    assert taken.again(Root(os.fsencode(base), epoch=10)).signature() == taken.signature()
+    assert (
+        taken.again(Root(WatchedFileSystem(os.fsencode(base), epoch=10))).signature()
+        == taken.signature()
+    )
 
 
 def _chmod(base: Path) -> None:
@@ -134,7 +136,7 @@ def test_explain_names_the_path_and_how_it_changed(
     old = state.take(_looked(base))
 
     edit(base)
-    new = old.again(Root(os.fsencode(base), epoch=10))
+    new = old.again(Root(WatchedFileSystem(os.fsencode(base), epoch=10)))
 
     owner = f"{os.getuid()}:{os.getgid()}"
     assert state.explain(old, new) == [phrase.format(owner=owner) for phrase in phrases]
@@ -149,13 +151,13 @@ def test_explain_names_the_path_and_how_it_changed(
     ],
 )
 def test_magic_is_all_that_counts(base: Path, content: str, phrases: list[str]) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/file", Aspect.MAGIC)
     old = state.take(root)
 
     (base / "file").write_text(content)
 
-    assert state.explain(old, old.again(Root(os.fsencode(base)))) == phrases
+    assert state.explain(old, old.again(Root(WatchedFileSystem(os.fsencode(base))))) == phrases
 
 
 @pytest.mark.parametrize(
@@ -170,21 +172,21 @@ def test_magic_is_all_that_counts(base: Path, content: str, phrases: list[str]) 
 def test_use_of_certificates_is_all_that_counts(
     base: Path, content: str, phrases: list[str]
 ) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/file", Aspect.TRUST)
     old = state.take(root)
 
     (base / "file").write_text(content)
 
-    assert state.explain(old, old.again(Root(os.fsencode(base)))) == phrases
+    assert state.explain(old, old.again(Root(WatchedFileSystem(os.fsencode(base))))) == phrases
 
 
 def test_unrelated_libraries_in_the_cache_do_not_matter(base: Path) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"libnone.so.1", Aspect.SONAME)
     old = state.take(root)
 
-    assert old.again(Root(os.fsencode(base))) == old
+    assert old.again(Root(WatchedFileSystem(os.fsencode(base)))) == old
 
 
 def test_answer_of_the_cache_is_a_state() -> None:
@@ -198,14 +200,14 @@ def test_answer_of_the_cache_is_a_state() -> None:
 
 def test_package_of_a_file_is_a_state_of_that_file_alone(base: Path) -> None:
     install(base, "one", {"/usr/bin/one": ""})
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/usr/bin/one", Aspect.OWNER)
     old = state.take(root)
 
     install(base, "two", {"/usr/bin/two": ""})
-    unrelated = old.again(Root(os.fsencode(base)))
+    unrelated = old.again(Root(WatchedFileSystem(os.fsencode(base))))
     install(base, "one", {"/usr/bin/one": ""}, version="2")
-    updated = old.again(Root(os.fsencode(base)))
+    updated = old.again(Root(WatchedFileSystem(os.fsencode(base))))
 
     assert unrelated.signature() == old.signature()
     assert unrelated.stamp != old.stamp
@@ -214,12 +216,12 @@ def test_package_of_a_file_is_a_state_of_that_file_alone(base: Path) -> None:
 
 def test_database_that_is_the_same_is_not_read(base: Path) -> None:
     install(base, "one", {"/usr/bin/one": ""})
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/usr/bin/one", Aspect.OWNER)
     known = "an answer that no database gives"
     old = replace(state.take(root), states={(b"/usr/bin/one", Aspect.OWNER): known})
 
-    assert old.again(Root(os.fsencode(base))) == old
+    assert old.again(Root(WatchedFileSystem(os.fsencode(base)))) == old
 
 
 @pytest.mark.parametrize(
@@ -235,7 +237,7 @@ def test_database_that_is_the_same_is_not_read(base: Path) -> None:
 def test_file_that_is_the_same_is_not_read_for_a_verdict(
     base: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[Path], object], *, is_read: bool
 ) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/file", Aspect.SECRET)
     root.look(b"/file", Aspect.MAGIC)
     time.sleep(0.05)
@@ -249,9 +251,9 @@ def test_file_that_is_the_same_is_not_read_for_a_verdict(
         return opened(files, path)
 
     monkeypatch.setattr(FileSystem, "open", noted)
-    monkeypatch.setattr(sights, "_found", {})
+    monkeypatch.setattr("scratch_image.fs.root._found", {})
 
-    again = old.again(Root(os.fsencode(base)))
+    again = old.again(Root(WatchedFileSystem(os.fsencode(base))))
 
     assert bool(read) == is_read
     assert is_read or again == old
@@ -261,14 +263,14 @@ def test_verdict_on_a_fresh_file_is_found_again(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "is_fresh", lambda _: True)
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/file", Aspect.MAGIC)
 
     assert state.take(root).identities == {}
 
 
 def test_engine_that_is_down_is_a_state(base: Path) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(NOT_AN_ENGINE + b" hello:latest", Aspect.IMAGE)
     taken = state.take(root)
 
@@ -304,7 +306,7 @@ def test_any_bytes_are_a_footprint_or_none(text: bytes) -> None:
 
 
 def test_registry_that_is_down_is_a_state(base: Path) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"http://127.0.0.1:1/x:1", Aspect.TAG)
 
     taken = state.take(root)
@@ -382,7 +384,7 @@ def test_path_that_changes_while_a_step_runs_has_a_state_that_nothing_has(
     moves: bool,
     by_itself: bool,
 ) -> None:
-    path, root = f"/{name}".encode(), Root(os.fsencode(base))
+    path, root = f"/{name}".encode(), Root(WatchedFileSystem(os.fsencode(base)))
     time.sleep(0.02)  # The directory is to be older than one tick, as it is for a run.
     root.watch()
     root.status(path, aspect)
@@ -393,14 +395,16 @@ def test_path_that_changes_while_a_step_runs_has_a_state_that_nothing_has(
 
     taken = state.take(root)
     assert taken.moved_paths() == ((path,) if moves else ())
-    assert (taken.again(Root(os.fsencode(base))).signature() != taken.signature()) == moves
+    assert (
+        taken.again(Root(WatchedFileSystem(os.fsencode(base)))).signature() != taken.signature()
+    ) == moves
     if moves:
-        explained = state.explain(taken, taken.again(Root(os.fsencode(base))))
+        explained = state.explain(taken, taken.again(Root(WatchedFileSystem(os.fsencode(base)))))
         assert explained == [f"/{name}: changed while the step ran"]
 
 
 def test_file_that_was_written_just_now_is_seen_at_rest(base: Path) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.watch()
     for number in range(50):
         path = base / f"fresh{number}"
@@ -415,7 +419,7 @@ def test_content_of_a_fresh_file_is_read_by_each_step(base: Path) -> None:
     for number in range(50):
         text = str(number % 10)
         (base / "file").write_text(text)
-        root = Root(os.fsencode(base))
+        root = Root(WatchedFileSystem(os.fsencode(base)))
         root.look(b"/file", Aspect.CONTENT)
 
         found = state.take(root).states[b"/file", Aspect.CONTENT]
@@ -430,7 +434,7 @@ def test_database_that_changes_while_a_step_runs_makes_its_answers_old(
     (base / "etc").mkdir()
     shutil.copy("/etc/ld.so.cache", base / "etc")
     install(base, "one", {"/one": "1"})
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.watch()
     loader_cache(root)
     root.look(b"libx.so", Aspect.SONAME)
@@ -445,7 +449,7 @@ def test_database_that_changes_while_a_step_runs_makes_its_answers_old(
 
 
 def test_state_that_a_step_knows_is_not_asked_for(base: Path) -> None:
-    root = Root(os.fsencode(base))
+    root = Root(WatchedFileSystem(os.fsencode(base)))
     root.know(NOT_AN_ENGINE + b" x:1", Aspect.IMAGE, "sha256:0")
 
     taken = state.take(root)

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 from scratch_image.elf.reader import Elf
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 
 
 def an_elf(
@@ -61,4 +61,4 @@ def a_root(tmp_path: Path, cache: bytes | None) -> Root:
     (tmp_path / "etc").mkdir()
     if cache is not None:
         (tmp_path / "etc/ld.so.cache").write_bytes(cache)
-    return Root(os.fsencode(tmp_path))
+    return Root(WatchedFileSystem(os.fsencode(tmp_path)))

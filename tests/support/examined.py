@@ -8,7 +8,7 @@ from pathlib import Path
 from scratch_image.files.entry import Entry
 from scratch_image.files.finding import Examined
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.trace.record import Record, Used
 
 
@@ -23,7 +23,7 @@ def examine(
     base: Path, *listed: str | Entry, uses: tuple[Used, ...] = (), presets: tuple[str, ...] = ()
 ) -> Examined:
     """Return the list of the paths and entries `listed` in `base`, made of one run."""
-    view = Overlay(Root(os.fsencode(base)), b"/project")
+    view = Overlay(Root(WatchedFileSystem(os.fsencode(base))), b"/project")
     entries = [each if isinstance(each, Entry) else _entry(base, each) for each in listed]
     return Examined(view.files, tuple(entries), (("default", Record(uses)),), frozenset(presets))
 

@@ -12,11 +12,11 @@ from scratch_image.files.merge import Merge, merge
 from scratch_image.files.request import Request
 from scratch_image.fs.globs import matcher
 from scratch_image.fs.overlay import Overlay
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 
 
 def a_view(base: Path) -> Overlay:
-    return Overlay(Root(os.fsencode(base)), b"/project")
+    return Overlay(Root(WatchedFileSystem(os.fsencode(base))), b"/project")
 
 
 def list_lines(base: Path, *requests: Request) -> list[str]:
@@ -28,7 +28,7 @@ def list_lines(base: Path, *requests: Request) -> list[str]:
 
 def extra_lines(base: Path, text: str) -> list[str]:
     """Return the lines that the extra list `text` of the project in `base` makes."""
-    view = Overlay(Root(os.fsencode("/")), os.fsencode(base))
+    view = Overlay(Root(WatchedFileSystem(os.fsencode("/"))), os.fsencode(base))
     extras = parse(text.format(base=base).encode(), "t/x.extra", lambda name: b"")
     requests = list(from_extras(view, extras))
     out = [matcher(extra.path) for extra in extras if extra.kind is LineKind.OUT]

@@ -16,7 +16,7 @@ from pathlib import Path
 import audit
 from scratch_image.files.entry import Entry
 from scratch_image.fs.digest import Digest
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.image import archive, compression, layer
 from scratch_image.image.config import Image
 from scratch_image.image.reference import Reference
@@ -61,7 +61,7 @@ def tar(path: Path, staged: dict[bytes, bytes], suffix: str = ".tar") -> bytes:
         entries.add(Entry("file", 0o755, 0, 0, name))
     made = path.with_name(path.name + suffix)
     with made.open("wb") as output, compression.compress(output, suffix) as sink:
-        layer.write(sink, entries, Root(b"/", root, epoch=0))
+        layer.write(sink, entries, Root(WatchedFileSystem(b"/", root, epoch=0)))
     return os.fsencode(made)
 
 
@@ -76,7 +76,7 @@ def capable(directory: Path, status: bytes) -> bytes:
     ]
     with (directory / "status.tar").open("wb") as sink:
         staged = {b"/app/status": os.fsencode(directory / "status")}
-        layer.write(sink, entries, Root(b"/", staged, epoch=0))
+        layer.write(sink, entries, Root(WatchedFileSystem(b"/", staged, epoch=0)))
     settings = Settings("amd64", cmd=["/app/status"], user="1000")
     return build(directory, [os.fsencode(directory / "status.tar")], settings)[0]
 

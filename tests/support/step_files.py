@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.scons.steps.file_list import ListSource, ListStep
 from scratch_image.scons.steps.layer_tar import LayerStep
 
@@ -45,5 +45,7 @@ def make_layer(directory: Path) -> bytes:
         "# scratch_image file list 1\ndir 0755 0:0 /etc parent\nfile 0644 0:0 /etc/passwd run:1\n"
     )
     target = path_in(directory, "x.tar")
-    LayerStep("x", "none", b"/").run(Root(epoch=7), [target], [path_in(directory, "x.files")])
+    LayerStep("x", "none", b"/").run(
+        Root(WatchedFileSystem(epoch=7)), [target], [path_in(directory, "x.files")]
+    )
     return target

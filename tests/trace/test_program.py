@@ -14,7 +14,7 @@ from programs import (
     trace_error,
 )
 from scratch_image.errors import TraceError
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.sandbox import process
 from scratch_image.sandbox.run import Run
 from scratch_image.trace import tracer
@@ -73,7 +73,9 @@ def test_a_program_for_another_machine(tmp_path: Path) -> None:
 
 def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
     with pytest.raises(TraceError) as caught:
-        tracer.trace(Run("demo", (b"x",)), b"/bin/true", Root(os.fsencode(tmp_path)))
+        tracer.trace(
+            Run("demo", (b"x",)), b"/bin/true", Root(WatchedFileSystem(os.fsencode(tmp_path)))
+        )
     assert str(caught.value) == (
         f"cannot trace run demo: its root is {tmp_path}, and this run would see the machine's own; "
         "allow private roots, or set RUNS=[] and list its files"
@@ -81,7 +83,7 @@ def test_another_root_cannot_be_run_in(tmp_path: Path) -> None:
 
 
 def test_private_run_of_a_program_for_another_machine(tmp_path: Path) -> None:
-    root = Root(os.fsencode(arm64.make_base(tmp_path / "base")))
+    root = Root(WatchedFileSystem(os.fsencode(arm64.make_base(tmp_path / "base"))))
     time.sleep(0.02)
 
     found = tracer.trace(Run("demo", (b"hello",)), b"/usr/bin/hello", root, private=True)
@@ -93,7 +95,7 @@ def test_private_run_of_a_program_for_another_machine(tmp_path: Path) -> None:
 
 
 def test_emulated_program_that_ends_otherwise(tmp_path: Path) -> None:
-    root = Root(os.fsencode(arm64.make_base(tmp_path / "base")))
+    root = Root(WatchedFileSystem(os.fsencode(arm64.make_base(tmp_path / "base"))))
 
     with pytest.raises(TraceError) as caught:
         tracer.trace(Run("demo", (b"hello",), status=3), b"/usr/bin/hello", root, private=True)
@@ -109,7 +111,10 @@ def test_emulated_programs_start_others(tmp_path: Path) -> None:
     time.sleep(0.02)
 
     found = tracer.trace(
-        Run("demo", (b"script",)), b"/usr/bin/script", Root(os.fsencode(base)), private=True
+        Run("demo", (b"script",)),
+        b"/usr/bin/script",
+        Root(WatchedFileSystem(os.fsencode(base))),
+        private=True,
     )
 
     assert found.stdout == b"hello\n"
@@ -120,7 +125,7 @@ def test_emulated_programs_start_others(tmp_path: Path) -> None:
 def test_emulator_that_the_kernel_does_not_know(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    root = Root(os.fsencode(arm64.make_base(tmp_path / "base")))
+    root = Root(WatchedFileSystem(os.fsencode(arm64.make_base(tmp_path / "base"))))
     find = process.find
     # A missing file cannot be registered, as no file can before Linux 6.7.
     monkeypatch.setattr(

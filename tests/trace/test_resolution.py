@@ -15,7 +15,7 @@ from programs import (
     uses_below,
 )
 from scratch_image.elf.loader_cache import CACHE
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.sandbox.run import Run
 from scratch_image.trace import tracer
 from scratch_image.trace.log import Access, Log
@@ -231,7 +231,7 @@ def test_directories_of_the_build_are_looked_at_and_in_no_image(tmp_path: Path) 
     (tmp_path / "made").write_text("#!/bin/sh\nls ${0%/*}\n")
     (tmp_path / "made").chmod(0o755)
     settle_clock()
-    root = Root(staged={b"/srv/tool": here + b"/made"})
+    root = Root(WatchedFileSystem(staged={b"/srv/tool": here + b"/made"}))
 
     found = tracer.trace(Run("demo", (b"tool",)), b"/srv/tool", root)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from programs import kind_by_path, settle_clock
 from scratch_image.errors import TraceError
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.sandbox.run import Run
 from scratch_image.trace import tracer
 from scratch_image.trace.record import Use
@@ -44,7 +44,7 @@ class Bench:
             os.fsencode(path): os.fsencode(self.directory / place)
             for path, place in self.staged.items()
         }
-        return Root(staged=staged, own=os.fsencode(self.directory))
+        return Root(WatchedFileSystem(staged=staged, own=os.fsencode(self.directory)))
 
     def trace(
         self, *words: str, root: Root | None = None, private: bool = True, program: str = SHOWN

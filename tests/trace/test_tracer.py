@@ -26,7 +26,7 @@ from programs import (
     uses_below,
 )
 from scratch_image.errors import TraceError
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.sandbox.run import Run
 from scratch_image.trace import tracer
 from scratch_image.trace.log import parse
@@ -205,10 +205,12 @@ def test_odd_names(programs: Path, site: Path) -> None:
 
 def test_staged_files_are_recorded_at_their_image_paths(programs: Path, site: Path) -> None:
     root = Root(
-        staged={
-            b"/usr/bin/demo": os.fsencode(programs / "open"),
-            b"/etc/demo.conf": os.fsencode(site / "d/link/a.txt"),
-        }
+        WatchedFileSystem(
+            staged={
+                b"/usr/bin/demo": os.fsencode(programs / "open"),
+                b"/etc/demo.conf": os.fsencode(site / "d/link/a.txt"),
+            }
+        )
     )
     (site / "alias").symlink_to("d/real/a.txt")
     names = (b"d/link/a.txt", b"d/real/a.txt", b"alias")
@@ -295,7 +297,7 @@ def test_plain_run_that_would_start_nowhere(directory: bytes) -> None:
 def test_argument_that_names_a_staged_file_is_its_build_path(tmp_path: Path) -> None:
     (tmp_path / "made").write_text("staged")
     time.sleep(0.02)
-    root = Root(staged={b"/srv/data": os.fsencode(tmp_path / "made")})
+    root = Root(WatchedFileSystem(staged={b"/srv/data": os.fsencode(tmp_path / "made")}))
     found = tracer.trace(Run("demo", (b"cat", b"/srv/data")), b"/bin/cat", root)
     assert found.stdout == b"staged"
     assert Used(Use.READ, b"/srv/data") in found.record.uses

@@ -7,11 +7,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from tars import listing
 from test_layer import ENTRIES, EPOCH, GOLDEN, make_base, packed
 
 with tempfile.TemporaryDirectory() as directory:
-    root = Root(os.fsencode(make_base(Path(directory) / "base")), epoch=EPOCH)
+    root = Root(WatchedFileSystem(os.fsencode(make_base(Path(directory) / "base")), epoch=EPOCH))
     (GOLDEN / "small.tar").write_bytes(packed(ENTRIES, root))
 (GOLDEN / "small.txt").write_bytes(listing(GOLDEN / "small.tar"))

@@ -11,7 +11,7 @@ from scratch_image.errors import InputError, ListError
 from scratch_image.files import secret_search
 from scratch_image.files.entry import read_entries
 from scratch_image.files.list_options import ListOptions
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.scons import state
 from scratch_image.scons.steps.file_list import ListSource, ListStep
 from scratch_image.scons.steps.layer_tar import LayerStep
@@ -26,7 +26,7 @@ def test_list_joins_all_forms(tmp_path: Path) -> None:
     (tmp_path / "a.extra").write_text("/etc/passwd\n")
     (tmp_path / "staged").write_text("x")
     forms = (ListSource("strace", "hand"), ListSource("ldd", "a"), ListSource("extra", "a.extra"))
-    root = Root(staged={b"/srv/staged": path_in(tmp_path, "staged")})
+    root = Root(WatchedFileSystem(staged={b"/srv/staged": path_in(tmp_path, "staged")}))
 
     options = ListOptions(staged=(b"/srv/staged",))
     line = ListStep("x", forms, os.fsencode(tmp_path), options).run(
@@ -49,12 +49,12 @@ def test_state_of_a_list_and_its_layer_is_the_same_afresh(tmp_path: Path) -> Non
     top = make_project(tmp_path)
     step = ListStep("x", (ListSource("extra", "x.extra"),), top)
     for each, source in ((step, "x.extra"), (LayerStep("x", "none", top), "x.files")):
-        root = Root(epoch=7)
+        root = Root(WatchedFileSystem(epoch=7))
         target = path_in(tmp_path, "x.files" if each is step else "x.tar")
         each.run(root, [target], [path_in(tmp_path, source)])
         taken = state.take(root)
 
-        assert state.explain(taken, taken.again(Root(epoch=7))) == []
+        assert state.explain(taken, taken.again(Root(WatchedFileSystem(epoch=7)))) == []
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_secret_in_a_file_is_an_error_unless_it_is_allowed(
     step, targets, sources = _list_of_a_token(tmp_path, line.format(tmp_path))
 
     with pytest.raises(ListError) as error:
-        step.run(Root(own=os.fsencode(tmp_path)), targets, sources)
+        step.run(Root(WatchedFileSystem(own=os.fsencode(tmp_path))), targets, sources)
 
     assert str(error.value) == (
         f"cannot list secrets: {path} holds a secret (GitHub token, line 2), requested by "
@@ -197,7 +197,7 @@ def test_secret_in_a_file_is_an_error_unless_it_is_allowed(
     )
     assert not (tmp_path / "x.files").exists()
     allowed = replace(step, options=ListOptions(allow=(os.fsencode(path),)))
-    allowed.run(Root(own=os.fsencode(tmp_path)), targets, sources)
+    allowed.run(Root(WatchedFileSystem(own=os.fsencode(tmp_path))), targets, sources)
     assert f" {path} " in (tmp_path / "x.files").read_text()
 
 
@@ -206,14 +206,14 @@ def test_list_depends_on_the_kind_of_secret_and_not_on_other_content(tmp_path: P
     notes = tmp_path / "notes"
     with_token = notes.read_text()
     notes.write_text("none")
-    root = Root(own=os.fsencode(tmp_path))
+    root = Root(WatchedFileSystem(own=os.fsencode(tmp_path)))
     step.run(root, targets, sources)
     taken = state.take(root)
 
     notes.write_text("none of them")
-    same = taken.again(Root(own=os.fsencode(tmp_path)))
+    same = taken.again(Root(WatchedFileSystem(own=os.fsencode(tmp_path))))
     notes.write_text(with_token)
-    other = taken.again(Root(own=os.fsencode(tmp_path)))
+    other = taken.again(Root(WatchedFileSystem(own=os.fsencode(tmp_path))))
 
     assert same.signature() == taken.signature()
     assert state.explain(taken, other) == [f"{notes}: secret in it changed"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import InputError, ListError
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.scons.steps.file_list import ListSource, ListStep
 from scratch_image.scons.steps.layer_tar import LayerStep
 from step_files import make_project, path_in
@@ -13,14 +13,14 @@ from step_files import make_project, path_in
 
 def _build_list(directory: Path) -> str:
     """Build the list and the layer of a project; return the list."""
-    top, root = make_project(directory), Root(epoch=7)
+    top, root = make_project(directory), Root(WatchedFileSystem(epoch=7))
     step = ListStep("x", (ListSource("extra", "x.extra"),), top)
     assert directory.name not in repr(step)
     step.run(root, [path_in(directory, "x.files")], [path_in(directory, "x.extra")])
     assert (path_in(directory, "more/m.extra"), Aspect.CONTENT) in root.looked
     layer = LayerStep("x", "none", top)
     assert directory.name not in repr(layer)
-    root = Root(epoch=7)
+    root = Root(WatchedFileSystem(epoch=7))
     layer.run(root, [path_in(directory, "x.tar")], [path_in(directory, "x.files")])
     assert (path_in(directory, "conf/app.conf"), Aspect.CONTENT) in root.looked
     return (directory / "x.files").read_text()

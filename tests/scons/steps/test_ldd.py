@@ -3,14 +3,18 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.scons.steps.ldd import LddStep
 from step_files import path_in
 
 
 def test_ldd_of_staged_files_takes_elf_files_only(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("data")
-    root = Root(staged={b"/opt/cat": b"/bin/cat", b"/opt/data": path_in(tmp_path, "data")})
+    root = Root(
+        WatchedFileSystem(
+            staged={b"/opt/cat": b"/bin/cat", b"/opt/data": path_in(tmp_path, "data")}
+        )
+    )
 
     line = LddStep("x", (b"/opt/cat",), (b"/opt/data",)).run(root, [path_in(tmp_path, "x.ldd")], [])
 
@@ -47,7 +51,9 @@ def test_libraries_of_staged_files_are_searched_together(tmp_path: Path) -> None
         b"/opt/module.so": path_in(tmp_path, "module.so"),
     }
 
-    LddStep("x", (), tuple(staged)).run(Root(staged=staged), [path_in(tmp_path, "x.ldd")], [])
+    LddStep("x", (), tuple(staged)).run(
+        Root(WatchedFileSystem(staged=staged)), [path_in(tmp_path, "x.ldd")], []
+    )
 
     assert (tmp_path / "x.ldd").read_text() == (
         "/opt/l/libinner.so:\n\tmachine 62 (x86_64)\n\tstatically linked\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lab import NO_ENGINE
 from scratch_image import progress
-from scratch_image.fs.root import Root
+from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.image import layer_stack
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import Settings
@@ -21,7 +21,7 @@ from step_files import make_layer, path_in
 def _watched(step: Step, target: bytes, *sources: bytes) -> tuple[int, int]:
     """Return the bytes that the step did, and those that it expected."""
     with progress.watch() as watched:
-        step.run(Root(epoch=7), [target], sources)
+        step.run(Root(WatchedFileSystem(epoch=7)), [target], sources)
     return watched.done, watched.total
 
 

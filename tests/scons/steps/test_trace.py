@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from scratch_image.fs.root import Aspect, Root
+from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.fs.staging import Chosen
 from scratch_image.sandbox.run import Run
 from scratch_image.scons.steps.trace import TracedRun, TraceStep, find_obstacle
@@ -54,7 +54,7 @@ def test_plain_run_does_not_show_chosen_modes(
         pytest.skip("no private roots on this machine")
     (tmp_path / "key").write_text("a key")
     key = path_in(tmp_path, "key")
-    root = Root(b"/", {b"/etc/app/key": key}, chosen={b"/etc/app/key": chosen})
+    root = Root(WatchedFileSystem(b"/", {b"/etc/app/key": key}, chosen={b"/etc/app/key": chosen}))
     step = TraceStep("x", TracedRun(b"/bin/true", Run("default", (b"true",))), b"strace", view)
 
     lines = step.run(root, [path_in(tmp_path, f"x{number}") for number in range(3)], [])

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..fs.lookup import FileKind
 from ..fs.paths import join
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
 from .loader_cache import CACHE
 from .machines import MACHINES, machine
 from .reader import Elf

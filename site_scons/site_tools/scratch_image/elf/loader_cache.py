@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from ..errors import ElfError
 from ..fs.file_system import FileSystem
+from ..fs.lookup import FileKind
 from ..fs.paths import show
 from ..fs.root import Root
-from ..fs.status import FileKind
 from .machines import machine
 from .processor import LEVELS
 from .reader import Elf, Identity, identity

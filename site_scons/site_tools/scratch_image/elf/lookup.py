@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ..fs.lookup import FileKind
 from ..fs.paths import join
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
 from . import reader
 from .reader import Elf
 

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ..fs.lookup import FileKind
 from ..fs.paths import is_under, join
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
 from .loader import Loader, Loaders, split_path
 from .loader_cache import Candidate, LoaderCache, loader_cache
 from .lookup import ElfFiles

@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..fs.lookup import FileKind
 from ..fs.paths import join
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
 from .reader import SCRIPT_HEAD, interpreter_of_script
 
 _LINE = re.compile(rb"#![ \t]*[^ \t\n\0]*/env[ \t]+([^\n\0]*?)[ \t]*(?:\n|\0|\Z)")

@@ -21,13 +21,12 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from ..errors import InputError, ListError
-from ..fs.accounts import ACCOUNTS, GROUP, PASSWD, Account, parse
+from ..fs.accounts import ACCOUNTS, GROUP, NONROOT, PASSWD, Account, parse
 from ..fs.file_system import FileSystem
+from ..fs.lookup import FileKind, Status
 from ..fs.overlay import OverlaidFiles, Overlay, Placed
-from ..fs.owners import NONROOT
 from ..fs.paths import show
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind, Status
 from .entry import Entry
 
 _NOBODY = 65534

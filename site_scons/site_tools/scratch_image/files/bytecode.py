@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from importlib.util import source_from_cache
 from typing import TYPE_CHECKING
 
+from ..fs.lookup import Status
 from ..fs.root import Aspect
-from ..fs.status import Status
 
 if TYPE_CHECKING:
     from ..fs.overlay import Overlay

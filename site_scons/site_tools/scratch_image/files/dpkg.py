@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from ..errors import ListError
 from ..fs.file_system import FileSystem
+from ..fs.lookup import FileKind
 from ..fs.paths import join, show
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
 
 HOME = b"/var/lib/dpkg"
 

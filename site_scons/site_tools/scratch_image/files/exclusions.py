@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..fs.kernel_trees import is_in_kernel_tree
+from ..fs.paths import is_in_kernel_tree
 
 RUNTIME_FILES = frozenset({b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/etc/mtab"})
 """Files that the container's runtime creates for each container."""

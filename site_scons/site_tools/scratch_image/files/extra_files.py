@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import ListError
 from ..fs.globs import expand
-from ..fs.kernel_trees import is_in_kernel_tree
+from ..fs.lookup import FileKind, Status
 from ..fs.overlay import Overlay, Placed
-from ..fs.paths import escape, is_under, join, show
+from ..fs.paths import escape, is_in_kernel_tree, is_under, join, show
 from ..fs.root import Root
-from ..fs.status import FileKind, Status
 from .exclusions import is_made_by_runtime
 from .extra_list import Extra, LineKind
 from .request import Request

@@ -11,9 +11,9 @@ from enum import IntEnum
 
 from ..elf.reader import SCRIPT_HEAD
 from ..errors import ListError
+from ..fs.lookup import FileKind
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import join, show_some
-from ..fs.status import FileKind
 from ..trace.record import Record, Use, Used
 from .entry import Entry
 

@@ -11,8 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..fs.kernel_trees import is_in_kernel_tree
-from ..fs.paths import join, show
+from ..fs.paths import is_in_kernel_tree, join, show
 from ..trace.record import Use
 from . import data_directories, imports, subprograms, system_data
 from .account_files import lost_accounts

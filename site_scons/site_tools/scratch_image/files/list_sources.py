@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..elf import ldd_text
 from ..fs import globs
+from ..fs.lookup import FileKind
 from ..fs.overlay import Overlay
-from ..fs.status import FileKind
 from ..trace.log import parse_captured
 from ..trace.record import read_record
 from ..trace.resolution import resolve

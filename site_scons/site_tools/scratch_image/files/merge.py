@@ -11,10 +11,10 @@ from ..elf.loader import Loaders
 from ..elf.loader_cache import CACHE
 from ..elf.search_path import needs_cache
 from ..errors import ListError
+from ..fs.lookup import FileKind, Status
 from ..fs.overlay import Overlay, Placed
 from ..fs.paths import escape, show
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind, Status
 from .entry import Entry
 from .exclusions import is_host_noise, is_made_by_runtime
 from .request import Request

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
+from ..fs.lookup import FileKind, Status
 from ..fs.overlay import Overlay, Placed
-from ..fs.status import FileKind, Status
 from . import dpkg
 from .dpkg import Owned, Package
 from .entry import Entry

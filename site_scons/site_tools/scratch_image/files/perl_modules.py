@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+from ..fs.lookup import FileKind
 from ..fs.paths import is_under, join
-from ..fs.status import FileKind
 from .finding import Examined
 from .own_code import read_code
 

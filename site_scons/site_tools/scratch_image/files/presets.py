@@ -28,9 +28,9 @@ from dataclasses import dataclass
 
 from ..errors import ListError
 from ..fs.accounts import ACCOUNTS
+from ..fs.lookup import FileKind, Status
 from ..fs.overlay import OverlaidFiles, Overlay, Placed
 from ..fs.paths import is_under, show
-from ..fs.status import FileKind, Status
 from .account_files import write_account_files
 from .entry import Entry
 from .extra_files import tree

@@ -11,8 +11,8 @@ import os
 import re
 from collections.abc import Iterator
 
+from ..fs.lookup import FileKind
 from ..fs.paths import is_under, join
-from ..fs.status import FileKind
 from ..trace.record import Use
 from .finding import Examined
 

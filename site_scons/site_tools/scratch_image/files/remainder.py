@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..fs.file_system import FileSystem
-from ..fs.status import FileKind, Status
+from ..fs.lookup import FileKind, Status
 from . import dpkg
 from .entry import Entry
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ..elf.closure import Closure
 from ..elf.ldd_text import Row
 from ..elf.loader_cache import CACHE
+from ..fs.lookup import FileKind
 from ..fs.paths import escape, join
 from ..fs.root import Root
-from ..fs.status import FileKind
 from ..trace.record import Record
 from .exclusions import is_of_interpreter
 

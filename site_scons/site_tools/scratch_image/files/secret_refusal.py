@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..errors import ListError
+from ..fs.lookup import FileKind
 from ..fs.overlay import Overlay
 from ..fs.paths import is_under, show
 from ..fs.root import Aspect
-from ..fs.status import FileKind
 from . import secret_search
 from .entry import Entry
 from .secret_paths import secret_rule

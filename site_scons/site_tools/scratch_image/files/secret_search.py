@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import ListError
 from ..fs.file_system import FileSystem
-from ..fs.sights import find_once
-from ..fs.status import FileKind
+from ..fs.lookup import FileKind
+from ..fs.root import find_once
 from . import dpkg
 from .secret_files import key_file_kind
 from .secret_kinds import RULES, TOKENS, Rule, is_password, is_random, is_strong

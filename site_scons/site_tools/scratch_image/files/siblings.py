@@ -14,9 +14,9 @@ from contextlib import suppress
 
 from ..elf.reader import read
 from ..errors import ElfError, ListError
+from ..fs.lookup import FileKind
 from ..fs.overlay import OverlaidFiles, Overlay
 from ..fs.paths import join, show
-from ..fs.status import FileKind
 from . import dpkg
 from .entry import Entry
 from .exclusions import is_of_interpreter

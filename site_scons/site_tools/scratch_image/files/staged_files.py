@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ..fs.lookup import FileKind
 from ..fs.paths import join
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
 from .request import Request
 
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from ..errors import ListError
+from ..fs.lookup import FileKind
 from ..fs.paths import join, show
-from ..fs.status import FileKind
 from .finding import Examined, Finding, Rank, some
 from .own_code import OwnFile
 

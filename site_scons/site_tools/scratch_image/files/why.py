@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..elf.loader_cache import CACHE
+from ..fs.lookup import MAX_LINKS, FileKind
 from ..fs.paths import is_under, join, show, unescape
-from ..fs.status import FileKind
-from ..fs.walk import MAX_LINKS
 from ..trace.record import Record, Use
 from . import imports
 from .entry import Entry

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 PASSWD, GROUP = ACCOUNTS = b"/etc/passwd", b"/etc/group"
 
+NONROOT = ("nonroot", 65532)
+"""A user who owns nothing: the image gets an account for this name; the number is customary."""
+
 _LARGEST = 2**32 - 2
 """The largest number of a user or group: the one after it means "no change" to chown(2)."""
 

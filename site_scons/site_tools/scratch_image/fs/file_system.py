@@ -14,13 +14,11 @@ from typing import Self
 
 from ..errors import InputError, ListError
 from . import capabilities
-from .accounts import GROUP, PASSWD, parse
-from .base_image import BaseImage
-from .owners import NONROOT, Owners
+from .accounts import GROUP, NONROOT, PASSWD, parse
+from .lookup import LATEST, MADE_UP_DIR, FileKind, Status, Walk, walk
 from .paths import is_under, join, show
 from .staging import Chosen, Staging
-from .status import LATEST, MADE_UP_DIR, FileKind, Status
-from .walk import Walk, walk
+from .tree_facts import BaseImage, Owners
 
 _KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.DIR, stat.S_IFLNK: FileKind.LINK}
 
@@ -273,7 +271,7 @@ class FileSystem:
         )
 
     def walk(self, path: bytes, *, follow: bool = True) -> Walk:
-        """Look `path` up component by component; see `walk.walk`."""
+        """Look `path` up component by component; see `lookup.walk`."""
         # The base need not have what lies above the project.
         start = b"/" if self.base == b"/" else self._own_directory(path) or b"/"
         return walk(self.status, path, follow=follow, start=start)

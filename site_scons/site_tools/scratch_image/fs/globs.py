@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .lookup import FileKind
 from .paths import join, unescape
-from .status import FileKind
 
 if TYPE_CHECKING:
     from .root import Root

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .file_system import FileSystem
+from .lookup import MADE_UP_DIR, FileKind, Status, Walk, locate
 from .paths import is_under, join
 from .root import Aspect, Root
-from .status import MADE_UP_DIR, FileKind, Status
-from .walk import Walk, locate
 
 
 @dataclass(frozen=True, slots=True)

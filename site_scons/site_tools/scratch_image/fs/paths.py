@@ -76,3 +76,12 @@ def is_plain(path: bytes) -> bool:
     if path == b"/":
         return True
     return path[:1] == b"/" and b"\0" not in path and _NO_NAMES.isdisjoint(path[1:].split(b"/"))
+
+
+KERNEL_TREES = {b"/dev": 0o755, b"/dev/shm": 0o1777, b"/proc": 0o555, b"/sys": 0o555}
+"""The directories where they are mounted, with the modes of these."""
+
+
+def is_in_kernel_tree(path: bytes) -> bool:
+    """Tell whether `path` is a kernel tree, or lies in one."""
+    return is_under(path, *KERNEL_TREES)

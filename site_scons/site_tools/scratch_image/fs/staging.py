@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import InputError
-from .kernel_trees import is_in_kernel_tree
-from .paths import join, parents, show
-from .status import FileKind, Status
-from .walk import MAX_LINKS, Walk
+from .lookup import MAX_LINKS, FileKind, Status, Walk
+from .paths import is_in_kernel_tree, join, parents, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Lookup(Protocol):
         """Return what `path` is, its last component not followed; None when it does not exist."""
 
     def walk(self, path: bytes) -> Walk:
-        """Look `path` up component by component; see `walk.walk`."""
+        """Look `path` up component by component; see `lookup.walk`."""
 
     def host_path(self, path: bytes) -> bytes:
         """Return where the image path `path` lies on the host."""

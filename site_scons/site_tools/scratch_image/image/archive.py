@@ -16,11 +16,10 @@ from typing import Any, BinaryIO
 
 from .. import progress
 from ..errors import InputError
-from ..fs.digest import CHUNK, Digest
+from ..fs.digest import CHUNK, Digest, Source, Tally
 from ..fs.paths import show
 from .config import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Image, Index, canonical, layout_index
 from .reference import Reference
-from .streams import Source, Tally
 from .tar_header import BLOCK, DIR, END, FILE, format_header, padding
 from .tar_reader import SeekableTar, TarReader
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
+from ..fs.lookup import FileKind
 from ..fs.paths import SEARCH_PATH, is_plain, show
 from ..fs.root import Root
-from ..fs.status import FileKind
 from .config import canonical
 from .settings import HealthCheck, Settings
 

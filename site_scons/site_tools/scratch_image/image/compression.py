@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import InputError
-from ..fs.digest import CHUNK
+from ..fs.digest import CHUNK, Sink, Source
 from ..fs.paths import show
-from .streams import Sink, Source
 
 MEDIA_TYPES = {
     ".tar": "application/vnd.oci.image.layer.v1.tar",

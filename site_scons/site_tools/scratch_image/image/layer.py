@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from .. import progress
 from ..errors import InputError, ListError
 from ..fs import capabilities
-from ..fs.digest import CHUNK, Digest
+from ..fs.digest import CHUNK, Digest, Sink, Tally
+from ..fs.lookup import FileKind
 from ..fs.paths import is_plain, show
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind
 from .compression import MEDIA_TYPES, decompress, suffix_of
-from .streams import Sink, Tally
 from .tar_header import BLOCK, DIR, END, FILE, HARD, LINK, format_header, padding
 
 if TYPE_CHECKING:

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING
 
 from .. import progress
 from ..errors import InputError
-from ..fs.digest import Digest
+from ..fs.digest import Digest, Tally
 from ..fs.paths import parents, show
 from ..fs.root import Aspect
 from ..fs.target import replacing
 from . import layer
 from .compression import MEDIA_TYPES, compress, compressor, suffix_of
 from .layer import Layer
-from .streams import Tally
 
 if TYPE_CHECKING:
     from ..files.entry import Entry

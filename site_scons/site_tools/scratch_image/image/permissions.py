@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..fs.lookup import FileKind, Status
 from ..fs.paths import parents, show
-from ..fs.status import FileKind, Status
 from .rootfs import GROUPS, USERS, Contents
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ import posixpath
 from collections.abc import Iterator
 
 from ..errors import InputError
+from ..fs.lookup import MADE_UP_DIR, FileKind, Status, Walk, walk
 from ..fs.paths import parents, show
-from ..fs.status import MADE_UP_DIR, FileKind, Status
-from ..fs.walk import Walk, walk
 from .settings import Settings
 from .tar_header import HARD
 from .tar_reader import StreamedTar, TarReader
@@ -66,7 +65,7 @@ class Contents:
         return self._found.get(path) or (MADE_UP_DIR if path in self._implied else None)
 
     def walk(self, path: bytes, *, follow: bool = True) -> Walk:
-        """Look `path` up component by component; see `walk.walk`."""
+        """Look `path` up component by component; see `lookup.walk`."""
         return walk(self.status, path, follow=follow)
 
     def require(self, settings: Settings) -> None:

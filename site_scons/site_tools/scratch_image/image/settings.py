@@ -183,7 +183,7 @@ def _user(text: str) -> str:
 
     Kubernetes proves by a number alone that a container is not root.
     """
-    from ..fs.owners import NONROOT
+    from ..fs.accounts import NONROOT
 
     found = _USER.fullmatch(text)
     named = [each for each in found.groups() if each] if found else []

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..fs import capabilities as attributes
-from ..fs.status import FileKind, Status
+from ..fs.lookup import FileKind, Status
 
 BLOCK = 512
 """Bytes of a header; contents are padded to a multiple."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from ..fs.digest import CHUNK
-from ..fs.status import FileKind, Status
+from ..fs.lookup import FileKind, Status
 from .tar_header import BLOCK, CAPABILITIES, END, FILE, KINDS, SPARSE, Header, parse_header
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from ..files.entry import Entry
 from ..files.extra_files import tree
 from ..files.merge import merge
 from ..files.request import Request
+from ..fs.lookup import FileKind, Status
 from ..fs.overlay import Overlay, Placed
 from ..fs.paths import is_under, join, show
-from ..fs.status import FileKind, Status
 from ..sandbox import process
 
 HOME = b"/debug"

@@ -15,9 +15,9 @@ from ..elf.loader_cache import CACHE
 from ..errors import ImageError
 from ..files.exclusions import is_host_noise
 from ..fs.capabilities import permitted_names
+from ..fs.lookup import FileKind
 from ..fs.paths import parents, show_some
-from ..fs.root import Root
-from ..fs.status import FileKind
+from ..fs.root import Root, WatchedFileSystem
 from ..publish import container
 from ..sandbox.execution import Failure
 from ..sandbox.namespaces import Sandbox
@@ -122,7 +122,7 @@ def _container_failure(trial: RepeatedRun, result: Result) -> Failure | None:
 
 def _repeat(trial: RepeatedRun, sandbox: Sandbox, strace: bytes) -> Record:
     tool = Strace.find(trial.run, strace)
-    root = Root(sandbox.root)
+    root = Root(WatchedFileSystem(sandbox.root))
     outcome, text = trace_in_sandbox(sandbox, trial.run, trial.program, tool)
     record = resolve(parse(text, b"/"), root, started_ns=0)
     failure = outcome.failure

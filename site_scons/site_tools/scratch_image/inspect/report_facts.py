@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..fs.digest import CHUNK, Digest
+from ..fs.digest import CHUNK, Digest, Tally
 from ..fs.paths import show
 from ..image import archive, layer_stack
 from ..image.compression import decompress, suffix_of
-from ..image.streams import Tally
 from ..image.tar_header import FILE
 from ..image.tar_reader import StreamedTar, TarReader
 

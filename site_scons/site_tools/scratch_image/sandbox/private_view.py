@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from ..fs.file_system import FileSystem
-from ..fs.kernel_trees import KERNEL_TREES
-from ..fs.paths import is_under, join, parents, unescape
-from ..fs.status import FileKind
+from ..fs.lookup import FileKind
+from ..fs.paths import KERNEL_TREES, is_under, join, parents, unescape
 from .mounts import (
     Step,
     attributes,

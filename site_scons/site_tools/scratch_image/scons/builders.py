@@ -332,19 +332,21 @@ def _footprint(plan: Plan, base: Any, staged: StagedNodes, epoch: int) -> Footpr
     record, image = (_owners_file(base), _image_file(base)) if base else (b"", b"")
 
     def root(staged: StagedNodes, places: Staging | None = None) -> Root:
-        from ..fs import base_image, owners
-        from ..fs.root import Root
+        from ..fs import tree_facts
+        from ..fs.root import Root, WatchedFileSystem
         from ..fs.staging import Chosen
 
         files, chosen = {}, {}
         if places is None:
             files = {path: _place(each, owner) for path, each in staged.items()}
             chosen = {path: Chosen(each.mode, each.owner) for path, each in staged.chosen.items()}
-        kept = owners.read(record) if record else owners.Owners()
+        kept = tree_facts.read_owners(record) if record else tree_facts.Owners()
         made = functools.partial(is_step_file, owner.fs) if plan.has_suite else None
         own = top_of(owner), repositories_of(owner)
-        settings = base_image.read(image) if image else None
-        return Root(tree, files, epoch, kept, *own, chosen, made, settings, places)
+        settings = tree_facts.read_image(image) if image else None
+        return Root(
+            WatchedFileSystem(tree, files, epoch, kept, *own, chosen, made, settings, places)
+        )
 
     # A target keeps its one footprint: two builder calls may name the same target.
     footprint = getattr(owner.attributes, "footprint", None) or FootprintNode(owner, root)

@@ -14,8 +14,7 @@ import SCons.Node.FS
 import SCons.Script
 
 from ..errors import InputError
-from ..fs.kernel_trees import is_in_kernel_tree
-from ..fs.paths import is_plain
+from ..fs.paths import is_in_kernel_tree, is_plain
 from ..image import health
 from ..sandbox import run
 from . import command_line, request_aliases

@@ -19,11 +19,10 @@ from ..errors import ListError, ScratchImageError
 from ..files import dpkg
 from ..fs.digest import Digest
 from ..fs.file_system import FileSystem
+from ..fs.lookup import FileKind, Status
 from ..fs.paths import join, show
 from ..fs.private_file import Format, to_bytes, to_text
-from ..fs.root import Aspect, Root
-from ..fs.sights import Sights, find_once, is_fresh
-from ..fs.status import FileKind, Status
+from ..fs.root import Aspect, Root, Sights, find_once, is_fresh
 from .remote import REMOTE, remote_state, unknown_state
 
 _FORMAT = Format("footprint", 2)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..fs.status import LATEST
+from ..fs.lookup import LATEST
 from ..image.settings import PRESETS
 from .checks import (
     TEXT,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError, SysrootError, one_line
 from ..fs.paths import join, show
-from ..fs.root import Aspect, Root
+from ..fs.root import Aspect, Root, WatchedFileSystem
 from ..sandbox import namespaces, process
 from .origin import Origin
 
@@ -185,12 +185,12 @@ def _cause(ran: process.Result) -> str:
 
 def has_packages(tree: bytes) -> bool:
     """Tell whether dpkg has a database in `tree`."""
-    return Root(tree).walk(_STATUS).status is not None
+    return Root(WatchedFileSystem(tree)).walk(_STATUS).status is not None
 
 
 def installed_packages(tree: bytes) -> list[str]:
     """Return ``NAME=VERSION`` of each package that dpkg has installed in `tree`, sorted."""
-    root = Root(tree)
+    root = Root(WatchedFileSystem(tree))
     found = root.walk(_STATUS)
     if found.status is None:
         raise SysrootError(f"lock {show(tree)}", f"it has no {show(_STATUS)}", "leave out lock")

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ..errors import SandboxError
-from ..fs.kernel_trees import KERNEL_TREES
-from ..fs.paths import is_under, join, show
+from ..fs.paths import KERNEL_TREES, is_under, join, show
 from ..image.compression import decompress, suffix_of
 from ..sandbox.mounts import DEVICE_LINKS, DEVICES, TERMINALS, kernel_mounts, memory_overlay
 from ..sandbox.namespaces import Emulator, Sandbox

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError, SysrootError
-from ..fs import owners
-from ..fs.base_image import BaseImage
+from ..fs import tree_facts
 from ..fs.digest import Digest
+from ..fs.lookup import FileKind
 from ..fs.paths import join
-from ..fs.root import Root
-from ..fs.status import FileKind
+from ..fs.root import Root, WatchedFileSystem
+from ..fs.tree_facts import BaseImage
 from .debian_origin import has_packages, installed_packages
 from .origin import Origin
 from .unpack import Unpacking, remove
@@ -45,7 +45,7 @@ def check(directory: bytes, named: str) -> None:
 
     The message calls the tree `named`.
     """
-    root = Root(directory)
+    root = Root(WatchedFileSystem(directory))
     try:
         cause = "" if os.listdir(directory) else "it is empty"
     except OSError as error:
@@ -84,7 +84,7 @@ def unpacked_tree(
         unpacking = Unpacking(join(work, b"tree"), whole_system=True)
         _fill(unpacking, origin, root, sources, work)
         check(unpacking.directory, f"of {origin}")
-        lost = owners.differing(unpacking.directory, unpacking.wanted, unpacking.capabilities)
+        lost = tree_facts.differing(unpacking.directory, unpacking.wanted, unpacking.capabilities)
         listing = list(unpacking.listing())
         files = {owners_file(tree): lost.text(), **origin.settle(unpacking.directory)}
         config = origin.config(root)

@@ -12,9 +12,9 @@ from ..elf import machines, reader
 from ..elf.shebang import interpreter_chain
 from ..errors import ElfError, TraceError
 from ..fs.file_system import FileSystem
+from ..fs.lookup import FileKind, Status
 from ..fs.paths import show
 from ..fs.root import Root
-from ..fs.status import FileKind, Status
 from ..sandbox import process
 from ..sandbox.namespaces import Emulator
 from ..sandbox.run import Run

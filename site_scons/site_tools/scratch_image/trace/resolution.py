@@ -13,11 +13,9 @@ from dataclasses import replace
 from ..elf import machines, reader
 from ..elf.loader_cache import CACHE
 from ..errors import ListError
-from ..fs.kernel_trees import is_in_kernel_tree
-from ..fs.paths import PATH_MAX, is_under, join, parents
+from ..fs.lookup import FileKind, Status, Walk
+from ..fs.paths import PATH_MAX, is_in_kernel_tree, is_under, join, parents
 from ..fs.root import Aspect, Root
-from ..fs.status import FileKind, Status
-from ..fs.walk import Walk
 from .log import Access, Log
 from .record import Record, Use, Used
 from .suite import built_files

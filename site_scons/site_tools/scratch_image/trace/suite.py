@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from ..elf import reader
 from ..errors import ListError, TraceError
 from ..fs.file_system import FileSystem
+from ..fs.lookup import FileKind
 from ..fs.paths import join, show
 from ..fs.root import Root
-from ..fs.status import FileKind
 from ..sandbox.run import Run
 from .log import Log
 from .record import Use

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scratch_image.fs.file_system import FileSystem
+from scratch_image.fs.lookup import MADE_UP_DIR, locate, walk
 from scratch_image.fs.paths import is_plain
-from scratch_image.fs.status import MADE_UP_DIR
-from scratch_image.fs.walk import locate, walk
 
 
 @pytest.mark.parametrize(

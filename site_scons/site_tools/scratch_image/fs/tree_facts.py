@@ -1,7 +1,8 @@
-"""The owners, modes and capabilities that a file system did not keep of an unpacked tree.
+"""Facts about an unpacked tree, in private files beside it: its true owners, and its image.
 
-An ordinary user can give files to no other user, and has to be able to read the tree. So the true
-owners and modes lie in a private file beside the tree, and a `FileSystem` shows them.
+An ordinary user can give files to no other user, and has to be able to read the tree. So the
+owners, modes and capabilities that its file system did not keep lie in a file beside it, and a
+`FileSystem` shows them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from . import capabilities
 from .paths import is_plain, show
 from .private_file import Format, to_bytes, to_text
 
-_FORMAT = Format("owners", 2)
-
-NONROOT = ("nonroot", 65532)
-"""A user who owns nothing: the image gets an account for this name; the number is customary."""
+_OWNERS = Format("owners", 2)
+_IMAGE = Format("image", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Owners:
 
     def text(self) -> bytes:
         """Return the record as its file has it."""
-        return _FORMAT.write(
+        return _OWNERS.write(
             {
                 "roots": self.roots,
                 "listed": {to_text(path): one for path, one in self.listed.items()},
@@ -49,11 +48,11 @@ class Owners:
         )
 
 
-def read(path: bytes) -> Owners:
+def read_owners(path: bytes) -> Owners:
     """Return the record in the file `path`, an empty one where there is none; InputError else."""
     try:
         with open(path, "rb") as stream:
-            found = _FORMAT.read(stream.read(), _record)
+            found = _OWNERS.read(stream.read(), _owners)
     except FileNotFoundError:
         return Owners()
     if found is None:
@@ -61,7 +60,7 @@ def read(path: bytes) -> Owners:
     return found
 
 
-def _record(values: dict[str, Any]) -> Owners:
+def _owners(values: dict[str, Any]) -> Owners:
     listed = {to_bytes(path): _owner(*one) for path, one in values["listed"].items()}
     capable = {
         to_bytes(path): capabilities.text(capabilities.attribute(text))
@@ -96,3 +95,44 @@ def differing(
         if one[1:] != kept[1:] or (one[0] != kept[0] and found.st_mode & 0o170000 != 0o120000):
             listed[path] = one
     return Owners(roots, listed, capabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """The image that a tree was made of."""
+
+    name: str = ""
+    """Its tag or digest, as the project names it."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """JSON texts by name, as `image.base_settings` writes them."""
+    files: int = 0
+    """Number of its regular files."""
+    size: int = 0
+    """Bytes in them."""
+    packages: int = 0
+    """Number of its Debian packages."""
+
+    def text(self) -> bytes:
+        """Return the image as its file has it."""
+        sizes = [self.files, self.size, self.packages]
+        return _IMAGE.write({"name": self.name, "settings": dict(self.settings), "sizes": sizes})
+
+
+def read_image(path: bytes) -> BaseImage:
+    """Return the image in the file `path`, an empty one where there is none; InputError else."""
+    try:
+        with open(path, "rb") as stream:
+            found = _IMAGE.read(stream.read(), _image)
+    except FileNotFoundError:
+        return BaseImage()
+    if found is None:
+        raise InputError(f"read image {show(path)}", "it is damaged", "delete it and build again")
+    return found
+
+
+def _image(values: dict[str, Any]) -> BaseImage:
+    files, size, packages = values["sizes"]
+    texts = [values["name"], *values["settings"], *values["settings"].values()]
+    if {*map(type, texts)} - {str} or {*map(type, (files, size, packages))} - {int}:
+        raise ValueError
+    return BaseImage(values["name"], values["settings"], files, size, packages)
