@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import throwaway
 from engines import dockerd
+from hypothesis import settings
 from lab import NO_ENGINE, Scons
 from programs import compile_all, make_site
 from registries import docker_registry
@@ -23,6 +24,10 @@ TOP = Path(__file__).parents[1]
 
 # Not in /tmp, of which private runs see nothing.
 TEMPORARY = Path(os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp"))
+
+# A machine under load is no fault of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 OUR_OWN = {
     "test_builders", "test_footprint", "test_platforms", "test_project", "test_step_inputs",

@@ -303,7 +303,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch") / "x.oci.tar"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=40))
 def test_damage_is_an_error_or_a_line(scratch: Path, start: int, damage: bytes) -> None:
     scratch.write_bytes(GOOD[:start] + damage + GOOD[start + len(damage) :])
@@ -313,7 +313,7 @@ def test_damage_is_an_error_or_a_line(scratch: Path, start: int, damage: bytes) 
         assert str(error).startswith("cannot read image archive ")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, len(GOOD) - 1))
 def test_an_archive_cut_anywhere_is_not_sound(scratch: Path, end: int) -> None:
     scratch.write_bytes(GOOD[:end])

@@ -56,7 +56,7 @@ def test_the_json_is_the_golden_one(name: str) -> None:
     assert (GOLDEN / name).read_bytes() == DOCUMENTS[name] + b"\n"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.text())))
 def test_canonical_json_has_one_form(document: object) -> None:
     try:

@@ -191,9 +191,7 @@ def test_directories_come_before_what_lies_in_them(tmp_path: Path) -> None:
     assert names(packed(entries, root)) == [b"a", b"a/b", b"a-b", b"a.d", b"a.d/c"]
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(ENTRIES))
 def test_any_order_gives_the_same_bytes(base: Path, entries: list[Entry]) -> None:
     assert (GOLDEN / "small.tar").read_bytes() == packed(
@@ -216,7 +214,7 @@ NAMES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(NAMES, odd(4095))
 def test_any_name_and_link_text_is_read_back(parts: list[bytes], target: bytes) -> None:
     directories = [directory(b"/" + b"/".join(parts[:end])) for end in range(1, len(parts))]

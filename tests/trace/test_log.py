@@ -232,7 +232,7 @@ def test_moving_too_deep_is_a_problem() -> None:
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: not {0, 47} & set(name))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(names=st.lists(NAMES, min_size=1, max_size=8))
 def test_any_name_survives(names: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     where = os.fsencode(tmp_path_factory.mktemp("names"))
@@ -350,7 +350,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=st.binary() | st.lists(PIECES).map(b"".join))
 def test_no_bytes_raise_anything(text: bytes) -> None:
     log = parse(text, is_program=lambda path: path.endswith(b"a"))
@@ -358,7 +358,7 @@ def test_no_bytes_raise_anything(text: bytes) -> None:
     assert all(access.path[:1] == b"/" and b"\0" not in access.path for access in log.accesses)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_mutated_log_raises_anything(data: st.DataObject) -> None:
     log = data.draw(st.sampled_from(GOLDEN_LOGS))
