@@ -234,12 +234,13 @@ def test_database_that_is_the_same_is_not_read(base: Path) -> None:
         pytest.param(_same_time, True, id="content, same size and time"),
     ],
 )
-def test_file_that_is_the_same_is_not_read_for_a_verdict(
+def test_file_that_is_the_same_is_not_read_again(
     base: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[Path], object], *, is_read: bool
 ) -> None:
     root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/file", Aspect.SECRET)
     root.look(b"/file", Aspect.MAGIC)
+    root.look(b"/file", Aspect.CONTENT)
     time.sleep(0.05)
     old = state.take(root)
     edit(base)
@@ -259,7 +260,7 @@ def test_file_that_is_the_same_is_not_read_for_a_verdict(
     assert is_read or again == old
 
 
-def test_verdict_on_a_fresh_file_is_found_again(
+def test_fresh_file_is_read_again(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "is_fresh", lambda _: True)

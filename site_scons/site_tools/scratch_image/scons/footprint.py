@@ -13,9 +13,8 @@ build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back 
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import SCons.Node
@@ -72,7 +71,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
 
         As long as nothing is built for it, all steps of an image have the same places in it.
         """
-        if not self.is_shared or any(True for _ in self.made_for_staging()):
+        if not self.is_shared or self._made_for_staging():
             return self.root()
         root = self.make_root(self.staged, self.staged.places)
         self.staged.places = root.files.staging
@@ -113,8 +112,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         """Return the stored footprint with every state taken afresh; None when there is none."""
         stored = self.read_stored()
         try:
-            with _no_collection():
-                return stored and stored.again(self._compared_root())
+            return stored and stored.again(self._compared_root())
         except (ScratchImageError, OSError, ValueError):
             return None
 
@@ -131,12 +129,14 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
 
     def _implicit_nodes(self) -> list[Any]:
         found = derived_nodes(self.owner.fs, self._looked_paths(), self.mentions())
-        return [node for node in [*self.made_for_staging(), *found] if node != self.owner]
+        return [node for node in [*self._made_for_staging(), *found] if node != self.owner]
 
-    def made_for_staging(self) -> Iterator[Any]:
-        """Yield the nodes that something builds for what is staged."""
-        for node in self.staged.nodes:
-            yield from made_below(node)
+    def _made_for_staging(self) -> list[Any]:
+        """Return the nodes that something builds for what is staged."""
+        if self.staged.made is None:
+            nodes = self.staged.nodes
+            self.staged.made = [made for node in nodes for made in made_below(node)]
+        return self.staged.made
 
     def _looked_paths(self) -> set[str]:
         """Return where the paths in the project lie that the last build looked at."""
@@ -196,7 +196,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
     def clear(self) -> None:
         """Forget what was found: ``--interactive`` builds again in the same process."""
         super().clear()
-        self.staged.places = None
+        self.staged.places = self.staged.made = None
         self._read, self._fresh, self._told = False, None, False
 
     def tell(self) -> None:
@@ -209,18 +209,6 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         stored, fresh = self.read_stored(), self.fresh()
         for phrase in state.explain(stored, fresh) if stored and fresh else ():
             print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Collect no garbage: thousands of states make none, and each collection looks at all nodes."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def trust_time(node: Any) -> None:

@@ -41,6 +41,8 @@ class StagedNodes(dict[bytes, StagedNode]):
 
     places: Staging | None = None
     """Where they lie, as the steps of the image have found it; None when it is to be found."""
+    made: list[Any] | None = None
+    """The nodes that something builds at or below them; None when these are to be found."""
 
     @functools.cached_property
     def text(self) -> str:

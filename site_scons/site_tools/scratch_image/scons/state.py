@@ -33,10 +33,10 @@ _MOVED = "moved"
 _HIDDEN, _SHOWN = "hidden", "shown"
 """States of what a root hides of its base, and of what it shows all the same."""
 
-_VERDICTS = (Aspect.MAGIC, Aspect.TRUST, Aspect.SECRET, Aspect.ACCOUNTS)
-"""Aspects whose states are verdicts on the content of a file: to find one, the file is read."""
+_READ = (Aspect.CONTENT, Aspect.MAGIC, Aspect.TRUST, Aspect.SECRET, Aspect.ACCOUNTS)
+"""Aspects that say what is in a file: to find one, the file is read."""
 
-_OF_IDENTITY = frozenset({*_VERDICTS, Aspect.STAT, Aspect.SIZE, Aspect.HARD})
+_OF_IDENTITY = frozenset({*_READ, Aspect.STAT, Aspect.SIZE, Aspect.HARD})
 """Aspects whose states follow from the identity of a file."""
 
 _StatusOf = Callable[[bytes], Status | None]
@@ -86,9 +86,9 @@ class Footprint:
     states: dict[tuple[bytes, Aspect], str]
     """Each path and aspect with its state, a few words of text."""
     identities: dict[bytes, str] = field(default_factory=dict)
-    """Each file that was read for a verdict, by what lstat(2) said of it before.
+    """Each file that was read, by what lstat(2) said of it before.
 
-    No part of the signature: as long as the file is the same, so is the verdict.
+    No part of the signature: as long as the file is the same, so is what is in it.
     """
 
     def text(self) -> bytes:
@@ -168,9 +168,9 @@ def _stamp(files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]) -> str:
 
 
 def _identities(keys: Iterable[tuple[bytes, Aspect]], status: _StatusOf) -> dict[bytes, str]:
-    """Return the identity of each file of which a verdict is wanted, but for fresh ones."""
+    """Return the identity of each file that is to be read, but for fresh ones."""
     found = {}
-    for path in {path for path, aspect in keys if aspect in _VERDICTS}:
+    for path in {path for path, aspect in keys if aspect in _READ}:
         with contextlib.suppress(ListError):
             now = status(path)
             if now and now.kind is FileKind.FILE and now.ctime_ns and not is_fresh(now):
@@ -196,12 +196,14 @@ def read(text: bytes) -> Footprint | None:
 
 def _footprint(values: dict[str, Any]) -> Footprint:
     states: dict[tuple[bytes, Aspect], str] = {}
+    # Most paths occur with several aspects.
+    path_of = functools.cache(to_bytes)
     for word, found in values["states"].items():
         aspect = Aspect(word)
-        states |= {(to_bytes(path), aspect): state for path, state in found.items()}
+        states |= {(path_of(path), aspect): state for path, state in found.items()}
     if not all(isinstance(each, str) for each in states.values()):
         raise ValueError
-    identities = {to_bytes(path): str(found) for path, found in values["identities"].items()}
+    identities = {path_of(path): str(found) for path, found in values["identities"].items()}
     return Footprint(str(values["nonce"]), str(values["dpkg"]), states, identities)
 
 
