@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from lists import a_view, list_lines
-from scratch_image.elf.ldd_text import Row
+from scratch_image.elf.closure import LddRow
 from scratch_image.files import request
 from scratch_image.files.request import Request
 from scratch_image.trace.record import Record, Use, Used
@@ -13,8 +13,8 @@ from scratch_image.trace.record import Record, Use, Used
 def test_library_by_its_soname(base: Path) -> None:
     requests = request.from_ldd(
         [
-            Row("program", b"/usr/bin/prog", None),
-            Row("library", b"/lib/libx.so.1", b"/usr/bin/prog"),
+            LddRow("program", b"/usr/bin/prog", None),
+            LddRow("library", b"/lib/libx.so.1", b"/usr/bin/prog"),
         ]
     )
 

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_image.elf import ldd_text
-from scratch_image.elf.closure import Closure
-from scratch_image.elf.ldd_text import Row
-from scratch_image.elf.load import Library, Missing
+from scratch_image.elf import closure
+from scratch_image.elf.closure import Closure, LddRow
+from scratch_image.elf.link_map import Library, Missing
 from scratch_image.errors import InputError
 from scratch_image.files.entry import Entry, read_entries, write_entries
 from scratch_image.fs import tree_facts
@@ -111,19 +110,19 @@ closures = st.builds(
 )
 
 
-def read_ldd(text: bytes) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
-    return ldd_text.read(text), ldd_text.read_missing(text)
+def read_ldd(text: bytes) -> tuple[tuple[LddRow, ...], tuple[Missing, ...]]:
+    return closure.read_closures(text), closure.read_missing(text)
 
 
-def rows(found: list[Closure]) -> tuple[tuple[Row, ...], tuple[Missing, ...]]:
+def rows(found: list[Closure]) -> tuple[tuple[LddRow, ...], tuple[Missing, ...]]:
     """Return what a text of these closures says."""
     told = []
     for each in found:
         users = (each.path, *each.interpreters)
-        told.append(Row("program", each.path, None))
-        told += [Row("interpreter", to, by) for by, to in itertools.pairwise(users)]
-        told += [Row("library", library.path, library.needed_by) for library in each.libraries]
-        told += [Row("loader", each.loader, users[-1])] if each.loader else []
+        told.append(LddRow("program", each.path, None))
+        told += [LddRow("interpreter", to, by) for by, to in itertools.pairwise(users)]
+        told += [LddRow("library", library.path, library.needed_by) for library in each.libraries]
+        told += [LddRow("loader", each.loader, users[-1])] if each.loader else []
     return tuple(told), tuple(one for each in found for one in each.missing)
 
 
@@ -272,7 +271,9 @@ class Format:
 
 FORMATS = {
     "record": Format(records(), write_record, read_record),
-    "ldd": Format(st.lists(closures, min_size=1, max_size=2), ldd_text.write, read_ldd, rows),
+    "ldd": Format(
+        st.lists(closures, min_size=1, max_size=2), closure.closures_text, read_ldd, rows
+    ),
     "files": Format(
         st.lists(entries(), max_size=3),
         write_entries,

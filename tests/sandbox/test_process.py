@@ -22,6 +22,32 @@ def run(*argv: bytes | str, timeout: float = 20.0) -> process.Result:
     return process.run(argv, timeout=timeout)
 
 
+def test_only_the_ends_of_much_output_are_kept() -> None:
+    found = run("sh", "-c", "echo first; head -c 9000000 /dev/zero; echo last").stdout
+    size = 9_000_000 + len("first\nlast\n") - 2 * process.KEPT
+    mark = b"\n[%d bytes left out]\n" % size
+    assert found.startswith(b"first\n\0")
+    assert found.endswith(b"\0last\n")
+    assert found.count(mark) == 1
+    assert len(found) == 2 * process.KEPT + len(mark)
+
+
+def test_output_that_just_fits_is_kept_whole() -> None:
+    assert run("head", "-c", str(2 * process.KEPT), "/dev/zero").stdout == bytes(2 * process.KEPT)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "quote"),
+    [
+        pytest.param(b" \n", b"one\ntwo\n", "said 'one | two'", id="lines"),
+        pytest.param(b"out", b"\xff", r"said '\\xff' after it printed 'out'", id="both outputs"),
+        pytest.param(b"", b"x" * 301, f"said '...{'x' * 300}'", id="the end of long ones"),
+    ],
+)
+def test_quote(stdout: bytes, stderr: bytes, quote: str) -> None:
+    assert process.quote_output(stdout, stderr) == quote
+
+
 def python(code: str) -> bytes:
     """Return what `code` prints."""
     return run(PYTHON, "-c", code).check().stdout

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.sandbox.run import Run
-from scratch_image.sandbox.server_request import Command, Page, Tcp, Unix
+from scratch_image.sandbox.run import Run, ServerRequest
 
 
 @pytest.mark.parametrize(
@@ -78,9 +77,9 @@ def test_command_lines_for_a_shell(command: str, cause: str) -> None:
     ("ready", "expected"),
     [
         pytest.param("", None, id="no server"),
-        pytest.param("tcp:65535", Tcp(65535), id="port"),
-        pytest.param("unix:/run/a b", Unix(b"/run/a b"), id="socket"),
-        pytest.param("exec:test -e 'a b' < in", Command((b"test", b"-e", b"a b"), b"in"), id="command"),
+        pytest.param("tcp:65535", ServerRequest("tcp", (b"65535",)), id="port"),
+        pytest.param("unix:/run/a b", ServerRequest("unix", (b"/run/a b",)), id="socket"),
+        pytest.param("exec:test -e 'a b' < in", ServerRequest("exec", (b"test", b"-e", b"a b"), b"in"), id="command"),
     ],
 )  # fmt: skip
 def test_readiness(ready: str, expected: object) -> None:
@@ -90,9 +89,9 @@ def test_readiness(ready: str, expected: object) -> None:
 def test_requests() -> None:
     probes = ("http://127.0.0.1:80", "http://127.0.0.1:8080/a?b=c", "redis-cli 'a b' < in")
     assert Run("demo", (b"x",), ready="tcp:80", probes=probes).requests == (
-        Page(80, "/"),
-        Page(8080, "/a?b=c"),
-        Command((b"redis-cli", b"a b"), b"in"),
+        ServerRequest("page", (b"80", b"/")),
+        ServerRequest("page", (b"8080", b"/a?b=c")),
+        ServerRequest("exec", (b"redis-cli", b"a b"), b"in"),
     )
 
 

@@ -12,9 +12,9 @@ from programs import kind_by_path
 from scratch_image.errors import InputError
 from scratch_image.fs.root import Root
 from scratch_image.trace.log import Access, Log, line_number, parse, parse_captured
-from scratch_image.trace.process_lines import is_whole
 from scratch_image.trace.record import Use
 from scratch_image.trace.resolution import resolve
+from scratch_image.trace.strace_lines import is_whole
 from scratch_image.trace.syscalls import Problem
 from strace_logs import GOLDEN_LOGS, access_key, accesses, read_golden
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from ..errors import ElfError
-from ..fs.paths import join, show
+from ..errors import ElfError, InputError
+from ..fs.paths import escape, join, show, unescape
 from ..fs.root import Root
-from .load import Library, Load, Missing
-from .loader import Loaders, loader_path
-from .lookup import ElfFile, ElfFiles
-from .reader import SCRIPT_HEAD, Elf, is_elf
-from .search_path import LoadedFile
+from .link_map import Library, LinkMap, Missing
+from .machines import machine
+from .reader import SCRIPT_HEAD, Elf, ElfFile, ElfFiles, is_elf
+from .search_path import LoadedFile, Loaders, loader_path
 from .shebang import EnvCommand, command_of_env, interpreter_chain
 
 MAX_INTERPRETERS = 5
@@ -62,7 +62,7 @@ class Closures:
         self._environment = environment
         self._files = ElfFiles(root)
         self._loaders = Loaders(root)
-        self._loads: list[Load] = []
+        self._maps: list[LinkMap] = []
 
     def order(self, paths: Iterable[bytes]) -> list[bytes]:
         """Return `paths` in the order for `find`: first the programs, then their plugins.
@@ -133,32 +133,32 @@ class Closures:
             missing=tuple(load.missing.values()) if load else (),
         )
 
-    def _load(self, path: bytes, file: ElfFile, environment: Mapping[bytes, bytes]) -> Load:
+    def _load(self, path: bytes, file: ElfFile, environment: Mapping[bytes, bytes]) -> LinkMap:
         """Load `file`: if it is a library, in the first process where it misses nothing."""
         # The kernel resolves links and starts the program; dlopen(3) takes the path as it is.
         opened = path if _is_library(file.elf) else file.real
-        tried: list[Load] = []
+        tried: list[LinkMap] = []
         for process, caller in self._scopes(file, tried):
             start = LoadedFile(path, os.path.dirname(opened), file.elf, caller)
             loader = self._loaders.get(loader_path(file.elf), file.elf.bits)
             secure = bool(file.mode & _SET_ID)
-            load = Load(self._files, loader, start, environment, secure=secure, process=process)
+            load = LinkMap(self._files, loader, start, environment, secure=secure, process=process)
             load.run()
             tried.append(load)
             if not load.missing:
                 break
         best = tried[0] if tried[-1].missing else tried[-1]
-        self._loads.append(best)
+        self._maps.append(best)
         return best
 
     def _scopes(
-        self, file: ElfFile, tried: Sequence[Load]
-    ) -> Iterator[tuple[Load | None, LoadedFile | None]]:
+        self, file: ElfFile, tried: Sequence[LinkMap]
+    ) -> Iterator[tuple[LinkMap | None, LoadedFile | None]]:
         """Yield the processes that may load `file`, each with the file in it that does.
 
         Likely ones come first; `tried` has the loads in those before.
         """
-        loads = self._loads if _is_library(file.elf) else ()
+        loads = self._maps if _is_library(file.elf) else ()
         same = [load for load in loads if load.start.elf.abi == file.elf.abi]
         for load in same:
             if file.inode in load.files:
@@ -223,3 +223,133 @@ def _interpreters(root: Root, path: bytes) -> list[bytes]:
             "name a program, or give the script its #! line",
         )
     return chain
+
+
+# The text of closures: that of ldd(1), with the user of each file in the place of addresses.
+#
+#   /usr/bin/cat:
+#   <tab>machine 62 (x86_64)
+#   <tab>libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (needed by /usr/bin/cat)
+#   <tab>/lib64/ld-linux-x86-64.so.2 (loader of /usr/bin/cat)
+
+
+@dataclass(frozen=True, slots=True)
+class LddRow:
+    """A path that an ldd text names."""
+
+    kind: str
+    """``program``, ``interpreter`` (of a script), ``loader`` or ``library``."""
+    path: bytes
+    needed_by: bytes | None
+    """Path of the file that needs it, as far as the text tells; None for a program."""
+
+
+_ADDRESS = rb"0x[0-9a-f]+"
+_REASON = rb"(?P<word>interpreter of|loader of|(?:variant, )?needed by) (?P<by>\S+)"
+_ENTRY = re.compile(
+    rb"\t(?:(?P<name>.*?) => )?(?P<path>/.*?)(?: \((?:%s|%s)\))?" % (_ADDRESS, _REASON)
+)
+_MISSING = re.compile(
+    rb"\t(?P<name>.*?) => not found"
+    rb"(?: \(needed by (?P<by>\S+?)(?:, looked for in (?P<searched>.+))?\))?"
+)
+_NO_FILE = re.compile(
+    rb"\t(?:linux-(?:vdso|gate)\S* (?:=> *)?\(%s\)|machine [0-9]+ \([^()]*\)|statically linked|"
+    rb"not a dynamic executable)|ldd: warning: .*" % _ADDRESS
+)
+_MACHINE = re.compile(rb"^\tmachine ([0-9]{1,5}) \(", re.MULTILINE)
+_LOADER = re.compile(rb".*/ld(?:-|64|\.so)[^/]*", re.DOTALL)
+_KINDS = {b"interpreter of": "interpreter", b"loader of": "loader"}
+
+
+def closures_text(closures: Sequence[Closure]) -> bytes:
+    """Return `closures` as ldd(1) would print them, each with its header line."""
+    return b"".join(line + b"\n" for found in closures for line in _lines(found))
+
+
+def _lines(found: Closure) -> Iterator[bytes]:
+    yield escape(found.path) + b":"
+    name = machine(found.machine).name.encode()
+    yield b"\tmachine %d (%s)" % (found.machine, name)
+    users = (found.path, *found.interpreters)
+    for path, user in zip(found.interpreters, users, strict=False):
+        yield b"\t%s (interpreter of %s)" % (escape(path), escape(user))
+    for library in found.libraries:
+        why = b"variant, needed by" if library.variant else b"needed by"
+        yield b"\t%s => %s (%s %s)" % (
+            escape(library.name), escape(library.path), why, escape(library.needed_by)
+        )  # fmt: skip
+    for missing in found.missing:
+        searched = b", looked for in " + b", ".join(map(escape, missing.searched))
+        yield b"\t%s => not found (needed by %s%s)" % (
+            escape(missing.name), escape(missing.needed_by), searched if missing.searched else b""
+        )  # fmt: skip
+    if found.loader is not None:
+        yield b"\t%s (loader of %s)" % (escape(found.loader), escape(found.program))
+    if found.static:
+        yield b"\tstatically linked"
+
+
+def read_closures(text: bytes, name: str = "ldd text") -> tuple[LddRow, ...]:
+    """Return the paths in `text` (hostile): of `write`, or as ldd(1) printed it.
+
+    With one program ldd prints no header line: then no row names the program. Missing libraries
+    are left to `read_missing`. InputError names the line that is no line of ldd.
+    """
+    rows = []
+    program = None
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if not line or _NO_FILE.fullmatch(line) or _MISSING.fullmatch(line):
+            continue
+        row = _row(line, program, f"{name}, line {number}")
+        program = row.path if row.kind == "program" else program
+        rows.append(row)
+    if not text.strip():
+        raise InputError(
+            f"read {name}", "it is empty", "delete it, and write it again by ldd or build it"
+        )
+    return tuple(rows)
+
+
+def read_missing(text: bytes) -> tuple[Missing, ...]:
+    """Return the libraries that `text`, as for `read`, names as not found."""
+    missing = []
+    program = b"the program"
+    for line in text.split(b"\n"):
+        found = _MISSING.fullmatch(line)
+        if found:
+            by = program if found["by"] is None else unescape(found["by"])
+            searched = found["searched"].split(b", ") if found["searched"] else []
+            missing.append(Missing(unescape(found["name"]), by, tuple(map(unescape, searched))))
+        elif line[:1] == b"/":
+            program = unescape(line.removesuffix(b":"))
+    return tuple(missing)
+
+
+def machine_number(text: bytes) -> int | None:
+    """Return the EM_ number of the first program in `text` (hostile); None in a text of ldd(1)."""
+    found = _MACHINE.search(text)
+    return int(found[1]) if found else None
+
+
+def _row(line: bytes, program: bytes | None, where: str) -> LddRow:
+    entry = _ENTRY.fullmatch(line)
+    if entry:
+        absolute = entry["name"] is not None and entry["name"].startswith(b"/")
+        path = unescape(entry["name"] if absolute else entry["path"])
+        kind = _KINDS.get(entry["word"], "library")
+        if entry["word"] is None and _LOADER.fullmatch(path):
+            kind = "loader"
+        row: LddRow | None = LddRow(
+            kind, path, program if entry["by"] is None else unescape(entry["by"])
+        )
+    else:
+        is_header = line.startswith(b"/") and line.endswith(b":")
+        row = LddRow("program", unescape(line[:-1]), None) if is_header else None
+    if row is None or b"\0" in row.path:
+        raise InputError(
+            f"read {where}",
+            "it is not a line of ldd with an absolute path",
+            "run ldd with absolute paths and keep its output as it is",
+        )
+    return row

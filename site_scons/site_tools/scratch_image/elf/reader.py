@@ -1,4 +1,4 @@
-"""Reader of executable files: the ELF headers and the ``#!`` line, nothing executed.
+"""Reader of executable files: ELF headers and ``#!`` lines; nothing is executed.
 
 Sources: elf(5), the System V gABI chapter 5, https://uapi-group.org/specifications/specs/elf_dlopen_metadata/
 and for the limits fs/binfmt_elf.c and fs/binfmt_script.c of Linux.
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ..errors import ElfError
-from ..fs.paths import show
+from ..fs.lookup import FileKind
+from ..fs.paths import join, show
+from ..fs.root import Aspect, Root
 from .machines import machine
 
 SCRIPT_HEAD = 256
@@ -310,3 +312,85 @@ def _required_sonames(text: bytes) -> Iterator[tuple[bytes, ...]]:
                 yield sonames
     except (AttributeError, KeyError, TypeError) as error:
         raise _MalformedError("its dlopen note is not as UAPI.12 describes") from error
+
+
+_NO_NAMES = (b"", b".", b"..")
+"""Last components that name no entry of the directory before them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElfFile:
+    """An ELF file of a root."""
+
+    real: bytes
+    """Its link-free path."""
+    inode: tuple[int, int]
+    mode: int
+    elf: Elf
+
+
+class ElfFiles:
+    """The ELF files of a root.
+
+    Programs of one image search the same directories for the same libraries. So each look happens
+    once in a step, and is on the root's record like any other: a later change is seen there.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self._directories: dict[bytes, bytes | None] = {}
+        self._files: dict[bytes, ElfFile | None] = {}
+
+    def find(self, path: bytes) -> ElfFile | None:
+        """Return the regular file that `path` leads to; None where there is none.
+
+        ElfError when it is no ELF file.
+        """
+        if path not in self._files:
+            self._files[path] = self._find(path)
+        return self._files[path]
+
+    def directory(self, path: bytes) -> bytes | None:
+        """Return the link-free path of the directory `path`; None where there is none."""
+        if path not in self._directories:
+            self._directories[path] = self._directory(path)
+        return self._directories[path]
+
+    def _directory(self, path: bytes) -> bytes | None:
+        """Look a directory up; the record needs no state of one that looks into it depend on."""
+        found = self.root.files.walk(path)
+        for passed in (*found.links, *found.left):
+            self.root.look(passed, Aspect.STAT)
+        if found.status is not None and found.status.kind is FileKind.DIR:
+            return found.real
+        self.root.look(found.barrier or found.real, Aspect.STAT)
+        return None
+
+    def _find(self, path: bytes) -> ElfFile | None:
+        above, name = os.path.split(path)
+        directory = self.directory(above)
+        if directory is None:
+            return None
+        real = join(directory, name)
+        status = self.root.files.status(real)
+        if name in _NO_NAMES or (status is not None and status.kind is FileKind.LINK):
+            found = self.root.walk(path, aspect=Aspect.CONTENT)
+            real, status = found.real, found.status
+        else:
+            self.root.look(real, Aspect.CONTENT if status else Aspect.STAT)
+        if status is None or status.kind is not FileKind.FILE:
+            return None
+        return ElfFile(real, status.inode, status.mode, _read(self.root, real))
+
+
+_known: dict[bytes, tuple[Identity, Elf]] = {}
+"""By host path: steps of many images need the same libraries."""
+
+
+def _read(root: Root, real: bytes) -> Elf:
+    host_path = root.files.host_path(real)
+    with root.open(real) as stream:
+        key = identity(stream)
+        if host_path not in _known or _known[host_path][0] != key:
+            _known[host_path] = key, read(stream, real)
+    return _known[host_path][1]

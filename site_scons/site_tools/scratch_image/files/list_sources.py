@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..elf import ldd_text
+from ..elf import closure
 from ..fs import globs
 from ..fs.lookup import FileKind
 from ..fs.overlay import Overlay
@@ -23,8 +23,8 @@ from .request import from_ldd, from_listings, from_record
 from .staged_files import from_staged
 
 if TYPE_CHECKING:
-    from ..elf.ldd_text import Row
-    from ..elf.load import Missing
+    from ..elf.closure import LddRow
+    from ..elf.link_map import Missing
     from ..fs.overlay import OverlaidFiles
     from ..trace.record import Record
     from .list_options import ListOptions
@@ -38,7 +38,7 @@ class Sources:
         self.requests = [*from_staged(view.below, options.staged)]
         self.runs: list[tuple[str, Record]] = []
         """Names of runs, each with its record."""
-        self.rows: list[Row] = []
+        self.rows: list[LddRow] = []
         """Of ldd texts."""
         self.missing: list[Missing] = []
         """Of ldd texts."""
@@ -58,9 +58,9 @@ class Sources:
             record = resolve(parse_captured(text, file), view.below, started_ns=0)
             self._add_record(view, name, record)
         elif form == "ldd":
-            rows = ldd_text.read(text, file)
+            rows = closure.read_closures(text, file)
             self.rows += rows
-            self.missing += ldd_text.read_missing(text)
+            self.missing += closure.read_missing(text)
             self.requests += from_ldd(rows)
         else:
             extras = read_extras(view, name, text)

@@ -7,9 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ..elf.loader import Loaders
 from ..elf.loader_cache import CACHE
-from ..elf.search_path import needs_cache
+from ..elf.search_path import Loaders, needs_cache
 from ..errors import ListError
 from ..fs.lookup import FileKind, Status
 from ..fs.overlay import Overlay, Placed

@@ -6,8 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..elf.closure import Closure
-from ..elf.ldd_text import Row
+from ..elf.closure import Closure, LddRow
 from ..elf.loader_cache import CACHE
 from ..fs.lookup import FileKind
 from ..fs.paths import escape, join
@@ -47,7 +46,7 @@ def from_record(record: Record, run: str) -> Iterator[Request]:
             yield Request(use.path, f"run:{run}", required=use.kind in ("exec", "read"))
 
 
-def from_ldd(rows: Iterable[Row]) -> Iterator[Request]:
+def from_ldd(rows: Iterable[LddRow]) -> Iterator[Request]:
     """Yield the programs of an ldd text, their loaders, interpreters and libraries.
 
     With a loader comes its cache: see `Merge`, which drops that where no library needs it.
@@ -63,12 +62,12 @@ def from_ldd(rows: Iterable[Row]) -> Iterator[Request]:
 def from_closure(found: Closure) -> Iterator[Request]:
     """Yield the interpreters, the loader and the libraries of the closure `found`."""
     rows = [
-        Row("interpreter", path, user)
+        LddRow("interpreter", path, user)
         for path, user in zip(found.interpreters, (found.path, *found.interpreters), strict=False)
     ]
-    rows += [Row("library", library.path, library.needed_by) for library in found.libraries]
+    rows += [LddRow("library", library.path, library.needed_by) for library in found.libraries]
     if found.loader is not None:
-        rows.append(Row("loader", found.loader, found.program))
+        rows.append(LddRow("loader", found.loader, found.program))
     return from_ldd(rows)
 
 

@@ -21,8 +21,7 @@ from ..fs.root import Root, WatchedFileSystem
 from ..publish import container
 from ..sandbox.execution import Failure
 from ..sandbox.namespaces import Sandbox
-from ..sandbox.output import last_words
-from ..sandbox.process import Result, shell_status
+from ..sandbox.process import Result, last_words, shell_status
 from ..sandbox.run import Run
 from ..sysroot.image_root import unpacked_layers
 from ..trace.log import parse

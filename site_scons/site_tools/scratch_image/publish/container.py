@@ -120,7 +120,7 @@ class _Attached(threading.Thread):
     """
 
     def __init__(self, sdk: APIClient, name: str, *, has_stdin: bool) -> None:
-        from ..sandbox.output import Ends
+        from ..sandbox.process import Ends
 
         super().__init__(daemon=True)
         self.stdout, self.stderr = Ends(), Ends()

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 from ..fs.paths import show
 from . import probe, process
-from .output import last_words
-from .process import Process, Result, Running
-from .run import Run
-from .server_request import Command, Page, ServerRequest, Tcp, Unix
+from .process import Process, Result, Running, last_words
+from .run import Run, ServerRequest
 
 _POLL = 0.05
 """Seconds between two looks at a server."""
@@ -121,7 +119,7 @@ class ServerAccess:
 def _find_other_server(run: Run) -> Failure | None:
     """Return why another server would pass for this one, if it would."""
     place = run.readiness
-    if isinstance(place, Tcp | Unix) and not _send(place, run.cwd, 1.0):
+    if place and place.kind != "exec" and not _send(place, run.cwd, 1.0):
         cause = f"something else answers at {run.ready} already"
         return Failure(cause, "end that, or use another place")
     return None
@@ -224,42 +222,29 @@ def _names(commands: Iterable[bytes]) -> str:
 def _send(request: ServerRequest, cwd: bytes, seconds: float) -> str:
     """Return how `request` failed, as a clause; nothing for an answer within `seconds`."""
     seconds = max(seconds, _POLL)
-    if isinstance(request, Command):
-        return _failure(process.run(request.argv, timeout=seconds, stdin=request.stdin, cwd=cwd))
-    if isinstance(request, Page):
+    if request.kind == "exec":
+        return _failure(process.run(request.words, timeout=seconds, stdin=request.stdin, cwd=cwd))
+    if request.kind == "page":
         # It may come byte by byte: only a program ends in time.
         return _run_probe([], request, seconds, b"/")
-    kind, *words = _probe_words(request)
-    return probe.KINDS[kind](*words, seconds)
+    return probe.KINDS[request.kind](*map(os.fsdecode, request.words), seconds)
 
 
 def _send_there(request: ServerRequest, access: ServerAccess, pid: int, seconds: float) -> str:
     """As `_send`, from the namespaces of the process `pid`."""
     seconds = max(seconds, _POLL)
-    if isinstance(request, Command):
+    if request.kind == "exec":
         before = [*access.join_words(pid, request.stdin), *access.enter_words]
-        return _failure(process.run([*before, *request.argv], timeout=seconds))
+        return _failure(process.run([*before, *request.words], timeout=seconds))
     return _run_probe(access.join_words(pid), request, seconds, access.root)
 
 
-def _run_probe(
-    before: Sequence[bytes], request: Tcp | Unix | Page, seconds: float, root: bytes
-) -> str:
+def _run_probe(before: Sequence[bytes], request: ServerRequest, seconds: float, root: bytes) -> str:
     """As `_send`, by the program `probe`, which the words `before` start."""
-    command = [sys.executable, "-I", "-S", probe.__file__, *_probe_words(request)]
-    result = process.run([*before, *command, str(seconds), root], timeout=seconds + _GRACE)
+    program: list[bytes | str] = [*before, sys.executable, "-I", "-S", probe.__file__]
+    words: list[bytes | str] = [request.kind, *request.words, str(seconds), root]
+    result = process.run([*program, *words], timeout=seconds + _GRACE)
     return result.stdout.decode() or _failure(result)
-
-
-def _probe_words(request: Tcp | Unix | Page) -> tuple[str, ...]:
-    """Return `request` as the arguments of `probe`."""
-    match request:
-        case Tcp(port):
-            return "tcp", str(port)
-        case Unix(path):
-            return "unix", os.fsdecode(path)
-        case Page(port, target):
-            return "page", str(port), target
 
 
 def _failure(result: Result) -> str:

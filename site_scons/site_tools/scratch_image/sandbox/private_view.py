@@ -14,7 +14,9 @@ from contextlib import suppress
 from ..fs.file_system import FileSystem
 from ..fs.lookup import FileKind
 from ..fs.paths import KERNEL_TREES, is_under, join, parents, unescape
-from .mounts import (
+from .namespaces import (
+    Emulator,
+    Sandbox,
     Step,
     attributes,
     bind_step,
@@ -25,9 +27,9 @@ from .mounts import (
     link_step,
     memory_step,
     mount_point_step,
+    needs_users,
     overlay_step,
 )
-from .namespaces import Emulator, Sandbox, needs_users
 from .run import Run
 
 HIDDEN = {b"/home": 0o755, b"/root": 0o700, b"/tmp": 0o1777}

@@ -1,4 +1,4 @@
-"""Child processes: all of them are started here."""
+"""Child processes, which are all started here, and their output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,51 @@ from typing import IO
 
 from ..errors import ProcessError
 from ..fs.paths import SEARCH_PATH as SEARCH_PATH
-from .output import Ends, quote_output
+
+KEPT = 1 << 19
+"""Bytes kept of the beginning of each output, and as many of its end."""
+
+_QUOTED = 300
+"""Characters of an output that a message quotes."""
+
+
+class Ends:
+    """The beginning and the end of an output."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """Take `data`, which comes next."""
+        self._size += len(data)
+        room = KEPT - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        if len(self._tail) > 2 * KEPT:
+            del self._tail[:-KEPT]
+
+    def text(self) -> bytes:
+        """Return the output so far; of more than 2 * `KEPT` bytes without the middle."""
+        left_out = self._size - 2 * KEPT
+        if left_out <= 0:
+            return bytes(self._head + self._tail)
+        mark = b"\n[%d bytes left out]\n" % left_out
+        return bytes(self._head) + mark + bytes(self._tail[-KEPT:])
+
+
+def last_words(output: bytes) -> str:
+    """Return the end of `output` in one line."""
+    text = " | ".join(output.decode("utf-8", "backslashreplace").split("\n")).strip(" |")
+    return text if len(text) <= _QUOTED else "..." + text[-_QUOTED:]
+
+
+def quote_output(stdout: bytes, stderr: bytes) -> str:
+    """Return a clause with the last words of both outputs: many programs complain on the first."""
+    said = f"said {last_words(stderr)!r}"
+    return f"{said} after it printed {last_words(stdout)!r}" if stdout.strip() else said
+
 
 TOOL_ENVIRONMENT: Mapping[bytes, bytes] = MappingProxyType(
     {b"LC_ALL": b"C", b"PATH": SEARCH_PATH, b"HOME": b"/"}
@@ -52,7 +96,7 @@ class Result:
     status: int
     """Exit status, or minus the number of the signal that ended it."""
     stdout: bytes
-    """Its output; of more than 2 * `output.KEPT` bytes a mark stands for the middle."""
+    """Its output; of more than 2 * `KEPT` bytes a mark stands for the middle."""
     stderr: bytes
     overdue: tuple[bytes, ...] = ()
     """Commands that still ran at the time limit, and were ended; empty when all ended in time."""

@@ -8,15 +8,23 @@ import shlex
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..fs.paths import SEARCH_PATH
 
-if TYPE_CHECKING:
-    from .server_request import Command, Page, Tcp, Unix
-
 _SIGNALS = signal.valid_signals()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequest:
+    """A request to a server: whether it is ready, or whether it works."""
+
+    kind: str
+    """One of `probe.KINDS`, or ``exec`` for a command that ends with status 0."""
+    words: tuple[bytes, ...]
+    """Those that `probe` takes, or the command's."""
+    stdin: bytes | None = None
+    """The command's standard input: a host path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +103,15 @@ class Run:
         return {b"PATH": SEARCH_PATH, b"HOME": b"/", **self.environment}
 
     @property
-    def readiness(self) -> Tcp | Unix | Command | None:
+    def readiness(self) -> ServerRequest | None:
         """`ready` as a request; None for a run that ends by itself."""
         if not self.ready:
             return None
-        from .server_request import Tcp, Unix
-
         kind, _, rest = self.ready.partition(":")
-        if kind == "tcp" and (port := _port(rest)):
-            return Tcp(port)
-        if kind == "unix" and rest.startswith("/") and len(os.fsencode(rest)) <= _SOCKET_PATH:
-            return Unix(os.fsencode(rest))
+        word = os.fsencode(rest)
+        is_socket = kind == "unix" and word.startswith(b"/") and len(word) <= _SOCKET_PATH
+        if is_socket or (kind == "tcp" and _is_port(rest)):
+            return ServerRequest(kind, (word,))
         if kind == "exec":
             return self._command(rest)
         cause = "it is no port from 1 to 65535, socket of up to 107 bytes, or command"
@@ -113,7 +119,7 @@ class Run:
         raise _bad(self, f"ready {self.ready!r}", cause, hint)
 
     @property
-    def requests(self) -> tuple[Page | Command, ...]:
+    def requests(self) -> tuple[ServerRequest, ...]:
         """`probes` as requests."""
         return tuple(self._request(probe) for probe in self.probes)
 
@@ -128,22 +134,18 @@ class Run:
             hint = "correct the regular expression"
             raise _bad(self, f"stdout {self.stdout!r}", str(error), hint) from error
 
-    def _request(self, probe: str) -> Page | Command:
+    def _request(self, probe: str) -> ServerRequest:
         if not re.match(r"https?:", probe):
             return self._command(probe)
-        from .server_request import Page
-
         found = _PAGE.fullmatch(probe)
-        if found and (port := _port(found[1])):
-            return Page(port, found[2] or "/")
+        if found and _is_port(found[1]):
+            return ServerRequest("page", (found[1].encode(), (found[2] or "/").encode()))
         hint = "use http://127.0.0.1:PORT/..., or a command"
         raise _bad(self, f"the probe {probe!r}", "it is no page of 127.0.0.1", hint)
 
-    def _command(self, text: str) -> Command:
-        from .server_request import Command
-
+    def _command(self, text: str) -> ServerRequest:
         run = Run.parse(self.name, text)
-        return Command(run.argv, run.stdin)
+        return ServerRequest("exec", run.argv, run.stdin)
 
     @classmethod
     def parse(cls, name: str, command: str) -> Run:
@@ -170,9 +172,8 @@ _SOCKET_PATH = 107
 """Bytes that the name of a UNIX socket may have, by unix(7)."""
 
 
-def _port(text: str) -> int:
-    """Return the port that `text` (hostile) spells; 0 when it is none."""
-    return int(text) if re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 1 << 16 else 0
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None and int(text) < 1 << 16
 
 
 _SHELL_ONLY = re.compile(r"[|&;()>$`*?\[\n]|(?:^|\s)[~#]\S*|<\s*<")

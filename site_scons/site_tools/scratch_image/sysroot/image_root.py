@@ -12,8 +12,15 @@ from contextlib import contextmanager
 from ..errors import SandboxError
 from ..fs.paths import KERNEL_TREES, is_under, join, show
 from ..image.compression import decompress, suffix_of
-from ..sandbox.mounts import DEVICE_LINKS, DEVICES, TERMINALS, kernel_mounts, memory_overlay
-from ..sandbox.namespaces import Emulator, Sandbox
+from ..sandbox.namespaces import (
+    DEVICE_LINKS,
+    DEVICES,
+    TERMINALS,
+    Emulator,
+    Sandbox,
+    kernel_mounts,
+    memory_overlay,
+)
 from ..sandbox.run import Run
 from .unpack import Unpacking, remove
 

@@ -18,10 +18,20 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..fs import paths
-from ..sandbox.output import last_words
-from .process_lines import Task, TaskSorter, is_whole, without_resumed
+from ..sandbox.process import last_words
 from .record import Use
-from .strace_line import REMARK, decode, decode_file, skeleton, split_line, without_address
+from .strace_lines import (
+    REMARK,
+    Task,
+    TaskSorter,
+    decode,
+    decode_file,
+    is_whole,
+    skeleton,
+    split_line,
+    without_address,
+    without_resumed,
+)
 from .syscalls import NAMELESS, Meaning, NamedPath, Problem, find_meaning
 
 
@@ -70,7 +80,7 @@ def parse(text: bytes, cwd: bytes = b"/", is_program: IsProgram | None = None) -
 
     It reads the output of ``strace`` and ``strace -f``, with ``-o`` or on standard error, with or
     without ``-y``, ``-t``, ``-tt``, ``-ttt``, ``-r`` and ``-T``, and that of
-    `process_lines.join_logs`. It raises nothing: lines that it does not understand are in
+    `strace_lines.join_logs`. It raises nothing: lines that it does not understand are in
     `Log.unparsed`.
     """
     sorter = TaskSorter(text)

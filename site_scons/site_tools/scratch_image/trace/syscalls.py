@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .record import Use
-from .strace_line import Call, parse_call
+from .strace_lines import Call, parse_call
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -59,7 +59,7 @@ class LddStep(Step):
 
         A missing library is no error yet: a run may load it from elsewhere. The file list decides.
         """
-        from ...elf import ldd_text
+        from ...elf import closure
         from ...elf.closure import Closures
 
         # The content of a file that is not ELF does not matter here.
@@ -70,16 +70,16 @@ class LddStep(Step):
         closures = [each for path in chosen for each in found[path]]
         for check in found.get(os.fsencode(health.PROGRAM), ()):
             health.require_machine(check.machine, closures[0].machine)
-        write(targets[0], [ldd_text.write(closures)])
+        write(targets[0], [closure.closures_text(closures)])
         libraries = {library.path for each in closures for library in each.libraries}
         return f"{len(libraries)} libraries of {len(chosen)} files"
 
 
 def elf_machine(texts: Sequence[bytes]) -> int:
     """Return the EM_ number in the first of the ldd texts `texts`, or this machine's."""
-    from ...elf import ldd_text, machines
+    from ...elf import closure, machines
 
-    found = [ldd_text.machine_number(content(path)) for path in texts[:1]]
+    found = [closure.machine_number(content(path)) for path in texts[:1]]
     return next((machine for machine in found if machine is not None), machines.native_machine())
 
 

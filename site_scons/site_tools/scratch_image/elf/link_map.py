@@ -1,4 +1,4 @@
-"""One load: a program as its loader fills the process, or a library with all that it needs."""
+"""Link maps: a program as its loader fills the process, or a library with all that it needs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from ..fs.paths import join
 from . import search_path
-from .loader import Loader
 from .loader_cache import Candidate
-from .lookup import ElfFile, ElfFiles
-from .search_path import LoadedFile
+from .reader import ElfFile, ElfFiles
+from .search_path import LoadedFile, Loader
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,8 @@ class _Match:
     file: ElfFile
 
 
-class Load:
-    """A file as it is being loaded: a program, or a library of a process that runs."""
+class LinkMap:
+    """The files that are loaded for a program, or for a library of a process that runs."""
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class Load:
         environment: Mapping[bytes, bytes],
         *,
         secure: bool,
-        process: Load | None = None,
+        process: LinkMap | None = None,
     ) -> None:
         """Take what runs already, if `start` is a library that a file of it loads: `process`."""
         self.start = start
