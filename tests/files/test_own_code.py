@@ -66,13 +66,12 @@ def test_words_and_paths_are_whole_strings(base: Path) -> None:
     assert found.calls([b"setlocale"]) == ""
 
 
-def test_strings_between_two_chunks_are_found(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_code, "_CHUNK", 7)
+def test_only_the_first_word_of_a_string_has_paths(base: Path) -> None:
+    write_elf(base / "bin/prog", "PATH=/usr/x/bin:/x/bin /no/bin", "see http://no/path", "x:/no,t")
 
     (found,) = _own(base, "/bin/prog")
 
-    assert found.words == {b"iconv_open"}
-    assert found.paths == (b"/bin/sh", b"/etc/conf")
+    assert found.paths == (b"/x/bin",)
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,14 @@ _INTERPRETER = re.compile(rb"lib(python|perl|ruby|php|tcl|lua|node)[-\d.]*\w*\.s
 _MOST = 1 << 25
 """Bytes of a file that are searched."""
 
-_CHUNK = 1 << 22
-"""Bytes that are searched at once."""
+_WORD = re.compile(rb"\0([A-Za-z][\w-]{3,20})(?=\0)")
+"""A string of a program that may be the name of a function or of a character set."""
 
-_LONGEST = 1 << 12
-"""Bytes of a string that matter: that many go over from a chunk to the next one."""
+_PATH = re.compile(rb"/(?<=[\0:]/)[\w.+/-]{3,200}(?![^\0: ])")
+"""A path at the start of a string of a program, or in its list.
 
-_PATH = re.compile(rb"/[\w.+/-]{3,200}")
-"""A path that is a string of a program, or the first word of one."""
+The slash comes first in the pattern, because `re` finds a literal at memory speed.
+"""
 
 _PROGRAM = re.compile(rb"(?<![\w/.$}*~-])(/(?:[\w.+-]+/)*s?bin/[\w.+-]+)(?![\w/*])")
 """A program that a script names."""
@@ -81,19 +81,17 @@ def _is_given(entry: Entry) -> bool:
 
 def read_code(image: Examined, path: bytes, words: Collection[bytes]) -> OwnFile:
     """Return what the ELF file `path` of `image` names, and which of `words` it holds."""
-    held: set[bytes] = set()
-    named: set[bytes] = set()
-    rest, is_go = b"", False
     with image.view.open(path) as stream:
-        while (chunk := stream.read(_CHUNK)) and stream.tell() < _MOST:
-            *strings, rest = (rest + chunk).split(b"\0")
-            distinct = {*strings}
-            held |= distinct & {*words}
-            texts = (each for each in distinct if each[:1] == b"/" or b":/" in each)
-            named |= {path for each in texts for path in each.partition(b" ")[0].split(b":")}
-            is_go = is_go or _GO in chunk
-            rest = rest[-_LONGEST:]
-    return OwnFile(path, frozenset(held), tuple(sorted(filter(_PATH.fullmatch, named))), is_go)
+        content = stream.read(_MOST)
+    held = frozenset(words).intersection(_WORD.findall(content))
+    starts = ((each.start(), each[0]) for each in _PATH.finditer(content))
+    named = {path for start, path in starts if _is_in_first_word(content, start)}
+    return OwnFile(path, held, tuple(sorted(named)), _GO in content)
+
+
+def _is_in_first_word(content: bytes, at: int) -> bool:
+    """Tell whether the string of `content` that has byte `at` has no space before it."""
+    return content.find(b" ", content.rfind(b"\0", 0, at) + 1, at) < 0
 
 
 def _read_script(path: bytes, content: bytes) -> OwnFile:
