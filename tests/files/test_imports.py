@@ -1,14 +1,70 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from examined import examine, write_elf
 from scratch_image.errors import ListError
-from scratch_image.files import imports, module_graph
+from scratch_image.files import imports
 from scratch_image.files.finding import Examined
+from scratch_image.files.imports import follow
 from scratch_image.image import settings
 from scratch_image.trace.record import Use, Used
+
+
+class Words:
+    """A language of which each word is the path of a module."""
+
+    def programs(self) -> list[bytes]:
+        return [b"/program"]
+
+    def imports(self, path: bytes, source: bytes) -> Iterator[bytes]:
+        yield from source.split()
+
+    def is_standard(self, path: bytes) -> bool:
+        return path.startswith(b"/lib")
+
+    def companions(self, path: bytes) -> Iterator[bytes]:
+        return iter(())
+
+    def always(self) -> Iterator[bytes]:
+        return iter(())
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    (tmp_path / "program").write_text("/lib1 /own")
+    (tmp_path / "lib1").write_text("/lib2 /program")
+    (tmp_path / "lib2").write_text("/lib1")
+    (tmp_path / "own").write_text("/large /gone")
+    (tmp_path / "large").write_text("/never")
+    return tmp_path
+
+
+def test_imports_are_followed_once(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "LARGEST_SOURCE", 14)
+    (words / "large").write_text("/never" * 9)
+
+    found = follow(examine(words), Words())
+
+    assert found.programs == (b"/program",)
+    assert found.modules == (b"/gone", b"/large", b"/lib1", b"/lib2", b"/own", b"/program")
+    assert found.direct == {b"/lib1", b"/own", b"/large", b"/gone"}
+    assert found.unread == 2
+
+
+def test_too_many_modules_are_an_error(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "MOST_MODULES", 3)
+
+    with pytest.raises(ListError) as error:
+        follow(examine(words), Words())
+
+    assert str(error.value) == (
+        "cannot follow the imports of /program: it imports more than 3 modules; "
+        "name their directories in an extra list, and take the preset away"
+    )
+
 
 LIB = "/usr/lib/python3.11"
 USES = tuple(
@@ -120,7 +176,7 @@ def test_modules_that_no_run_loaded_are_a_finding(
 def test_sources_that_are_not_searched_are_counted(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module_graph, "LARGEST_SOURCE", 50)
+    monkeypatch.setattr(imports, "LARGEST_SOURCE", 50)
     (base / LIB[1:] / "deep.py").write_text("#" * 99)
 
     (found,) = imports.find(_image(base))
@@ -129,6 +185,6 @@ def test_sources_that_are_not_searched_are_counted(
 
 
 def test_too_many_modules_are_no_finding(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module_graph, "MOST_MODULES", 1)
+    monkeypatch.setattr(imports, "MOST_MODULES", 1)
 
     assert [*imports.find(_image(base))] == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from examined import examine, write_elf
-from scratch_image.files.module_graph import follow
+from scratch_image.files.imports import follow
 from scratch_image.files.perl_modules import PerlModules
 
 BASE, SHARE, ARCH = "/usr/lib/perl-base", "/usr/share/perl/5.36", "/usr/lib/perl/5.36"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from examined import examine, write_elf
-from scratch_image.files.module_graph import follow
+from scratch_image.files.imports import follow
 from scratch_image.files.python_imports import PythonImports
 from scratch_image.trace.record import Use, Used
 

@@ -260,9 +260,7 @@ def test_file_that_is_the_same_is_not_read_again(
     assert is_read or again == old
 
 
-def test_fresh_file_is_read_again(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fresh_file_is_read_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "is_fresh", lambda _: True)
     root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"/file", Aspect.MAGIC)

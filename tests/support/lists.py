@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 from scratch_image.files.entry import write_entries
-from scratch_image.files.extra_files import from_extras
 from scratch_image.files.extra_list import LineKind, parse
 from scratch_image.files.merge import Merge, merge
-from scratch_image.files.request import Request
+from scratch_image.files.request import Request, from_extras
 from scratch_image.fs.globs import matcher
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root, WatchedFileSystem

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..fs.paths import is_in_kernel_tree, join, show
 from ..trace.record import Use
-from . import data_directories, imports, subprograms, system_data
+from . import imports, other_modes, system_data
 from .account_files import lost_accounts
 from .exclusions import is_of_interpreter
 from .finding import Examined, Finding, Rank, some
@@ -33,7 +33,7 @@ _ACCOUNT_CALLS = (b"getpwnam", b"getpwnam_r", b"getgrnam", b"getgrnam_r", b"init
 
 _NUMBER_CALLS = (b"getpwuid", b"getpwuid_r", b"getgrgid", b"getgrgid_r")
 
-_WORDS = (*system_data.WORDS, *subprograms.SHELL_CALLS, *_ACCOUNT_CALLS, *_NUMBER_CALLS)
+_WORDS = (*system_data.WORDS, *other_modes.SHELL_CALLS, *_ACCOUNT_CALLS, *_NUMBER_CALLS)
 
 
 def find(
@@ -44,11 +44,11 @@ def find(
     `skipped` are the devices, FIFOs and sockets in directories that a list names.
     """
     code = [*own_code(image, _WORDS)]
-    found = {*more, *system_data.find(image, code), *subprograms.find(image, code)}
+    found = {*more, *system_data.find(image, code), *other_modes.find_programs(image, code)}
     found |= {*imports.find(image), *_directories(image), *_accounts(image, code)}
     found |= {*_no_image_has(skipped), *_set_ids(image), *_access_lists(image)}
     fixes = {each.fix for each in found}
-    found |= {each for each in data_directories.find(image, code) if each.fix not in fixes}
+    found |= {each for each in other_modes.find_directories(image, code) if each.fix not in fixes}
     return tuple(sorted(found))
 
 

@@ -17,10 +17,8 @@ from ..trace.record import read_record
 from ..trace.resolution import resolve
 from . import extra_list
 from .exclusions import is_made_by_runtime
-from .extra_files import from_extras
 from .extra_list import Extra, LineKind
-from .request import from_ldd, from_listings, from_record
-from .staged_files import from_staged
+from .request import from_extras, from_ldd, from_listings, from_record, from_staged
 
 if TYPE_CHECKING:
     from ..elf.closure import LddRow

@@ -33,8 +33,7 @@ from ..fs.overlay import OverlaidFiles, Overlay, Placed
 from ..fs.paths import is_under, show
 from .account_files import write_account_files
 from .entry import Entry
-from .extra_files import tree
-from .request import Request
+from .request import Request, tree
 
 BUNDLES = (
     b"/etc/ssl/certs/ca-certificates.crt",

@@ -22,7 +22,7 @@ from .entry import Entry
 from .exclusions import is_host_noise, is_made_by_runtime
 from .finding import Examined
 from .presets import ListedImage, presets_with
-from .secret_paths import secret_rule
+from .secret_search import secret_rule
 
 if TYPE_CHECKING:
     from ..fs.overlay import Overlay

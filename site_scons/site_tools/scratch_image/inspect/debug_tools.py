@@ -15,9 +15,8 @@ from ..elf import machines
 from ..elf.closure import Closure, Closures
 from ..errors import InputError
 from ..files.entry import Entry
-from ..files.extra_files import tree
 from ..files.merge import merge
-from ..files.request import Request
+from ..files.request import Request, tree
 from ..fs.lookup import FileKind, Status
 from ..fs.overlay import Overlay, Placed
 from ..fs.paths import is_under, join, show

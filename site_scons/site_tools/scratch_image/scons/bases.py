@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..files.secrets_in_settings import refuse_secrets
+from ..files.secret_refusal import refuse_settings
 from .nodes import step_of
 from .variables import read
 
@@ -93,5 +93,5 @@ class Inheritance:
             _VARIABLES["cmd"]: found.cmd,
             _VARIABLES["health_check"]: check.command if check else (),
         }
-        refuse_secrets(self.allow, {**found.env, **found.labels}, commands)
+        refuse_settings(self.allow, {**found.env, **found.labels}, commands)
         return found

@@ -71,7 +71,7 @@ class ListStep(Step):
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list of all that the `sources` request; return lines about what it may lack."""
-        from ...files import file_list, remainder
+        from ...files import file_list
         from ...files.entry import write_entries
         from ...files.finding import lines
         from ...fs.overlay import Overlay
@@ -82,7 +82,7 @@ class ListStep(Step):
         line = f"{len(made.entries)} paths"
         line += f", certificates for {made.certificates_for}" if made.certificates_for else ""
         line += f", accounts {shorten(made.accounts)}" if made.accounts else ""
-        left = remainder.describe(root.files, made.entries)
+        left = file_list.describe_remainder(root.files, made.entries)
         image = show(os.path.relpath(targets[0], self.top).removesuffix(b".files"))
         findings = [f"lint: {each}" for each in lines(made.findings, image)]
         return "\n".join([line, *([left] if left else []), *findings])

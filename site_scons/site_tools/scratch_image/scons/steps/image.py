@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ... import progress
-from ...files.secrets_in_settings import refuse_secrets
+from ...files.secret_refusal import refuse_settings
 from ...fs.target import replacing
 from ...image.reference import Reference
 from ...image.settings import Settings
@@ -134,7 +134,7 @@ def _settings(env: Any) -> Settings:
         "IMAGE_HEALTHCHECK": check.command if check else (),
     }
     variables = {**settings.env, **settings.labels, **settings.annotations}
-    refuse_secrets(read(env, "IMAGE_ALLOW"), variables, commands)
+    refuse_settings(read(env, "IMAGE_ALLOW"), variables, commands)
     return settings
 
 

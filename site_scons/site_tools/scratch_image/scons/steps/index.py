@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import progress
 from ...errors import InputError
-from ...files.secrets_in_settings import refuse_secrets
+from ...files.secret_refusal import refuse_settings
 from ...fs.paths import show
 from ...fs.target import replacing
 from ...image import config
@@ -67,7 +67,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
         )
     references = claim_tags(name, env, target[0])
     annotations = check_annotations(sort_names(read(env, "IMAGE_ANNOTATIONS")))
-    refuse_secrets(read(env, "IMAGE_ALLOW"), annotations, {})
+    refuse_settings(read(env, "IMAGE_ALLOW"), annotations, {})
     step = IndexStep(name, tuple(platforms.values()), references, annotations)
     return Plan(step, target, source)
 

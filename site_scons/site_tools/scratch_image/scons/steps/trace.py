@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, SandboxError, TraceError
-from ...files.secrets_in_settings import refuse_secrets
+from ...files.secret_refusal import refuse_settings
 from ...fs.paths import join, show
 from ...fs.target import write
 from ...image.compression import MEDIA_TYPES
@@ -189,7 +189,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     )
     environment = {os.fsdecode(key): os.fsdecode(text) for key, text in full.environment.items()}
     words = [*map(os.fsdecode, full.argv), *" ".join(full.probes).split()]
-    refuse_secrets(read(env, "IMAGE_ALLOW"), environment, {"RUNS": words})
+    refuse_settings(read(env, "IMAGE_ALLOW"), environment, {"RUNS": words})
     name = f"{name} ({full.name})"
     stdin = [] if command.stdin is None else [env.File(literal(os.fsdecode(command.stdin)))]
     needs = [env.File(literal(os.fsdecode(each))) for each in command.needs]

@@ -1,0 +1,164 @@
+"""Programs and directories that the image's own code uses only in other modes than the traced ones.
+
+A program names some programs by path. Others lie in a directory of their own: that of git has its
+commands, that of gcc its passes. And a program names its directory of data, modules or headers, as
+gawk does with /usr/share/awk, or lies in it, as that of a JVM does. Runs use some files there, and
+other inputs need others.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+
+from ..errors import ListError
+from ..fs.lookup import FileKind
+from ..fs.paths import is_under, join, show
+from ..trace.record import Use
+from .exclusions import is_of_interpreter
+from .finding import Examined, Finding, Rank, some
+from .own_code import OwnFile
+
+SHELL_CALLS = (b"system", b"popen")
+"""Functions of libc that start a shell."""
+
+_SHELL = b"/bin/sh"
+
+_NODE = (b"node", b"nodejs")
+"""Node.js starts a shell by its own means: its JavaScript names it."""
+
+_PRIVATE = re.compile(rb"(/usr(/local)?/(lib(exec|32|64)?|share)|/opt)/.+")
+"""Directories that are no search path of programs."""
+
+_SEARCHED = (b"bin", b"sbin", b"games")
+"""Names of directories whose programs people start by name."""
+
+_FEW_PROGRAMS = 4
+"""Programs of a directory that one of them would start; fewer are most often started by others."""
+
+_PLACE = re.compile(rb"/(usr|bin|sbin|opt)/.+")
+
+
+def find_programs(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
+    """Yield a finding for each set of programs that code names, and each directory of such."""
+    users: dict[tuple[bytes, ...], list[bytes]] = {}
+    for file in code:
+        is_node = os.path.basename(file.path) in _NODE
+        shell = [_SHELL] if is_node or file.calls(SHELL_CALLS) else []
+        absent = {path for path in (*file.paths, *shell) if _is_absent(image, path)}
+        users.setdefault(tuple(sorted(absent)), []).append(file.path)
+    for programs, paths in users.items():
+        if programs:
+            yield Finding(
+                Rank.POSSIBLE,
+                "an argument that starts another program",
+                f"{some(paths)} can start {some(programs)}, and the image has none",
+                f"list {show(programs[0])}"
+                if len(programs) == 1
+                else "list those that it may start",
+            )
+    for directory in _private_directories(image, code):
+        yield from _in_directory(image, directory)
+
+
+def _is_absent(image: Examined, path: bytes) -> bool:
+    """Tell whether `path` is a program that exists and is not listed."""
+    is_program = _PLACE.fullmatch(path) and b".so" not in os.path.basename(path)
+    return bool(is_program) and _is_program(image, path) and not image.has(path)
+
+
+def _is_program(image: Examined, path: bytes) -> bool:
+    with suppress(ListError):
+        status = image.view.walk(path).status
+        return status is not None and status.kind is FileKind.FILE and bool(status.mode & 0o111)
+    return False
+
+
+def _private_directories(image: Examined, code: Collection[OwnFile]) -> list[bytes]:
+    """Return the private directories that code names, or of which a run executed a file."""
+    named = {path.rstrip(b"/") for file in code for path in file.paths}
+    found = named | {os.path.dirname(path) for path in image.executed}
+    private = filter(_PRIVATE.fullmatch, found)
+    return sorted(path for path in private if os.path.basename(path) not in _SEARCHED)
+
+
+def _in_directory(image: Examined, directory: bytes) -> Iterator[Finding]:
+    paths = [join(directory, name) for name in image.names(directory) if b".so" not in name]
+    programs = [path for path in paths if _is_program(image, path)]
+    listed = sum(image.has(path) for path in programs)
+    if listed < len(programs) and (listed or len(programs) >= _FEW_PROGRAMS):
+        yield Finding(
+            Rank.LIKELY,
+            f"an argument that starts another program of {show(directory)}",
+            f"the image has {listed} of its {len(programs)}",
+            f"list {show(directory)}",
+        )
+
+
+_ENOUGH = 0.9
+"""The part of a directory that counts as all of it: notes and the like stay out."""
+
+_FEW_FILES = 4
+"""Files in a directory of which no run used one; fewer are most often notes."""
+
+_HEADERS = b"/usr/include"
+
+_TOP = re.compile(
+    rb"(/usr(?:/local)?/(?:share|lib(?:exec|32|64)?(?:/\w+-linux-\w+)?)/(?!\w+-linux-\w+(?:/|$))"
+    rb"[^/]+|%b)(?:/.*)?" % _HEADERS
+)
+"""The directory that a program or package has for itself, and a path in it."""
+
+_OF_OTHERS = re.compile(
+    rb".*/(zoneinfo|locale|fonts|terminfo|gconv|man|doc|info|icons|mime|X11|i18n|debug|systemd|"
+    rb"ssl|ca-certificates|GConf|glib-2\.0|fontconfig|misc|pkgconfig|bash-completion)"
+)
+"""Directories that all programs share: some have findings of their own."""
+
+
+def find_directories(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
+    """Yield a finding for each directory of own code of which the image lacks files.
+
+    A directory that a run listed has a finding of its own where it lacks files.
+    """
+    seen = {use.path for use in image.uses if use.kind is Use.LIST}
+    for directory in (path for path in _data_directories(image, code) if path not in seen):
+        listed, every = image.count(image.files(directory))
+        if listed < every * _ENOUGH and (listed or every >= _FEW_FILES):
+            yield Finding(
+                Rank.POSSIBLE,
+                f"an input that needs another file of {show(directory)}",
+                f"the image has {listed} of its {every}",
+                f"list {show(directory)}",
+            )
+
+
+def _data_directories(image: Examined, code: Collection[OwnFile]) -> list[bytes]:
+    """Return the directories that own code names or runs started it from, one below each top."""
+    named = {path.rstrip(b"/") for file in code for path in file.paths}
+    own = {os.path.dirname(path) for path in image.executed}
+    groups: dict[bytes, set[bytes]] = {}
+    for path in own | named:
+        found = _TOP.fullmatch(path)
+        if found and not _OF_OTHERS.fullmatch(found[1]) and _is_data(image, path):
+            groups.setdefault(found[1], set()).add(path)
+    common = (_common(image, top, paths) for top, paths in groups.items())
+    return sorted(path for path in common if path)
+
+
+def _is_data(image: Examined, path: bytes) -> bool:
+    return b"/../" not in path and not is_of_interpreter(path) and image.is_directory(path)
+
+
+def _common(image: Examined, top: bytes, paths: Iterable[bytes]) -> bytes:
+    """Return the directory below `top` that has `paths`, and all that runs used there.
+
+    Nothing for headers of which no run used one: programs name those for others.
+    """
+    files = (entry.path for entry in image.entries if entry.kind == "file")
+    used = {os.path.dirname(path) for path in files if path in image.used and is_under(path, top)}
+    every = {*paths, *used}
+    deepest = [path for path in every if not any(is_under(each, path) for each in every - {path})]
+    return os.path.commonpath(deepest) if used or top != _HEADERS else b""
