@@ -17,7 +17,7 @@ env = Environment(tools=["scratch_image"], toolpath=["{PACKAGE.parent}"], DOCKER
 
 env.ScratchImage(
     "image",
-    {{"/usr/bin/reader": "reader"}},
+    {{"/usr/bin/reader": "reader", "/srv/tree": env.Dir("tree")}},
     RUNS=["reader {{world}}/data"],
     EXTRA_FILES="image.extra",
     IMAGE_LAYERS=ARGUMENTS.get("layers", "single"),
@@ -42,13 +42,14 @@ if "step" in ARGUMENTS:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give a project whose program reads a file, and whose list maps two."""
+    """Give a project whose program reads a file, whose list maps two, and with a directory."""
     (tmp_path / "world").mkdir()
+    (tmp_path / "tree").mkdir()
     (tmp_path / "world/data").write_text("data\n")
     (tmp_path / "SConstruct").write_text(SCONSTRUCT.replace("{world}", f"{tmp_path}/world"))
     (tmp_path / "image.extra").write_text("a -> /srv/a\nb -> /srv/b\nnone -> /srv/none\n")
     (tmp_path / "none").mkdir()
-    for name in ("a", "b", "none/one"):
+    for name in ("a", "b", "none/one", "tree/file"):
         (tmp_path / name).write_text(f"{name}\n")
     code = "#include <fcntl.h>\nint main(int c, char **v) { return open(v[1], 0) < 0; }\n"
     subprocess.run(
@@ -69,6 +70,8 @@ ROWS = [
     pytest.param("file_list.ListStep", "a", "755", "LIST", (), id="LIST"),
     pytest.param("layer_tar.LayerStep", "a", "", "TAR", (), id="TAR"),
     pytest.param("layer_tar.LayerStep", "world/data", "", "TAR", (), id="TAR of a traced file"),
+    pytest.param("layer_tar.LayerStep", "tree/file", "", "TAR", (), id="TAR of a directory"),
+    pytest.param("file_list.ListStep", "tree/file", "755", "LIST", (), id="LIST of a directory"),
     pytest.param("layer_stack.StackStep", "b", "", "TAR", ("layers=packages",), id="LAYERS"),
     pytest.param("sbom.SbomStep", "a", "", "SBOM", ("image.spdx.json",), id="SBOM"),
     pytest.param("report.ReportStep", "a", "755", "PAGE", ("image.report.html",), id="REPORT"),
@@ -85,7 +88,8 @@ def test_step_runs_again(
     disturbed = _build(project, newest, f"step={step}", f"edit={edit}", f"mode={mode}", *arguments)
     explained = _build(project, newest, "--debug=explain", *arguments)
 
-    path = f"{project}/{edit}" if step != "ldd.LddStep" else "/usr/bin/reader"
+    staged = {"reader": "/usr/bin/reader", "tree/file": "/srv/tree/file"}
+    path = staged.get(edit, f"{project}/{edit}")
     assert f"\n{path} changed while this step ran: the next build runs it again\n" in disturbed
     assert f"\n{label:5}  image" in f"\n{explained}"
     assert f": {path}: changed while the step ran\n" in explained

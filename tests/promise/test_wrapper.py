@@ -150,3 +150,20 @@ def test_program_that_env_starts_without_a_run(tmp_path: Path, newest: Scons) ->
     variables = "IMAGE_ENV={'PATH': '/opt/app/bin:/usr/bin'}"
     _scons(tmp_path, newest, f"{program}, {variables}", "images/app")
     assert "/opt/app/bin/real program staged\n" in listed.read_text()
+
+
+def test_entrypoint_that_becomes_its_arguments(tmp_path: Path, newest: Scons) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/start").write_text('#!/bin/sh\nset -e\nexec "$@"\n')
+    (tmp_path / "app/start").chmod(0o755)
+    (tmp_path / "app/data").write_text("data\n")
+    staged, command = _staged("start", "data"), "['cat', '/opt/app/data']"
+    run = f"RUNS='start cat /opt/app/data', IMAGE_CMD={command}"
+
+    alone = _scons(tmp_path, newest, f"{staged}, IMAGE_CMD={command}", "images/app", status=2)
+    traced = _scons(tmp_path, newest, f"{staged}, {run}, IMAGE_ENTRYPOINT='/opt/app/start'")
+
+    cause = "the image does not have it on its PATH; add it, or name another one\n"
+    assert f"cannot start 'cat' of IMAGE_CMD: {cause}" in alone
+    assert "TEST   app" in traced
+    assert (tmp_path / "build/images/app/app.stdout").read_text() == "data\n"

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import arm64
 import pytest
 from lab import NO_ENGINE, Scons
 from packages import copy_programs
@@ -65,10 +66,11 @@ class Fat:
         (self.tree / "entrypoint.sh").write_text(ENTRYPOINT)
         (self.tree / "entrypoint.sh").chmod(0o755)
 
-    def load(self, *settings: str, tag: str = "example/fat:1") -> None:
-        """Give the engine the image with `settings`, as a Dockerfile has them."""
+    def load(self, *settings: str, tag: str = "example/fat:1", tree: Path | None = None) -> None:
+        """Give the engine the image of a tree with `settings`, as a Dockerfile has them."""
         changes = [word for each in settings for word in ("--change", each)]
-        tar = subprocess.run(["tar", "-c", "-C", self.tree, "."], capture_output=True, check=True)
+        pack: list[str | Path] = ["tar", "-c", "-C", tree or self.tree, "."]
+        tar = subprocess.run(pack, capture_output=True, check=True)
         self.docker("import", *changes, "-", tag, data=tar.stdout)
 
     def docker(self, *words: str, data: bytes = b"", status: int = 0) -> str:
@@ -117,6 +119,21 @@ def test_image_starts_what_the_fat_one_starts(project: Project, fat: Fat) -> Non
     assert "default in a root of its own and in a container" in project.run(
         SLIM.format(""), "test/build/slim"
     )
+
+
+def test_image_of_another_architecture(project: Project, fat: Fat) -> None:
+    tree = arm64.make_base(project.directory / "arm64")
+    fat.load('CMD ["/usr/bin/hello"]', tag="example/arm64:1", tree=tree)
+    sconstruct = SLIM.format("").replace("fat:1", "arm64:1")
+
+    project.run(sconstruct, "build/slim.oci.tar")
+
+    assert (project.directory / "build/slim.stdout").read_text() == "hello\n"
+    command = ["skopeo", "inspect", "--config", "--raw", "oci-archive:build/slim.oci.tar:latest"]
+    shown = subprocess.run(command, cwd=project.directory, capture_output=True, check=True)
+    config = json.loads(shown.stdout)
+    assert (config["architecture"], config["config"]["Cmd"]) == ("arm64", ["/usr/bin/hello"])
+    assert "is up to date" in project.run(sconstruct, "build/slim.oci.tar")
 
 
 OWN = """, RUNS="entrypoint.sh cat /srv/greeting", IMAGE_CMD=["cat", "/etc/fat.conf"], IMAGE_USER="",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from debs import install
+from packages import copy_programs
 from project import NO_PRIVATE_ROOT, Project, mistake_line
 
 
@@ -105,6 +106,42 @@ def test_packages_of_a_sysroot(project: Project, base: Path) -> None:
     assert _layer(project)["usr/share/doc/libc6/copyright"] == "LGPL"
     project.run(lines.replace("RUNS=[]", "RUNS=[], IMAGE_PACKAGES=False"))
     assert list(_layer(project)) == ["srv/data", "srv/own"]
+
+
+PRESETS = ("ca-certificates", "locale", "nss", "passwd", "tmp", "tzdata")
+OF_BASE = {
+    "etc/ssl/certs/ca-certificates.crt": "certificates of the base",
+    "usr/lib/locale/C.utf8/LC_CTYPE": "locale of the base",
+    "etc/services": "base 1/tcp",
+    "etc/passwd": "root:x:0:0:of the base:/root:/bin/sh\nbase:x:7:7::/:/bin/sh\n",
+    "usr/share/zoneinfo/Europe/Base": "zone of the base",
+}
+
+
+def test_presets_bring_the_files_of_a_small_root(project: Project) -> None:
+    copy_programs(project.directory / "small", ["/usr/bin/cat"])
+    for name, text in OF_BASE.items():
+        path = project.directory / "small" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    lines = (
+        "root = env.Sysroot('build/x', directory='small')\n"
+        f"env.ScratchImage('build/hello', '/bin/cat', ROOT=root, RUNS='cat /etc/services',\n"
+        f"    IMAGE_PRESETS={PRESETS}, IMAGE_USER='base')\n"
+    )
+
+    project.run(lines, "build/hello.tar")
+
+    written = ["etc/nsswitch.conf", "etc/passwd", "etc/group"]
+    packed = {name: text for name, text in _layer(project).items() if name not in written}
+    assert packed == {name: text for name, text in OF_BASE.items() if name not in written}
+    accounts = _layer(project)["etc/passwd"]
+    assert [line.split(":")[0] for line in accounts.splitlines()] == ["root", "base"]
+    with tarfile.open(project.directory / "build/hello.tar") as tar:
+        assert {"tmp", "var/tmp", "etc/nsswitch.conf"} <= {*tar.getnames()}
+    assert "is up to date" in project.run(lines, "build/hello.tar")
+    (project.directory / "small/usr/share/zoneinfo/Europe/Other").write_text("")
+    assert _steps(project.run(lines, "build/hello.tar")) == ["LIST", "TAR"]
 
 
 def test_image_of_a_tar_that_is_made_anew(project: Project, base: Path) -> None:
