@@ -12,12 +12,23 @@ if TYPE_CHECKING:
 class StoreError(Exception):
     """A store cannot be reached, refuses, or does not answer in time."""
 
-    def __init__(self, cause: str, *, writing: bool = False) -> None:
+    def __init__(
+        self, cause: str, hint: str = "see that it is there and works", *, writing: bool = False
+    ) -> None:
         super().__init__(cause)
         self.cause = cause
         """One line, without secrets."""
+        self.hint = hint
+        """An imperative: the user does it, and the next build can use the store."""
         self.writing = writing
         """Whether the store only refuses to be written to."""
+
+
+def reach_error(cause: str) -> StoreError:
+    """Return the error of a server that cannot be reached because of `cause`, one line."""
+    if "CERTIFICATE" in cause or "SSL" in cause:
+        return StoreError(cause, "write the scheme that it speaks, or its authority's certificate")
+    return StoreError(cause)
 
 
 class Store(Protocol):

@@ -38,7 +38,7 @@ def find(url: str) -> Proxy | None:
 
     parts = urlsplit(url)
     proxies = getproxies_environment()
-    if not proxies or _is_here(parts.hostname or ""):
+    if not proxies or is_here(parts.hostname or ""):
         return None
     # Only where a proxy is set: the import takes a tenth of a second.
     from requests.utils import select_proxy, should_bypass_proxies
@@ -49,7 +49,8 @@ def find(url: str) -> Proxy | None:
     return _read(named, parts.netloc) if named else None
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Tell whether `host` is this machine itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
