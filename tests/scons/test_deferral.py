@@ -289,6 +289,7 @@ def test_build_is_as_without_a_seal(
         pytest.param(["--debug=explain", "images"], [], id="explain"),
         pytest.param(["images/"], [], id="directory"),
         pytest.param([], ["one", "two"], id="no target"),
+        pytest.param(["images", "."], ["one", "two"], id="all files"),
         pytest.param(["images", "build/images/one/one.tar"], ["one", "two"], id="file"),
         pytest.param(["images", "help/images/one"], ["one", "two"], id="help"),
         pytest.param(["test/images/one", "-n"], ["one"], id="test"),
@@ -297,6 +298,57 @@ def test_build_is_as_without_a_seal(
 )
 def test_only_images_alone_can_wait(sealed: Project, words: list[str], declared: list[str]) -> None:
     assert sealed.compare(*words) == declared
+
+
+def test_two_trees_wait_together(built: Project) -> None:
+    built.write("tools/three/SConscript", PLAIN.format("three", ', EXTRA_FILES="three.extra"'))
+    built.write("tools/three/three.extra", "../../build/images/one/one.tar -> /one.tar\n")
+    built.add("SConstruct", 'env.ImageTree("tools")')
+    built.build("images", "tools")
+    built.run("images", "tools", later=True)
+
+    assert built.compare("images", "tools") == ["one"]
+    built.write("tools/three/three.extra", "")
+    built.build("images", "tools")
+    built.run("images", "tools", later=True)
+    for words in (["images", "tools"], ["tools/three", "images/two"], ["tools"]):
+        assert built.compare(*words) == []
+    assert built.compare("-n", "images", "test/tools") == ["one", "two"]
+    built.write("images/one/other", "OTHER")
+    assert built.build("images", "tools") == ["IMAGE one", "TAR one"]
+
+
+def test_directory_that_looks_like_a_tree_has_a_file_on_request(built: Project) -> None:
+    built.write("out/SConscript", "")
+    built.edit("SConstruct", '"scratch_image"]', '"scratch_image", "install"]')
+    built.add("SConstruct", 'env.Install("out", "build/images/one/one.report.html")')
+
+    assert built.compare("-n", "out") == ["one"]
+    assert "PAGE one" in built.build("out")
+
+
+PAGE = "from scratch_image import HealthCheck\n" + PLAIN.format(
+    "page", ', IMAGE_HEALTHCHECK=HealthCheck("http://127.0.0.1:80/")'
+)
+
+
+def test_image_with_a_page_waits_for_its_compiler(tmp_path: Path, newest: Scons) -> None:
+    project = Project(tmp_path, newest)
+    compiler = tmp_path / "own-cc"
+    compiler.symlink_to("/usr/bin/gcc")
+    text = SCONSTRUCT.replace('WORD="word"', f'WORD="word", CC="{compiler}"')
+    project.prepare({"page": PAGE}, text)
+
+    assert project.run("images")[1] == []
+    for edit in ('CC="cc"', 'CC="gcc -g"'):
+        project.write("images/page/SConscript", PAGE.replace("NOTHING=1", edit))
+        assert project.compare("-n", "images") == ["page"]
+    project.write("images/page/SConscript", f"{PAGE}env['CC'] = 'none'\n")
+    assert project.run("images")[1] == []
+    compiler.unlink()
+    compiler.write_text('#!/bin/sh\nexec gcc "$@"\n')
+    compiler.chmod(0o755)
+    assert project.build("images") == ["CHECK page"]
 
 
 def test_environment_of_the_process_counts(sealed: Project) -> None:

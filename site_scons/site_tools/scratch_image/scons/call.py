@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from .checks import OneFile, WrongPartError
 from .nodes import kind_of, step_of
 from .project import Project
 from .staged import StagedNode
+from .steps.health import compiler
 from .substitution import literal, substitute
 from .variables import VARIABLES, read
 
@@ -47,6 +49,8 @@ class ImageCall:
     """As `ScratchImage` takes it; each file is a node. None for what the base's image starts."""
     values: Mapping[str, Any]
     """The variables that are set, as steps want them."""
+    compiler: tuple[str, ...]
+    """The C compiler, if it builds the program of a health check."""
     others: Mapping[str, Any]
     """Keywords of the call that are none of our variables."""
     digest: str
@@ -67,15 +71,18 @@ class ImageCall:
         try:
             found = _program(own, program)
             values = _absolute(own, {name: read(own, name) for name in _NAMES if name in own})
-            digest = _digest(own, [target, found, values, {name: name in env for name in others}])
-        except (InputError, WrongPartError, TypeError):
+            compiler = _compiler(own, values, others)
+            known = {name: name in env for name in others}
+            digest = _digest(own, [target, found, values, compiler, known])
+        except (InputError, WrongPartError, TypeError, ValueError):
             return None
-        return cls(env, target, found, values, others, digest)
+        return cls(env, target, found, values, compiler, others, digest)
 
     def tools(self) -> set[str]:
         """Return the tools that steps may use, as they are now."""
-        strace = os.fsencode(self.values.get("STRACE", "strace"))
-        return {tools.program(strace), tools.processor(), tools.elf_reader()}
+        programs = (self.values.get("STRACE", "strace"), *self.compiler[:1])
+        found = {tools.program(os.fsencode(name)) for name in programs}
+        return {*found, tools.processor(), tools.elf_reader()}
 
     def environment(self) -> Any:
         """Return a copy of the environment, with the variables as they were at the call."""
@@ -85,6 +92,8 @@ class ImageCall:
                 own[name] = literal(self.values[name])
             elif name in own:
                 del own[name]
+        if self.compiler:
+            own["CC"] = literal(shlex.join(self.compiler))
         return own
 
 
@@ -118,14 +127,21 @@ def _absolute(env: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     for bases in ([values.get("ROOT", [])], values.get("IMAGE_PLATFORMS", {}).values()):
         if any(isinstance(base, str) and base != "/" for each in bases for base in each):
             raise TypeError
-    check = values.get("IMAGE_HEALTHCHECK")
-    if check and check.command[0] == health.PROGRAM:  # The digest has no compiler.
-        raise TypeError
     if "EXTRA_FILES" in values:
         found["EXTRA_FILES"] = [_node(env, literal(each)) for each in values["EXTRA_FILES"]]
     if "RUNS" in values:
         found["RUNS"] = [_absolute_run(env, run) for run in values["RUNS"]]
     return found
+
+
+def _compiler(env: Any, values: Mapping[str, Any], others: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the C compiler if the health check is a page; TypeError where the call names it."""
+    check = values.get("IMAGE_HEALTHCHECK")
+    if not check or check.command[0] != health.PROGRAM:
+        return ()
+    if "CC" in others:
+        raise TypeError
+    return compiler(env)
 
 
 def _absolute_run(env: Any, run: Run) -> Run:

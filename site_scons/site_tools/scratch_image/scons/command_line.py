@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+import SCons.Node.FS
 import SCons.Script
 
 from .steps.table import ON_REQUEST
@@ -45,10 +46,27 @@ def requests(place: str) -> frozenset[str]:
 
 
 def are_images(tree: str) -> bool:
-    """Tell whether each target is an image of the `tree`, or the tree itself."""
+    """Tell whether each target is an image of the `tree`, or the tree itself, or of another."""
     pattern = re.compile(rf"{re.escape(tree)}(?:/[^/]+)?")
     found = targets()
-    return bool(found) and all(map(pattern.fullmatch, found))
+    return bool(found) and all(pattern.fullmatch(each) or _is_in_tree(each) for each in found)
+
+
+def _is_in_tree(target: str) -> bool:
+    """Tell whether `target` is a directory as that of a tree, or of one of its images.
+
+    Trees that are declared later are known by their files alone. `scons .` means all files.
+    """
+    if target == ".":
+        return False
+    place = os.path.join(SCons.Node.FS.get_default_fs().Top.get_abspath(), target)
+    return any(os.path.isfile(path) for path in (f"{place}/SConscript", *_sconscripts(place)))
+
+
+def _sconscripts(directory: str) -> list[str]:
+    """Return where the images of a tree in `directory` would have their SConscripts."""
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return [f"{directory}/{name}/SConscript" for name in names]
 
 
 def image_names(tree: str, names: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from .call import ImageCall
 from .declaration import DeclaredCall
 from .footprint import derived_nodes
-from .nodes import repositories_of, step_of
+from .nodes import is_beside, repositories_of, step_of
 from .project import DeclaredImage, Project
 from .seal import Seal
 from .tags import claim
@@ -166,7 +166,7 @@ class _Entries(dict[str, Any]):
 
     def __setitem__(self, name: str, node: Any) -> None:
         super().__setitem__(name, node)
-        self._declare([name])
+        self._declare([*self.waiting] if is_beside(name) else [name])
 
     def _declare(self, names: Iterable[str]) -> None:
         for name in names:

@@ -139,6 +139,11 @@ def is_step_file(fs: Any, path: bytes) -> bool:
     return any(node is not None and step_of(node) is not None for node in nodes)
 
 
+def is_beside(name: str) -> bool:
+    """Tell whether `name` is that of a target that is not declared in each build."""
+    return _BESIDE.fullmatch(os.fsencode(name)) is not None
+
+
 def existing_node(fs: Any, path: str) -> Any:
     """Return the node that the project has at `path`; None where there is none."""
     try:

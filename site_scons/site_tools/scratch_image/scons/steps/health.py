@@ -72,8 +72,12 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
     """
     if source:
         raise InputError(f"build {target[0]}", "it has a source of its own", "name no source")
-    compiler = tuple(shlex.split(str(env.subst("$CC")))) or ("cc",)
-    return Plan(HealthStep(name, compiler), target, [], has_root=False)
+    return Plan(HealthStep(name, compiler(env)), target, [], has_root=False)
+
+
+def compiler(env: Any) -> tuple[str, ...]:
+    """Return the C compiler of the project, with its options."""
+    return tuple(shlex.split(str(env.subst("$CC")))) or ("cc",)
 
 
 KIND = StepKind("CHECK", plan, (".health",))
