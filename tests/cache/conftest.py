@@ -7,7 +7,7 @@ from pathlib import Path
 
 import caches
 import pytest
-from caches import Nginx
+from caches import Casd, Nginx
 
 
 @pytest.fixture(scope="package")
@@ -18,10 +18,10 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
 
 
 @pytest.fixture(scope="package")
-def casd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the host of a buildbox-casd that is a cache for everybody."""
-    with caches.casd(tmp_path_factory.mktemp("casd") / "cache") as host:
-        yield host
+def casd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casd]:
+    """Give a buildbox-casd that is a cache for everybody."""
+    with caches.casd(tmp_path_factory.mktemp("casd") / "cache") as made:
+        yield made
 
 
 @pytest.fixture(scope="package")

@@ -107,3 +107,9 @@ def test_random_bytes_are_an_entry_or_refused() -> None:
                 CacheEntry.read(message)
             except EntryError:
                 continue
+
+
+@pytest.mark.parametrize("size", [(1 << 30) + 1, 1 << 62])
+def test_blob_that_has_no_room_in_memory_is_malformed(size: int) -> None:
+    with pytest.raises(EntryError, match="a digest is malformed"):
+        BlobDigest.read(BlobDigest(EMPTY, size).write())

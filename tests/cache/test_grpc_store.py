@@ -8,7 +8,7 @@ from pathlib import Path
 import caches
 import grpc
 import pytest
-from caches import GrpcFault, GrpcGate, give, refuse, stall
+from caches import Casd, GrpcFault, GrpcGate, give, refuse, stall
 from registries import forward
 from scratch_image.cache import deadline
 from scratch_image.cache.address import Address
@@ -34,8 +34,8 @@ def store(host: str, path: str = "", tls: Tls | None = None, **sources: str) -> 
 
 
 @pytest.fixture
-def gate(casd: str) -> Iterator[GrpcGate]:
-    with caches.grpc_gate(casd) as made:
+def gate(casd: Casd) -> Iterator[GrpcGate]:
+    with caches.grpc_gate(casd.host) as made:
         yield made
 
 
@@ -252,8 +252,8 @@ def test_server_that_is_not_there_is_a_line(host: str, cause: str) -> None:
     assert cause in raised.value.cause
 
 
-def test_store_that_is_closed_is_a_line(casd: str) -> None:
-    opened = store(casd)
+def test_store_that_is_closed_is_a_line(casd: Casd) -> None:
+    opened = store(casd.host)
     opened.close()
     with pytest.raises(StoreError, match="it was closed"):
         get_entry(opened)
@@ -262,9 +262,9 @@ def test_store_that_is_closed_is_a_line(casd: str) -> None:
 # Certificates and credentials
 
 
-def test_both_sides_show_certificates(casd: str, certificates: Path) -> None:
+def test_both_sides_show_certificates(casd: Casd, certificates: Path) -> None:
     tls = Tls(*(str(certificates / name) for name in ("server.pem", "client.pem", "client.key")))
-    with caches.grpc_gate(casd, certificates) as gate:
+    with caches.grpc_gate(casd.host, certificates) as gate:
         opened = store(gate.host, tls=tls)
         put(opened)
 
@@ -280,19 +280,19 @@ CERTIFICATES = {
 
 
 @pytest.mark.parametrize("case", CERTIFICATES)
-def test_wrong_certificate_is_a_line(case: str, casd: str, certificates: Path) -> None:
+def test_wrong_certificate_is_a_line(case: str, casd: Casd, certificates: Path) -> None:
     tls = CERTIFICATES[case]
     found = [str(certificates / name) if name else "" for name in (tls.ca, tls.cert, tls.key)]
-    with caches.grpc_gate(casd, certificates) as gate, pytest.raises(StoreError) as raised:
+    with caches.grpc_gate(casd.host, certificates) as gate, pytest.raises(StoreError) as raised:
         get_entry(store(gate.host, tls=Tls(*found)))
 
     assert "\n" not in raised.value.cause
     assert gate.calls == []
 
 
-def test_token_is_shown_and_stays_secret(casd: str, tmp_path: Path) -> None:
+def test_token_is_shown_and_stays_secret(casd: Casd, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{caches.TOKEN}\n")
-    with caches.grpc_gate(casd, authorization=f"Bearer {caches.TOKEN}") as gate:
+    with caches.grpc_gate(casd.host, authorization=f"Bearer {caches.TOKEN}") as gate:
         opened = store(gate.host, token_file=str(tmp_path / "token"))
         put(opened)
         assert get_blob(opened) == BLOB
@@ -303,9 +303,9 @@ def test_token_is_shown_and_stays_secret(casd: str, tmp_path: Path) -> None:
         assert raised.value.cause == "no ***"
 
 
-def test_proxy_of_the_environment_is_used(casd: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(store(casd))
-    with forward({"cache.test:80": casd}) as proxy:
+def test_proxy_of_the_environment_is_used(casd: Casd, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store(casd.host))
+    with forward({"cache.test:80": casd.host}) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
 
         assert get_blob(store("cache.test")) == BLOB
@@ -329,10 +329,10 @@ while thread.is_alive(): subprocess.run(["true"], preexec_fn=lambda: None)
 """
 
 
-def test_processes_can_be_started_meanwhile(casd: str) -> None:
+def test_processes_can_be_started_meanwhile(casd: Casd) -> None:
     path = ":".join(each for each in sys.path if each)
     done = subprocess.run(
-        [sys.executable, "-c", FORKS, casd],
+        [sys.executable, "-c", FORKS, casd.host],
         env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,

@@ -7,9 +7,11 @@ import sys
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from caches import Nginx
+from caches import Casd, Nginx
 from scratch_image.cache.cache_login import CredentialSources
 from scratch_image.cache.entry import BlobDigest, CacheEntry, Key, OutputFile
 from scratch_image.cache.store import Store
@@ -24,18 +26,30 @@ ENTRY = CacheEntry(
     tuple(OutputFile(f"{number}", digest) for number, digest in enumerate(BLOBS)), b"out", b"signed"
 )
 
-Open = Callable[[], Store]
+
+@dataclass(frozen=True)
+class Opener:
+    """A kind of store, and the place of its blobs."""
+
+    url: str
+    path_of: Callable[[BlobDigest], Path]
+    """Returns the file of a blob."""
+    rewrites: bool = True
+    """Whether it takes a blob again that it has in the right size."""
+
+    def __call__(self) -> Store:
+        return open_store(self.url, Tls(), CredentialSources())
 
 
 @pytest.fixture(params=["http", "grpc"])
-def opened(request: pytest.FixtureRequest) -> Open:
+def opened(request: pytest.FixtureRequest) -> Opener:
     """Give a function that opens the store."""
     if request.param == "http":
         web: Nginx = request.getfixturevalue("web")
-        url = f"http://{web.host}/stores"
-    else:
-        url = f"grpc://{request.getfixturevalue('casd')}"
-    return lambda: open_store(url, Tls(), CredentialSources())
+        return Opener(f"http://{web.host}/stores", lambda each: web.files / "stores/cas" / each.hex)
+    server: Casd = request.getfixturevalue("casd")
+    url = f"grpc://{server.host}"
+    return Opener(url, lambda each: server.objects / each.hex[:2] / each.hex[2:], rewrites=False)
 
 
 @pytest.fixture
@@ -44,7 +58,7 @@ def key() -> Key:
     return Key.of("stores", uuid.uuid4().hex)
 
 
-def test_what_one_keeps_another_gets(opened: Open, key: Key) -> None:
+def test_what_one_keeps_another_gets(opened: Opener, key: Key) -> None:
     first, second = opened(), opened()
     assert second.entry(key.digest) is None
 
@@ -59,7 +73,7 @@ def test_what_one_keeps_another_gets(opened: Open, key: Key) -> None:
     second.close()
 
 
-def test_nothing_is_found_where_nothing_was_kept(opened: Open, key: Key) -> None:
+def test_nothing_is_found_where_nothing_was_kept(opened: Opener, key: Key) -> None:
     store = opened()
     digests = [BlobDigest.of(uuid.uuid4().bytes * size) for size in (1, 5000, 1 << 19)]
 
@@ -68,7 +82,7 @@ def test_nothing_is_found_where_nothing_was_kept(opened: Open, key: Key) -> None
     assert store.missing([*digests, *digests]) == {*digests}
 
 
-def test_last_entry_counts(opened: Open, key: Key) -> None:
+def test_last_entry_counts(opened: Opener, key: Key) -> None:
     store = opened()
     for text in (b"first", b"second"):
         store.keep(key.digest, CacheEntry(stdout=text).write(), key.blobs)
@@ -76,7 +90,7 @@ def test_last_entry_counts(opened: Open, key: Key) -> None:
     assert CacheEntry.read(store.entry(key.digest) or b"").stdout == b"second"
 
 
-def test_blobs_are_read_when_they_are_sent(opened: Open, key: Key) -> None:
+def test_blobs_are_read_when_they_are_sent(opened: Opener, key: Key) -> None:
     class Blobs(dict[BlobDigest, bytes]):
         def values(self) -> None:  # type: ignore[override]
             raise AssertionError
@@ -90,7 +104,7 @@ def test_blobs_are_read_when_they_are_sent(opened: Open, key: Key) -> None:
     assert store.blob(BlobDigest.of(b"small")) == b"small"
 
 
-def test_threads_share_a_store(opened: Open) -> None:
+def test_threads_share_a_store(opened: Opener) -> None:
     store = opened()
     texts = [uuid.uuid4().bytes * 100 for _ in range(30)]
 
@@ -105,7 +119,7 @@ def test_threads_share_a_store(opened: Open) -> None:
         assert list(pool.map(keep, texts)) == texts
 
 
-def test_two_writers_of_one_key_leave_one_whole_entry(opened: Open, key: Key) -> None:
+def test_two_writers_of_one_key_leave_one_whole_entry(opened: Opener, key: Key) -> None:
     stores = [opened() for _ in range(4)]
     entries = [CacheEntry(stdout=bytes([number]) * 1000).write() for number in range(4)]
 
@@ -117,6 +131,34 @@ def test_two_writers_of_one_key_leave_one_whole_entry(opened: Open, key: Key) ->
         list(pool.map(keep, range(4)))
 
     assert stores[0].entry(key.digest) in entries
+
+
+def _flip(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+
+def _cut(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("size", [1000, 9 << 20], ids=["small", "large"])
+@pytest.mark.parametrize("damage", [_flip, _cut, Path.unlink])
+def test_damaged_blob_is_a_miss_and_can_be_sent_again(
+    damage: Callable[[Path], None], size: int, opened: Opener, key: Key
+) -> None:
+    store = opened()
+    blob = uuid.uuid4().hex.encode() + bytes(size)
+    digest = BlobDigest.of(blob)
+    entry = CacheEntry((OutputFile("a", digest),)).write()
+    store.keep(key.digest, entry, {**key.blobs, digest: blob})
+    damage(opened.path_of(digest))
+
+    assert store.blob(digest) is None
+
+    store.keep(key.digest, entry, {**key.blobs, digest: blob}, resend=True)
+    assert store.blob(digest) == (blob if opened.rewrites or damage is not _flip else None)
 
 
 def test_url_that_means_no_store_is_a_line() -> None:

@@ -91,15 +91,22 @@ def nginx(place: Path, *, tls: Path | None = None, authorization: str = "") -> I
         yield Nginx(f"{host}:{port}", place / "files", place / "access.log")
 
 
+@dataclass(frozen=True)
+class Casd:
+    """A running buildbox-casd."""
+
+    host: str
+    objects: Path
+    """Where its blobs are."""
+
+
 @contextmanager
-def casd(place: Path) -> Iterator[str]:
-    """Run buildbox-casd with its data below `place`; give its host and port."""
+def casd(place: Path) -> Iterator[Casd]:
+    """Run buildbox-casd with its data below `place`."""
     host = f"127.0.0.1:{free_port()}"
-    program = _buildbox() / "buildbox-casd"
-    with _running(
-        [program, f"--bind={host}", "--log-level=warning", place / "data"], host, place / "log"
-    ):
-        yield host
+    command = [_buildbox() / "buildbox-casd", f"--bind={host}", "--log-level=warning"]
+    with _running([*command, place / "data"], host, place / "log"):
+        yield Casd(host, place / "data/cas/objects")
 
 
 def _buildbox() -> Path:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 MAX_ENTRY = 4 << 20
 """Bytes that an entry has at most: gRPC takes no larger messages."""
 
+_MAX_BLOB = 1 << 30
+"""Bytes that a blob has at most: it is read into memory."""
+
 _MAX_FIELDS = 20_000
 """Fields that a message has at most."""
 
@@ -52,7 +55,7 @@ class BlobDigest:
         """Return what the message `Digest` (hostile) holds; EntryError when it is none."""
         fields = dict(read_fields(message))
         text, size = _text(fields.get(1, b"")), fields.get(2, 0)
-        if not _HEX.fullmatch(text) or not isinstance(size, int) or size >= 1 << 63:
+        if not _HEX.fullmatch(text) or not isinstance(size, int) or size > _MAX_BLOB:
             raise EntryError("a digest is malformed")
         return cls(text, size)
 
