@@ -28,7 +28,7 @@ from scratch_image.image import archive, layer_stack  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.reference import Reference  # noqa: E402
 from scratch_image.image.settings import Settings  # noqa: E402
-from scratch_image.publish import engine_images, load  # noqa: E402
+from scratch_image.publish import engine  # noqa: E402
 
 PACKAGES = 15
 BYTES = 20_000_000
@@ -71,10 +71,10 @@ def main() -> None:
         first, second = build(directory, "first"), build(directory, "second")
         rounds = []
         for _ in range(ROUNDS):
-            whole = seconds(lambda: load.load(address, first))
-            changed = seconds(lambda: load.load(address, second))
-            nothing = seconds(lambda: load.load(address, second))
-            asked = seconds(lambda: engine_images.image_id(address, "bench"))
+            whole = seconds(lambda: engine.load(address, first))
+            changed = seconds(lambda: engine.load(address, second))
+            nothing = seconds(lambda: engine.load(address, second))
+            asked = seconds(lambda: engine.image_id(address, "bench"))
             rounds.append((whole, changed, nothing, asked))
             remove = ["docker", "-H", address, "image", "prune", "-af"]
             subprocess.run(remove, check=True, capture_output=True)

@@ -33,8 +33,8 @@ from scratch_image.image import archive, layer  # noqa: E402
 from scratch_image.image.config import Image  # noqa: E402
 from scratch_image.image.reference import Reference  # noqa: E402
 from scratch_image.image.settings import Settings  # noqa: E402
-from scratch_image.publish import engine_client, engine_images, load  # noqa: E402
-from scratch_image.publish.engine_images import LoadedImage  # noqa: E402
+from scratch_image.publish import engine, engine_client  # noqa: E402
+from scratch_image.publish.engine import LoadedImage  # noqa: E402
 
 ROUNDS = 5
 COUNTS = (10, 50)
@@ -138,7 +138,7 @@ def one_by_one(address: str, case: Case, known: list[LoadedImage], jobs: int) ->
     """Load as many steps of a build do, of which `jobs` run at once."""
 
     def step(path: bytes) -> None:
-        known.append(load.load(address, path, tuple(known)))
+        known.append(engine.load(address, path, tuple(known)))
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(step, case.paths))
@@ -148,16 +148,16 @@ def in_one_go(address: str, case: Case) -> None:
     """Load the one archive, and ask for all images before and after, as a build would have to."""
     tags = [archive.read(path).references[0].familiar for path in case.paths]
     for tag in tags:
-        engine_images.image_id(address, tag)
+        engine.image_id(address, tag)
     with (
         case.together.open("rb") as file,
         engine_client.call(
             address, 600.0, "POST", "/images/load", iter(lambda: file.read(1 << 20), b"")
         ) as answer,
     ):
-        refusal = load.refusal(address, answer)
+        refusal = engine.refusal(address, answer)
     assert not refusal, refusal
-    assert all(engine_images.image_id(address, tag) for tag in tags)
+    assert all(engine.image_id(address, tag) for tag in tags)
 
 
 def seconds(address: str, case: Case, way: Callable[[list[LoadedImage]], None]) -> float:
@@ -166,7 +166,7 @@ def seconds(address: str, case: Case, way: Callable[[list[LoadedImage]], None]) 
     subprocess.run([*docker, "prune", "-af"], check=True, capture_output=True)
     known: list[LoadedImage] = []
     for path in case.before:
-        known.append(load.load(address, path, tuple(known)))
+        known.append(engine.load(address, path, tuple(known)))
     begun = time.perf_counter()
     way(known)
     return time.perf_counter() - begun

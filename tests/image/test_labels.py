@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.image.labels import check_annotations
+from scratch_image.image.labels import check_labels
 from scratch_image.image.settings import Settings
 
 
@@ -39,11 +39,11 @@ from scratch_image.image.settings import Settings
 )
 def test_key_that_no_image_can_have(wrong: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_annotations(wrong)
+        check_labels(wrong)
     assert message == str(caught.value)
 
 
-def test_settings_check_annotations_and_labels_alike() -> None:
+def test_settings_check_labels_and_labels_alike() -> None:
     with pytest.raises(InputError) as caught:
         Settings(annotations={"org.opencontainers.x": ""}).check()
     assert str(caught.value).startswith("cannot annotate image by org.opencontainers.x: OCI ")

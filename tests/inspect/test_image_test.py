@@ -32,7 +32,7 @@ from scratch_image.image.settings import Settings
 from scratch_image.inspect import image_test, seccomp
 from scratch_image.inspect.image_test import RepeatedRun
 from scratch_image.publish.container import run_container
-from scratch_image.publish.load import load as load_image
+from scratch_image.publish.engine import load as load_image
 from scratch_image.sandbox.run import Limits, Run
 from scratch_image.trace import tracer
 from scratch_image.trace.record import Record, write_record

@@ -16,7 +16,7 @@ CASES = """\
 right      a lookup in vain                                tracer      names_start_from_the_working_directory
 right      a directory that is listed                      tracer      names_start_from_the_working_directory
 right      links, also on the way                          tracer      names_start_from_the_working_directory
-right      dots after a link                               walk        walk_goes_as_the_kernel_does
+right      dots after a link                               lookup      walk_goes_as_the_kernel_does
 right      a relative name                                 tracer      names_start_from_the_working_directory
 right      openat from a directory's descriptor            tracer      names_start_from_the_working_directory
 right      chdir                                           log         working_directory
@@ -25,7 +25,7 @@ right      a child's working directory                     log         working_d
 right      a working directory that tasks share            tracer      tasks_share_a_working_directory
 right      rename                                          resolution  outputs
 right      written, then read                              resolution  outputs
-refused    read, then changed by another                   run_checks  inputs_that_change_meanwhile
+refused    read, then changed by another                   tracer      inputs_that_change_meanwhile
 right      removed, and still open                         syscalls    line
 right      #! interpreters                                 resolution  interpreters_of_scripts
 right      the ELF loader                                  tracer      kinds_of_program
@@ -37,7 +37,7 @@ right      /proc, /sys and /dev are no files               resolution  outputs_a
 right      UNIX sockets, connected or sent to              tracer      sockets
 right      descriptors by message                          tracer      descriptors_that_come_by_message
 right      descriptors by inheritance: there are none      process     nothing_is_inherited
-refused    open_by_handle_at                               run_checks  program_that_hides_something
+refused    open_by_handle_at                               tracer      program_that_hides_something
 right      io_uring is not there                           tracer      io_uring_is_refused
 right      stat, access, statx, extended attributes        tracer      rare_calls
 right      threads                                         tracer      threads_signals_and_vfork
@@ -48,14 +48,14 @@ right      names of any bytes                              tracer      odd_names
 right      long names, and deep directories                tracer      odd_names
 right      execvp along PATH                               tracer      threads_signals_and_vfork
 right      a script without #!                             resolution  a_script_without_interpreter
-refused    chroot                                          run_checks  program_that_hides_something
+refused    chroot                                          tracer      program_that_hides_something
 refused    mount namespaces, mounts, pivot_root            syscalls    call_that_hides_something_is_a_problem
 right      a namespace of process numbers                  tracer      a_namespace_of_process_numbers
-right      set-id programs that keep their privileges      run_checks  a_set_id_program_keeps_its_privileges
-refused    set-id programs that lost them                  run_checks  privileges_that_a_run_lost_are_an_error
+right      set-id programs that keep their privileges      tracer      a_set_id_program_keeps_its_privileges
+refused    set-id programs that lost them                  tracer      privileges_that_a_run_lost_are_an_error
 right      a debugger looked for in vain                   tracer      a_debugger_looked_for_in_vain
 refused    a program that traces another                   syscalls    call_that_hides_something_is_a_problem
-refused    CLONE_UNTRACED                                  run_checks  program_that_hides_something
+refused    CLONE_UNTRACED                                  tracer      program_that_hides_something
 right      a filter of the program's own                   tracer      a_filter_of_the_programs_own
 right      32-bit programs, and int 0x80                   tracer      32_bit_calls
 right      static programs                                 tracer      kinds_of_program
@@ -64,7 +64,7 @@ impossible the same under --seccomp-bpf: strace 5.10 at least is asked for strac
 right      the vDSO has no files                           oracle      workloads
 right      daemons                                         execution   a_daemon_under_strace
 refused    leftovers                                       execution   a_server_that_leaves_processes_behind
-refused    an interpreter of binfmt_misc                   run_checks  an_interpreter_that_is_registered_is_an_error
+refused    an interpreter of binfmt_misc                   tracer      an_interpreter_that_is_registered_is_an_error
 impossible core_pattern, modprobe, autofs: not the program's doing oracle      workloads
 right      a change between run and packing                rebuild     edit_rebuilds_exactly_what_it_affects
 """

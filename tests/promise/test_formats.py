@@ -34,13 +34,13 @@ from scratch_image.image.reference import Reference
 from scratch_image.inspect import report
 from scratch_image.inspect.report import Report
 from scratch_image.publish import push
-from scratch_image.publish.engine_images import LoadedImage
+from scratch_image.publish.engine import LoadedImage
 from scratch_image.scons import seal, state
 from scratch_image.scons.declaration import Declaration, DeclaredCall
 from scratch_image.scons.remote import REMOTE
 from scratch_image.scons.seal import Places, Seal
 from scratch_image.scons.state import Footprint
-from scratch_image.sysroot.debian_origin import DebianOrigin
+from scratch_image.sysroot.origin import DebianOrigin
 from scratch_image.trace.record import Record, Use, Used, read_record, write_record
 
 HOSTILE = (

@@ -14,7 +14,7 @@ from loads import emptied, tar
 from registries import BASIC, IDENTITY, Gate, gate
 from scratch_image.fs.digest import Digest
 from scratch_image.image.archive import Archive
-from scratch_image.publish import engine_client, engine_images, push, registry_client
+from scratch_image.publish import engine, engine_client, push, registry_client
 
 
 @pytest.fixture(scope="package")
@@ -96,7 +96,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         targets.append(target)
         return get(address, target, seconds)
 
-    monkeypatch.setattr(engine_images, "get", spy)
+    monkeypatch.setattr(engine, "get", spy)
     return targets
 
 

@@ -12,7 +12,7 @@ import pytest
 from loads import ID, NAME, http, liar
 from registries import forward
 from scratch_image.errors import EngineError
-from scratch_image.publish import engine_images, ping
+from scratch_image.publish import engine, ping
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_an_engine_that_is_not_there(tmp_path: Path, text: str, cause: str) -> N
         cause = "Connection refused"
     assert not ping.answers(text)
     with pytest.raises(EngineError) as caught:
-        engine_images.image_id(text, NAME)
+        engine.image_id(text, NAME)
     assert str(caught.value).startswith(f"cannot reach engine at {text}: {cause}")
     assert str(caught.value).endswith("; start it, or set DOCKER_HOST")
     assert "\n" not in str(caught.value)
@@ -44,7 +44,7 @@ def test_proxy_is_not_asked_for_an_engine_of_this_machine(
 ) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    assert engine_images.image_id(tcp, NAME) is None
+    assert engine.image_id(tcp, NAME) is None
     assert ping.answers(address)
 
 
@@ -64,7 +64,7 @@ def test_engine_behind_a_proxy(tcp: str, daemon: str, monkeypatch: pytest.Monkey
     ):  # fmt: skip
         monkeypatch.setenv("HTTP_PROXY", value)
         with pytest.raises(EngineError) as caught:
-            engine_images.image_id("tcp://engine.test:2375", NAME)
+            engine.image_id("tcp://engine.test:2375", NAME)
         assert str(caught.value) == message
 
 
@@ -76,7 +76,7 @@ def test_a_socket_that_one_may_not_use() -> None:
     os.seteuid(65534)
     try:
         with pytest.raises(EngineError) as caught:
-            engine_images.image_id(address, NAME)
+            engine.image_id(address, NAME)
     finally:
         os.seteuid(0)
         directory.rmdir()
@@ -140,12 +140,12 @@ LOOK = "look into the engine's log"
 def test_nonsense_answers(answer: bytes, cause: str) -> None:
     with liar(answer) as address:
         with pytest.raises(EngineError) as caught:
-            engine_images.image_id(address, NAME)
+            engine.image_id(address, NAME)
         assert f"cannot ask engine at {address} {cause}" == str(caught.value)
 
 
 def test_an_engine_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_images, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "ASK_SECONDS", 0.1)
     directory = tempfile.mkdtemp(prefix="mute-", dir="/tmp")
     address = f"unix://{directory}/docker.sock"
     with socket.socket(socket.AF_UNIX) as server:
@@ -153,7 +153,7 @@ def test_an_engine_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         server.listen()
         before = time.monotonic()
         with pytest.raises(EngineError) as caught:
-            engine_images.image_id(address, NAME)
+            engine.image_id(address, NAME)
         assert time.monotonic() - before < 5
     shutil.rmtree(directory)
     assert f"cannot reach engine at {address}: timed out; start it, or set DOCKER_HOST" == str(

@@ -13,7 +13,7 @@ from registries import BASIC, PASSWORD, USER, Forward, docker_registry, forward
 from scratch_image.errors import InputError, RegistryError
 from scratch_image.publish import proxy, push, registry, registry_client
 from scratch_image.publish.credentials import Credentials
-from scratch_image.publish.registry_tag import Tag
+from scratch_image.publish.registry import Tag
 
 QUOTED = PASSWORD.replace(":", "%3A")
 P, Q = "http://p.test:3128", "http://q.test:3128"

@@ -16,7 +16,7 @@ from scratch_image.errors import InputError, RegistryError
 from scratch_image.fs.digest import Digest
 from scratch_image.image import archive, tar_header
 from scratch_image.publish import push, registry, registry_client
-from scratch_image.publish.registry_tag import Tag
+from scratch_image.publish.registry import Tag
 from tars import member
 
 OTHER = member("other") * 10 + tar_header.END

@@ -6,8 +6,8 @@ import pytest
 from registries import Gate
 from scratch_image.errors import RegistryError
 from scratch_image.publish import registry, registry_client
+from scratch_image.publish.registry import Tag
 from scratch_image.publish.registry_client import RegistryClient
-from scratch_image.publish.registry_tag import Tag
 
 
 def _closed_port() -> int:

@@ -11,8 +11,7 @@ from registries import BASIC, PASSWORD, Fault, Gate, gate, pushed
 from scratch_image.errors import RegistryError
 from scratch_image.fs.digest import Digest
 from scratch_image.publish import registry
-from scratch_image.publish.registry import Repository
-from scratch_image.publish.registry_tag import Tag
+from scratch_image.publish.registry import Repository, Tag
 
 
 @pytest.mark.parametrize("member", ["auth", "identitytoken"])

@@ -14,7 +14,7 @@ from lab import NO_ENGINE, PACKAGE, Scons
 from registries import BASIC, PASSWORD, Gate, docker_registry, gate
 from scratch_image.image.archive import layout, read
 from scratch_image.publish import registry
-from scratch_image.publish.registry_tag import Tag
+from scratch_image.publish.registry import Tag
 
 SCONSTRUCT = """\
 DefaultEnvironment(tools=[])

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from archives import TAR, build
 from scratch_image.fs.digest import Digest
 from scratch_image.publish import push
-from scratch_image.publish.registry_tag import Tag
+from scratch_image.publish.registry import Tag
 
 USER, PASSWORD = "fox", "correct-horse:battery"
 BASIC = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"

@@ -1,4 +1,4 @@
-"""Tests of strace_line.py: how lines are split, and what makes them differ."""
+"""Tests of strace_lines.py: how lines are split, and what makes them differ."""
 
 from __future__ import annotations
 

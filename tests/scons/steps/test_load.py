@@ -11,7 +11,7 @@ from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import archive
 from scratch_image.image.reference import Reference
 from scratch_image.image.settings import Settings
-from scratch_image.publish.engine_images import LoadedImage
+from scratch_image.publish.engine import LoadedImage
 from scratch_image.scons.steps.image import ImageStep
 from scratch_image.scons.steps.load import LoadStep
 from step_files import make_layer, path_in

@@ -7,7 +7,7 @@ from archives import TAR, build
 from scratch_image.errors import InputError
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import archive
-from scratch_image.publish.registry_tag import Tag
+from scratch_image.publish.registry import Tag
 from scratch_image.scons import state
 from scratch_image.scons.steps.push import PushStep
 from step_files import path_in

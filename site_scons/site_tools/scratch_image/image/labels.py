@@ -20,8 +20,8 @@ _OCI_KEYS = (
 """OCI's keys below `_OCI_IMAGE`, but for ``ref.name``, which archives set themselves."""
 
 
-def check_annotations(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the annotations or labels `given`; InputError for a key that is not allowed."""
+def check_labels(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels or annotations `given`; InputError for a key that is not allowed."""
     for key in given:
         if not _KEY.fullmatch(key):
             raise InputError(

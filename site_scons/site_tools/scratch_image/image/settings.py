@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
-from .labels import check_annotations
+from .labels import check_labels
 
 _PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp|sctp))?")
 _SIGNAL = re.compile(
@@ -133,7 +133,7 @@ class Settings:
     def check(self) -> None:
         """Raise InputError when a setting can be in no image."""
         self.document()
-        check_annotations(self.annotations)
+        check_labels(self.annotations)
 
     def document(self) -> dict[str, Any]:
         """Return the object `config` of a config; InputError when a setting cannot be one."""
@@ -143,7 +143,7 @@ class Settings:
             "Env": [_env(name, value) for name, value in sorted(self.env.items())],
             "User": _user(self.user) if self.user else "",
             "WorkingDir": _absolute("working directory", self.workdir) if self.workdir else "",
-            "Labels": check_annotations(self.labels),
+            "Labels": check_labels(self.labels),
             "ExposedPorts": {_port(port): {} for port in self.ports},
             "Volumes": {_volume(path): {} for path in self.volumes},
             "StopSignal": _signal(self.stop_signal) if self.stop_signal else "",

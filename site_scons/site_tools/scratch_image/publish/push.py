@@ -19,9 +19,8 @@ from ..errors import InputError
 from ..fs.digest import Digest
 from ..image import archive
 from ..image.archive import Document, Layout
-from .registry import Repository
+from .registry import Repository, Tag
 from .registry_client import CONNECTIONS, retry
-from .registry_tag import Tag
 
 _places: dict[tuple[str, Digest], str] = {}
 """A repository that is likely to have a blob, by the registry's host."""

@@ -6,15 +6,59 @@ answers. Digests that a registry reports are compared with ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from ..errors import InputError, RegistryError, one_line
 from ..fs.digest import Digest
 from ..image.config import INDEX_TYPE, MANIFEST_TYPE
+from ..image.reference import Reference
 from .registry_client import LOG_HINT, RegistryAnswer, RegistryClient, retry
 from .registry_login import Login
-from .registry_tag import Tag
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """The place where an image has a name: ``https://ghcr.io/me/fortune:1.2``."""
+
+    origin: str
+    """``https://HOST``, or ``http://HOST`` without encryption; HOST is the reference's."""
+    path: str
+    """The repository on that host."""
+    name: str
+    """The tag alone."""
+
+    def __str__(self) -> str:
+        return f"{self.origin}/{self.path}:{self.name}"
+
+    @property
+    def host(self) -> str:
+        """The registry, with its port."""
+        return self.origin.partition("://")[2]
+
+    @property
+    def shown(self) -> str:
+        """The tag as users write it."""
+        return str(self).partition("://")[2]
+
+    @classmethod
+    def of(cls, reference: Reference, insecure: Collection[str]) -> Tag:
+        """Return the tag that `reference` names; hosts in `insecure` are reached by plain HTTP."""
+        host = re.sub(r":[0-9]+\Z", "", reference.domain)
+        plain = host in insecure or reference.domain in insecure
+        scheme = "http" if plain else "https"
+        return cls(f"{scheme}://{reference.domain}", reference.path, reference.tag)
+
+    @classmethod
+    def parse(cls, text: str) -> Tag:
+        """Return the tag whose text is `text`."""
+        place, _, name = text.rpartition(":")
+        scheme, _, rest = place.partition("://")
+        host, _, path = rest.partition("/")
+        return cls(f"{scheme}://{host}", path, name)
+
 
 _ACCEPT = ", ".join(
     (

@@ -23,13 +23,12 @@ from .builders import call_builder, require_known
 from .call import ImageCall
 from .checks import OneFile, WrongPartError, check_arguments, quote_value
 from .nodes import LazyNodes, image_path, kind_of, stem
-from .project import DeclaredImage, Project
+from .project import DeclaredImage, Project, tags_of
 from .sconscript import refuse
 from .staged import StagedNode, StagedNodes
 from .steps.step import ImageParts
 from .steps.table import ON_REQUEST, find_kind
 from .substitution import literal, substitute
-from .tags import tags_of
 from .variables import read
 
 FILE = OneFile("one file or directory", '"hello.conf"')

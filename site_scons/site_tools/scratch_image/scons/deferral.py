@@ -18,9 +18,8 @@ from .call import ImageCall
 from .declaration import DeclaredCall
 from .footprint import derived_nodes
 from .nodes import is_beside, repositories_of, step_of
-from .project import DeclaredImage, Project
+from .project import DeclaredImage, Project, claim
 from .seal import Seal
-from .tags import claim
 
 
 class Deferral:

@@ -1,4 +1,4 @@
-"""A project: its images, and their aliases, which are made when somebody names them."""
+"""A project: its images, their tags, and their aliases, made when somebody names them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 import SCons.Node
 import SCons.Script
 
+from ..errors import InputError
+from ..image.reference import Reference
 from .command_line import WORDS
+from .nodes import step_of
+from .sconscript import user_place
+from .variables import read
 
 if TYPE_CHECKING:
     from .terminal import Terminal
@@ -149,3 +154,33 @@ class Project:
 def request_nodes(images: Iterable[DeclaredImage], word: str) -> list[Any]:
     """Return what `word` asks for of all `images`."""
     return [node for image in images for node in image.requested.get(word, ())]
+
+
+def tags_of(name: str, env: Any) -> tuple[Reference, ...]:
+    """Return the tags of the image whose files have the stem `name`; InputError for a bad tag."""
+    return tuple(map(Reference.parse, read(env, "IMAGE_TAG") or [name]))
+
+
+def archive_tags(archive: Any, name: str, env: Any) -> tuple[Reference, ...]:
+    """Return the tags of the image whose `archive` is a node: those in it, if we make it."""
+    step = step_of(archive)
+    return step.references if step else tags_of(name, env)
+
+
+def claim_tags(name: str, env: Any, target: Any) -> tuple[Reference, ...]:
+    """Return the tags of the image `target`; InputError when another image has one of them."""
+    tags = tags_of(name, env)
+    claim(Project.of(env), tags, target.get_internal_path())
+    return tags
+
+
+def claim(project: Project, tags: Iterable[Reference], image: str) -> None:
+    """Note that the target `image` has the `tags`; InputError when another one has one of them."""
+    for tag in tags:
+        owner, place = project.tags.setdefault(tag.canonical, (image, user_place()))
+        if owner != image:
+            raise InputError(
+                f"tag image {tag.familiar}",
+                f"{owner} ({place}) has that tag",
+                "give each image its own",
+            )

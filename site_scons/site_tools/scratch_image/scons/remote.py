@@ -19,16 +19,16 @@ def remote_state(path: bytes, aspect: str) -> str:
 
 def _registry_digest(text: str) -> str:
     from ..publish import registry
-    from ..publish.registry_tag import Tag
+    from ..publish.registry import Tag
 
     return str(registry.digest_of(Tag.parse(text)) or "")
 
 
 def _engine_image(text: str) -> str:
-    from ..publish import engine_images
+    from ..publish import engine
 
     address, _, name = text.partition(" ")
-    return engine_images.image_id(address, name) or ""
+    return engine.image_id(address, name) or ""
 
 
 def unknown_state(error: Exception) -> str:

@@ -21,8 +21,7 @@ from ..fs.lookup import FileKind
 from ..fs.paths import join
 from ..fs.root import Root, WatchedFileSystem
 from ..fs.tree_facts import BaseImage
-from .debian_origin import has_packages, installed_packages
-from .origin import Origin
+from .origin import Origin, has_packages, installed_packages
 from .unpack import Unpacking, remove
 
 _LIBRARIES = (b"/lib", b"/lib64", b"/lib32", b"/libx32", b"/usr/lib", b"/usr/lib64")

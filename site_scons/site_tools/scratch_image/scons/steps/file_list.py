@@ -18,9 +18,8 @@ from ...fs.paths import show
 from ...fs.target import write
 from ...image.settings import Settings
 from .. import tools
-from ..bases import Inheritance
+from ..bases import Inheritance, image_env, inherit_search_env, search_env
 from ..checks import RUN_NAME, quote_value
-from ..image_env import image_env, inherit_search_env, search_env
 from ..nodes import host_path, stem, step_of, suffix, top_of
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources, shorten

@@ -14,10 +14,9 @@ from ...fs.target import replacing
 from ...image.reference import Reference
 from ...image.settings import Settings
 from .. import tools
-from ..bases import SETTINGS, Inheritance
-from ..image_env import image_env
+from ..bases import SETTINGS, Inheritance, image_env
 from ..nodes import step_of, suffix
-from ..tags import claim_tags
+from ..project import claim_tags
 from ..variables import read
 from .ldd import elf_machine
 from .step import Plan, Step, StepKind, content, require_sources

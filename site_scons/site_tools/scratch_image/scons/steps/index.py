@@ -13,9 +13,9 @@ from ...files.secret_refusal import refuse_settings
 from ...fs.paths import show
 from ...fs.target import replacing
 from ...image import config
-from ...image.labels import check_annotations
+from ...image.labels import check_labels
 from ...image.reference import Reference
-from ..tags import claim_tags
+from ..project import claim_tags
 from ..variables import read
 from .image import sort_names
 from .step import Plan, Step, StepKind, require_sources
@@ -66,7 +66,7 @@ def plan(name: str, target: list[Any], source: list[Any], env: Any) -> Plan:
             "give one for each, in their order",
         )
     references = claim_tags(name, env, target[0])
-    annotations = check_annotations(sort_names(read(env, "IMAGE_ANNOTATIONS")))
+    annotations = check_labels(sort_names(read(env, "IMAGE_ANNOTATIONS")))
     refuse_settings(read(env, "IMAGE_ALLOW"), annotations, {})
     step = IndexStep(name, tuple(platforms.values()), references, annotations)
     return Plan(step, target, source)

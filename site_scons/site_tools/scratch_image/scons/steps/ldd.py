@@ -12,8 +12,7 @@ from ...fs.target import write
 from ...image import health
 from ...image.settings import Settings
 from .. import tools
-from ..bases import Inheritance, is_image
-from ..image_env import Variables, inherit_search_env, search_env
+from ..bases import Inheritance, Variables, inherit_search_env, is_image, search_env
 from ..nodes import image_path
 from ..variables import read
 from .step import Plan, Step, StepKind, content, require_sources

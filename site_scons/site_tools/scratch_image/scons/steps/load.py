@@ -11,13 +11,13 @@ from ...fs.digest import Digest
 from ...fs.target import write
 from ...image.reference import Reference
 from ..nodes import sibling
-from ..tags import archive_tags
+from ..project import archive_tags
 from ..variables import read
 from .step import Plan, Step, StepKind, content, neighbours, require_sources, shorten
 
 if TYPE_CHECKING:
     from ...fs.root import Root
-    from ...publish.engine_images import LoadedImage
+    from ...publish.engine import LoadedImage
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class LoadStep(Step):
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Load the archive `sources[0]`."""
         from ...fs.root import Aspect
-        from ...publish import load
+        from ...publish import engine
 
         # The engine has the layers that it got with this image before, and with other images.
         others = [targets[1], *neighbours(targets[1], b".loaded")]
-        loaded = load.load(self.address, sources[0], [*filter(None, map(_read_loaded, others))])
+        loaded = engine.load(self.address, sources[0], [*filter(None, map(_read_loaded, others))])
         for reference in self.references:
             tag = f"{self.address} {reference.familiar}".encode()
             root.know(tag, Aspect.IMAGE, loaded.id)
@@ -46,7 +46,7 @@ class LoadStep(Step):
 
 def _read_loaded(path: bytes) -> LoadedImage | None:
     """Return the loaded image that the text `path` describes; None where there is no text."""
-    from ...publish.engine_images import LoadedImage
+    from ...publish.engine import LoadedImage
 
     with suppress(OSError):
         return LoadedImage.read(content(path))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...fs.target import write
-from ...publish.registry_tag import Tag
-from ..tags import archive_tags
+from ...publish.registry import Tag
+from ..project import archive_tags
 from ..variables import read
 from .step import Plan, Step, StepKind, neighbours, require_sources, shorten
 

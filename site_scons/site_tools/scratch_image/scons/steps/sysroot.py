@@ -12,8 +12,7 @@ from ...fs.paths import show
 from ...fs.target import write
 from ...image import compression
 from ...sysroot import sysroot
-from ...sysroot.debian_origin import DebianOrigin
-from ...sysroot.origin import EngineOrigin, Origin, TarOrigin
+from ...sysroot.origin import DebianOrigin, EngineOrigin, Origin, TarOrigin
 from ..checks import TEXT, Names, OneFile, Several, check_arguments
 from ..nodes import find_node, top_of
 from ..substitution import substitute

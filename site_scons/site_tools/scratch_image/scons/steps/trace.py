@@ -16,8 +16,7 @@ from ...image.compression import MEDIA_TYPES
 from ...image.settings import Settings
 from ...sandbox.run import Limits, Run
 from .. import tools
-from ..bases import Inheritance, is_image
-from ..image_env import image_env
+from ..bases import Inheritance, image_env, is_image
 from ..nodes import image_path, sibling, step_of, suffix
 from ..substitution import literal
 from ..variables import read

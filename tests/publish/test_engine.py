@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,9 +35,66 @@ from scratch_image.fs.digest import Digest
 from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.image import archive, layer
 from scratch_image.image.config import Image
-from scratch_image.publish import container, engine_images, load, ping
-from scratch_image.publish.engine_images import LoadedImage
+from scratch_image.publish import container, engine, ping
+from scratch_image.publish.engine import LoadedImage
 from scratch_image.sandbox.run import Run
+
+
+def test_an_image_that_goes_before_it_is_exported(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = "sha256:" + "1" * 64
+    monkeypatch.setattr(engine, "find", lambda *_: LoadedImage(gone, (), ()))
+
+    with pytest.raises(EngineError) as caught:
+        list(engine.export(address, NAME))
+
+    assert str(caught.value) == (
+        f"cannot export image {NAME}: engine at {address}: No such image: {gone}; "
+        "look into the engine's log"
+    )
+
+
+def test_the_question_of_a_null_build_imports_no_sdk(address: str) -> None:
+    program = (
+        "import sys; from scratch_image.publish import engine, ping\n"
+        f"assert engine.image_id({address!r}, 'none') is None\n"
+        f"assert ping.answers({address!r})\n"
+        "print(sorted({'docker', 'requests', 'tarfile', 'http', 'zstandard'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+LOADED = LoadedImage(ID, (), ()).text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"%s\n" % ID.encode(),
+        LOADED.replace(b"loaded 1", b"loaded 0"),
+        LOADED.replace(ID.encode(), b"sha256:1"),
+        LOADED.replace(b"[]", f'[["{ID}"]]'.encode()),
+        LOADED.replace(b"[]", b"7"),
+    ],
+)
+def test_text_of_no_image(text: bytes) -> None:
+    assert LoadedImage.read(text) is None
+
+
+def test_image_without_layers_is_read_again() -> None:
+    loaded = LoadedImage(ID, (), ())
+
+    assert LoadedImage.read(loaded.text()) == loaded
+
 
 WHO = "see that Docker or Podman listens there"
 LOOK = "look into the engine's log"
@@ -49,20 +107,20 @@ def test_an_image_is_loaded_once_and_runs(
 ) -> None:
     files = {b"/app/show": show.read_bytes(), b"/etc/text": b"hello"}
     path, image = build(tmp_path, [tar(tmp_path / "all", files, suffix)])
-    assert engine_images.image_id(address, NAME) is None
-    assert config_id(image) == load.load(address, path).id
-    assert config_id(image) == engine_images.image_id(address, NAME)
+    assert engine.image_id(address, NAME) is None
+    assert config_id(image) == engine.load(address, path).id
+    assert config_id(image) == engine.image_id(address, NAME)
     assert run(address) == "hello"
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
     assert sent == [[]]
 
 
 def test_an_unchanged_lower_layer_is_not_sent_again(
     address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
-    load.load(address, build(tmp_path, [program, text("one")])[0])
+    engine.load(address, build(tmp_path, [program, text("one")])[0])
     path, image = build(tmp_path, [program, text("two")])
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
     assert [[], [image.layers[0].digest]] == sent
     assert run(address) == "two"
 
@@ -70,9 +128,9 @@ def test_an_unchanged_lower_layer_is_not_sent_again(
 def test_a_changed_lower_layer_is_sent_with_all_above(
     address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
-    load.load(address, build(tmp_path, [text("one"), program])[0])
+    engine.load(address, build(tmp_path, [text("one"), program])[0])
     path, image = build(tmp_path, [text("two"), program])
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
     assert sent == [[], []]
     assert run(address) == "two"
 
@@ -80,10 +138,10 @@ def test_a_changed_lower_layer_is_sent_with_all_above(
 def test_a_label_alone_sends_no_layer(
     address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
-    load.load(address, build(tmp_path, [program, text("one")])[0])
+    engine.load(address, build(tmp_path, [program, text("one")])[0])
     labelled = replace(SETTINGS, labels={"a": "b"})
     path, image = build(tmp_path, [program, text("one")], labelled)
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
     assert [[], sorted(each.digest for each in image.layers)] == sent
     assert run(address) == "one"
     assert docker(address, "inspect", "--format", "{{.Config.Labels.a}}", NAME) == "b\n"
@@ -92,9 +150,9 @@ def test_a_label_alone_sends_no_layer(
 def test_a_layer_that_comes_again_higher_up_is_sent(
     address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
-    load.load(address, build(tmp_path, [text("one"), program])[0])
+    engine.load(address, build(tmp_path, [text("one"), program])[0])
     path, image = build(tmp_path, [text("one"), text("two"), program, text("one")])
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
     assert sent == [[], []]
     assert run(address) == "one"
 
@@ -103,10 +161,10 @@ def test_a_removed_image_is_loaded_again(
     address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
     path, image = build(tmp_path, [program, text("one")])
-    load.load(address, path)
+    engine.load(address, path)
     docker(address, "rmi", NAME)
-    assert engine_images.image_id(address, NAME) is None
-    assert config_id(image) == load.load(address, path).id
+    assert engine.image_id(address, NAME) is None
+    assert config_id(image) == engine.load(address, path).id
     assert sent == [[], []]
     assert run(address) == "one"
 
@@ -115,21 +173,21 @@ def test_a_moved_tag_is_moved_back(
     address: str, tmp_path: Path, program: bytes, text: Text
 ) -> None:
     path, image = build(tmp_path, [program, text("one")])
-    load.load(address, path)
+    engine.load(address, path)
     other, moved = build(tmp_path, [program, text("two")], tags=("other",))
-    load.load(address, other)
+    engine.load(address, other)
     docker(address, "tag", "other", NAME)
-    assert config_id(moved) == engine_images.image_id(address, NAME)
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(moved) == engine.image_id(address, NAME)
+    assert config_id(image) == engine.load(address, path).id
     assert (run(address), run(address, "other")) == ("one", "two")
 
 
 def test_a_load_over_an_image_of_other_content(
     address: str, tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
-    load.load(address, build(tmp_path, [text("unlike")])[0])
+    engine.load(address, build(tmp_path, [text("unlike")])[0])
     path, image = build(tmp_path, [program, text("one")])
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
     assert sent == [[], []]
     assert run(address) == "one"
 
@@ -139,10 +197,10 @@ def test_each_tag_is_set(
 ) -> None:
     tags = (NAME, "localhost:5000/show", "show:2")
     path, image = build(tmp_path, [program, text("one")], tags=tags)
-    load.load(address, path)
-    assert {config_id(image)} == {engine_images.image_id(address, tag) for tag in tags}
+    engine.load(address, path)
+    assert {config_id(image)} == {engine.image_id(address, tag) for tag in tags}
     docker(address, "rmi", NAME)
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
     assert [[], sorted(each.digest for each in image.layers)] == sent
     assert run(address) == "one"
 
@@ -157,8 +215,8 @@ def test_a_refused_part_is_followed_by_the_whole(
 ) -> None:
     path, image = build(tmp_path, [program, text("one")])
     digests = frozenset(each.digest for each in image.layers)
-    monkeypatch.setattr(load, "omittable_layers", lambda *_: digests)
-    assert config_id(image) == load.load(address, path).id
+    monkeypatch.setattr(engine, "omittable_layers", lambda *_: digests)
+    assert config_id(image) == engine.load(address, path).id
     assert [sorted(digests), []] == sent
     assert run(address) == "one"
 
@@ -168,15 +226,15 @@ def test_an_engine_at_a_tcp_address(
 ) -> None:
     path, image = build(tmp_path, [program, text("one")])
     assert ping.answers(tcp)
-    assert engine_images.image_id(tcp, NAME) is None
-    assert config_id(image) == load.load(tcp, path).id
-    assert config_id(image) == engine_images.image_id(tcp, NAME)
+    assert engine.image_id(tcp, NAME) is None
+    assert config_id(image) == engine.load(tcp, path).id
+    assert config_id(image) == engine.image_id(tcp, NAME)
     assert run(address) == "one"
 
 
 def test_an_empty_image_is_loaded(address: str, tmp_path: Path) -> None:
     path, image = build(tmp_path, [])
-    assert config_id(image) == load.load(address, path).id
+    assert config_id(image) == engine.load(address, path).id
 
 
 ODD = [b"/a b", b"/q'u\"o", b"/new\nline", b"/\xff\xfe", "/käse".encode(), b"/" + b"\xff" * 200]
@@ -184,7 +242,7 @@ ODD = [b"/a b", b"/q'u\"o", b"/new\nline", b"/\xff\xfe", "/käse".encode(), b"/"
 
 def test_odd_names_survive_the_engine(address: str, tmp_path: Path) -> None:
     path, _ = build(tmp_path, [tar(tmp_path / "odd", dict.fromkeys(ODD, b"x"))])
-    load.load(address, path)
+    engine.load(address, path)
     container = docker(address, "create", NAME).strip()
     exported = tmp_path / "export.tar"
     docker(address, "export", "-o", str(exported), container)
@@ -211,7 +269,7 @@ def test_modes_owners_and_hard_links_survive_the_engine(address: str, tmp_path: 
             entries,
             Root(WatchedFileSystem(b"/", {b"/tmp/a": os.fsencode(tmp_path / "a")}, 1000)),
         )
-    load.load(address, build(tmp_path, [os.fsencode(made)])[0])
+    engine.load(address, build(tmp_path, [os.fsencode(made)])[0])
     container = docker(address, "create", NAME).strip()
     docker(address, "export", "-o", str(tmp_path / "export.tar"), container)
     docker(address, "rm", container)
@@ -233,7 +291,7 @@ def test_modes_owners_and_hard_links_survive_the_engine(address: str, tmp_path: 
 def test_an_engine_that_does_not_know_zstd(address: str, tmp_path: Path) -> None:
     path, _ = build(tmp_path, [tar(tmp_path / "x", {b"/etc/x": os.urandom(99999)}, ".tar.zst")])
     with pytest.raises(EngineError) as caught:
-        load.load(address, path)
+        engine.load(address, path)
     start, end = (
         f"cannot load image {NAME}: engine at {address}: ",
         ("invalid tar header; name the layer .tar or .tar.gz: this engine may not know zstd"),
@@ -250,7 +308,7 @@ def test_a_full_disk_of_the_engine(tmp_path: Path) -> None:
     try:
         path, _ = build(tmp_path, [tar(tmp_path / "x", {b"/etc/x": os.urandom(40 << 20)})])
         with dockerd(disk) as address, pytest.raises(EngineError) as caught:
-            load.load(address, path)
+            engine.load(address, path)
     finally:
         subprocess.run(["umount", "-R", disk], check=True)
     assert str(caught.value).startswith(f"cannot load image {NAME}: engine at {address}: ")
@@ -297,7 +355,7 @@ def test_a_load_that_fails(tmp_path: Path, report: bytes, cause: str) -> None:
     path, _ = build(tmp_path, [])
     with liar(NONE, NONE, report, NONE) as address:
         with pytest.raises(EngineError) as caught:
-            load.load(address, path)
+            engine.load(address, path)
         assert f"cannot load image {NAME}: engine at {address}: {cause}" == str(caught.value)
 
 
@@ -316,7 +374,7 @@ def test_a_report_without_end(tmp_path: Path, report: bytes, cause: str) -> None
     path, _ = build(tmp_path, [])
     with liar(NONE, NONE, report) as address:
         with pytest.raises(EngineError) as caught:
-            load.load(address, path)
+            engine.load(address, path)
         assert f"cannot ask engine at {address} {cause}; {WHO}" == str(caught.value)
 
 
@@ -331,7 +389,7 @@ def test_a_connection_that_is_cut_off(tmp_path: Path, report: bytes) -> None:
     path, _ = build(tmp_path, [tar(tmp_path / "x", {b"/etc/x": bytes(9 << 20)})])
     with liar(NONE, NONE, report) as address:
         with pytest.raises(EngineError) as caught:
-            load.load(address, path)
+            engine.load(address, path)
         assert str(caught.value).startswith(f"cannot reach engine at {address}: ")
         assert str(caught.value).endswith("; start it, or set DOCKER_HOST")
 
@@ -365,7 +423,7 @@ def test_a_containerd_store_is_trusted_with_known_blobs_only(
     present = http(json.dumps({"Id": ID, "RootFS": {"Layers": layers}}).encode())
     info = b'{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}'
     with liar(present, http(info), present) as address:
-        found = load.omittable_layers(address, archive.read(path), loaded)
+        found = engine.omittable_layers(address, archive.read(path), loaded)
     assert {digests[name] for name in omitted} == found
 
 
@@ -381,7 +439,7 @@ def test_the_whole_is_sent_again_when_what_a_refused_part_left_has_gone_meanwhil
     refused = http(b'{"error":"parent snapshot does not exist: not found"}')
 
     with liar(NONE, NONE, http(info), other, refused, refused, http(PROGRESS), own) as address:
-        assert load.load(address, path, [known]).id == own_id(path, True)
+        assert engine.load(address, path, [known]).id == own_id(path, True)
 
     assert [[image.layers[0].digest], [], []] == sent
 
@@ -391,13 +449,13 @@ def test_layers_of_another_image_are_not_sent_again(
 ) -> None:
     first, _ = build(tmp_path, [program, text("one")], tags=("other",))
     second, image = build(tmp_path, [program, text("two")])
-    known = LoadedImage.read(load.load(address, first).text())
+    known = LoadedImage.read(engine.load(address, first).text())
     assert known
     blobs = tuple(each.digest for each in image.layers)
     diff_ids = tuple(each.diff_id for each in image.layers)
     gone = LoadedImage("sha256:" + "0" * 64, blobs, diff_ids)
 
-    assert config_id(image) == load.load(address, second, [gone, known]).id
+    assert config_id(image) == engine.load(address, second, [gone, known]).id
 
     assert [[], [image.layers[0].digest]] == sent
     assert run(address) == "two"
@@ -407,12 +465,12 @@ def test_podman_is_an_engine_like_any_other(
     tmp_path: Path, program: bytes, text: Text, sent: list[list[Digest]]
 ) -> None:
     with podman(tmp_path / "engine") as address:
-        first = load.load(address, build(tmp_path, [program, text("one")])[0])
+        first = engine.load(address, build(tmp_path, [program, text("one")])[0])
         path, image = build(tmp_path, [program, text("two")])
 
-        assert load.load(address, path, [first]).id == config_id(image)
-        assert engine_images.image_id(address, NAME) == config_id(image)
-        load.load(address, path)
+        assert engine.load(address, path, [first]).id == config_id(image)
+        assert engine.image_id(address, NAME) == config_id(image)
+        engine.load(address, path)
         result = container.run_container(address, NAME, Run("x", (b"show",)), b"/app/show")
         check_streams(address, tmp_path)
 
@@ -437,7 +495,7 @@ def check_load(
 ) -> None:
     """Load `image`, which is in the archive `path`: the engine has the whole of it, and it runs."""
     address, containerd = newer
-    assert own_id(path, containerd) == load.load(address, path, known).id
+    assert own_id(path, containerd) == engine.load(address, path, known).id
     assert blobs(image) <= held(address, directory)
     assert run(address) == "two"
 
@@ -453,13 +511,13 @@ def test_a_newer_docker_gets_what_is_new(
     address, containerd = newer
     other = tar(tmp_path / "other", {b"/etc/other": b"other"})
     path, _ = build(tmp_path, [program, other, text("one")])
-    first = load.load(address, path)
+    first = engine.load(address, path)
     assert (own_id(path, containerd), "one") == (first.id, run(address))
     path, image = build(tmp_path, [program, other, text("two")])
 
-    second = load.load(address, path, [first])
+    second = engine.load(address, path, [first])
     del asked[:]
-    again = load.load(address, path, [second])
+    again = engine.load(address, path, [second])
 
     assert asked == [f"/images/{NAME}/json"]
     assert [[], sorted(each.digest for each in image.layers[:2])] == sent
@@ -488,7 +546,7 @@ def editions(
     text: Text,
     sent: list[list[Digest]],  # it counts the first load, too
 ) -> Editions:
-    first = load.load(newer[0], build(tmp_path, [text("one"), program])[0])
+    first = engine.load(newer[0], build(tmp_path, [text("one"), program])[0])
     return Editions(first, *build(tmp_path, [text("two"), program]))
 
 
@@ -512,7 +570,7 @@ def test_a_newer_docker_with_an_image_that_is_not_on_record(
     address, containerd = newer
     files = {b"/app/show": show.read_bytes()}
     packed = tar(tmp_path / "packed", files, ".tar.gz")
-    load.load(address, build(tmp_path, [packed, text("one")])[0])
+    engine.load(address, build(tmp_path, [packed, text("one")])[0])
     path, image = build(tmp_path, [tar(tmp_path / "raw", files), text("two")])
 
     check_load(newer, tmp_path, path, image, [])
@@ -525,7 +583,7 @@ def test_a_newer_docker_takes_zstd(newer: tuple[str, bool], tmp_path: Path, show
     files = {b"/app/show": show.read_bytes(), b"/etc/text": b"hello"}
     path, _ = build(tmp_path, [tar(tmp_path / "all", files, ".tar.zst")])
 
-    assert own_id(path, containerd) == load.load(address, path).id
+    assert own_id(path, containerd) == engine.load(address, path).id
     assert run(address) == "hello"
 
 
