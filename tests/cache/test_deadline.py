@@ -7,15 +7,21 @@ from scratch_image.cache import deadline
 
 
 def test_result_and_errors_of_work_are_passed_on() -> None:
-    assert deadline.finish_within(60, lambda: 1) == 1
+    assert deadline.finish_within(60, [lambda: 1, lambda: 2]) == [1, 2]
     with pytest.raises(ZeroDivisionError):
-        deadline.finish_within(60, lambda: 1 / 0)
+        deadline.finish_within(60, [lambda: 1, lambda: 1 / 0])
+
+
+def test_works_go_on_at_once() -> None:
+    meeting = threading.Barrier(3)
+
+    assert sorted(deadline.finish_within(60, [meeting.wait] * 3)) == [0, 1, 2]
 
 
 def test_work_is_left_alone_at_its_limit() -> None:
     go_on = threading.Event()
     with pytest.raises(TimeoutError):
-        deadline.finish_within(0.05, go_on.wait)
+        deadline.finish_within(0.05, [go_on.wait])
     go_on.set()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -32,12 +33,18 @@ def message_seconds(size: int) -> float:
     return SILENCE + size / _RATE
 
 
-def finish_within(seconds: float, work: Callable[[], _T]) -> _T:
-    """Return the result of `work`; TimeoutError after `seconds`.
+def finish_within(seconds: float, works: Iterable[Callable[[], _T]]) -> list[_T]:
+    """Do all `works` at once; return their results. TimeoutError after `seconds`.
 
-    The work then goes on in a thread that nothing waits for: no other limit holds for the lookup
-    of a host, or for a server that sends a byte a second.
+    Work that is late goes on in a thread that nothing waits for: no other limit holds for the
+    lookup of a host, or for a server that sends a byte a second.
     """
+    end = time.monotonic() + seconds
+    futures = [_start(work) for work in works]
+    return [future.result(end - time.monotonic()) for future in futures]
+
+
+def _start(work: Callable[[], _T]) -> Future[_T]:
     future: Future[_T] = Future()
 
     def run() -> None:
@@ -47,7 +54,7 @@ def finish_within(seconds: float, work: Callable[[], _T]) -> _T:
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return future.result(seconds)
+    return future
 
 
 @contextlib.contextmanager

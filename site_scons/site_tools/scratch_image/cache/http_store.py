@@ -6,8 +6,9 @@ All that the server answers is hostile until it was checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import innermost_cause
@@ -46,6 +47,16 @@ _LOG_HINT = "look into the server's log"
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    name: str
+    """Below the URL of the cache."""
+    data: bytes | None = None
+    most: int = 0
+    """Bytes of the answer's body, at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     length: str
@@ -62,6 +73,7 @@ class HttpStore:
         self._address = address
         self._login = login
         self._pool = _connections(address, tls)
+        self._sent: set[BlobDigest] = set()
 
     def entry(self, key: BlobDigest) -> bytes | None:
         """Return the entry of `key`; None where there is none, or it is too large."""
@@ -75,7 +87,10 @@ class HttpStore:
 
     def missing(self, digests: Iterable[BlobDigest]) -> set[BlobDigest]:
         """Return those of `digests` whose blobs the store lacks, or has in another size."""
-        return {digest for digest in digests if not self._has(digest)}
+        wanted = [*digests]
+        requests = [_Request("HEAD", f"cas/{each.hex}") for each in wanted]
+        found = zip(wanted, self._send(requests, deadline.SILENCE), strict=True)
+        return {digest for digest, answer in found if not _is_there(digest, answer)}
 
     def keep(
         self,
@@ -86,58 +101,67 @@ class HttpStore:
         resend: bool = False,
     ) -> None:
         """Send blobs and then `entry`, as `Store.keep` says."""
-        for digest in blobs:
-            if resend or digest.size <= _SMALL or not self._has(digest):
-                self._put(f"cas/{digest.hex}", blobs[digest])
-        self._put(f"ac/{key.hex}", entry)
+        wanted = set(blobs) if resend else blobs.keys() - self._sent
+        large = {each for each in wanted if each.size > _SMALL}
+        self._put((f"cas/{each.hex}", blobs[each]) for each in wanted - large)
+        for each in large if resend else self.missing(large):
+            self._put([(f"cas/{each.hex}", blobs[each])])
+        self._sent |= wanted
+        self._put([(f"ac/{key.hex}", entry)])
 
     def close(self) -> None:
         """Close the connections that are kept."""
         self._pool.clear()
 
-    def _has(self, digest: BlobDigest) -> bool:
-        answer = self._request("HEAD", f"cas/{digest.hex}", deadline.SILENCE)
-        if answer.status != 404:
-            _check(answer)
-        return answer.status == 200 and answer.length in ("", str(digest.size))
-
     def _get(self, name: str, most: int, seconds: float) -> bytes | None:
-        answer = self._request("GET", name, seconds, most=most)
+        (answer,) = self._send([_Request("GET", name, most=most)], seconds)
         if answer.status != 404:
             _check(answer)
         return answer.body if answer.status == 200 else None
 
-    def _put(self, name: str, data: bytes) -> None:
-        answer = self._request("PUT", name, deadline.blob_seconds(len(data)), data)
-        _check(answer, writing=True)
+    def _put(self, files: Iterable[tuple[str, bytes]]) -> None:
+        requests = [_Request("PUT", name, data) for name, data in files]
+        seconds = deadline.blob_seconds(sum(len(each.data or b"") for each in requests))
+        for answer in self._send(requests, seconds):
+            _check(answer, writing=True)
 
-    def _request(
-        self, method: str, name: str, seconds: float, data: bytes | None = None, most: int = 0
-    ) -> _Answer:
-        """Send one request; return the answer, with a body of at most `most` bytes."""
+    def _send(self, requests: Sequence[_Request], seconds: float) -> list[_Answer]:
+        """Send all `requests` at once, as far as there are connections; return the answers."""
         import urllib3
 
         headers = {"User-Agent": "scratch_image", **self._login.headers()}
-        if data is not None:
-            headers["Content-Length"] = str(len(data))
-
-        def send() -> _Answer:
-            response = self._pool.request(
-                method,
-                f"{self._address}/{name}",
-                headers=headers,
-                body=None if data is None else _chunks(data),
-                redirect=False,
-                preload_content=False,
-            )
-            body = _read_body(response, max(most, _SMALL))
-            announced = response.headers.get("Content-Length", "")
-            return _Answer(response.status, announced, body if len(body) <= most else None)
-
+        works = [partial(self._exchange, each, headers) for each in requests]
+        groups = [works[at : at + _CONNECTIONS] for at in range(0, len(works), _CONNECTIONS)]
         try:
-            return finish_within(seconds, lambda: _send_on_open_connection(send))
+            return [each for group in groups for each in finish_within(seconds, group)]
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise self._reach_error(error) from error
+
+    def _exchange(self, request: _Request, headers: Mapping[str, str]) -> _Answer:
+        """Send one request, a second time if the server has just closed the kept connection."""
+        from urllib3.exceptions import ProtocolError
+
+        try:
+            return self._exchange_once(request, headers)
+        except ProtocolError as error:
+            if not isinstance(error.args[-1], ConnectionError):
+                raise
+            return self._exchange_once(request, headers)
+
+    def _exchange_once(self, request: _Request, headers: Mapping[str, str]) -> _Answer:
+        data = request.data
+        length = {} if data is None else {"Content-Length": str(len(data))}
+        response = self._pool.request(
+            request.method,
+            f"{self._address}/{request.name}",
+            headers={**headers, **length},
+            body=None if data is None else _chunks(data),
+            redirect=False,
+            preload_content=False,
+        )
+        body = _read_body(response, max(request.most, _SMALL))
+        announced = response.headers.get("Content-Length", "")
+        return _Answer(response.status, announced, body if len(body) <= request.most else None)
 
     def _reach_error(self, error: BaseException) -> StoreError:
         """Return the error of a server that does not answer, or not to the end."""
@@ -149,16 +173,11 @@ class HttpStore:
         return reach_error(self._login.redact(innermost_cause(error)))
 
 
-def _send_on_open_connection(send: Callable[[], _Answer]) -> _Answer:
-    """Send a request, on a connection of its own if the server has just closed the kept one."""
-    from urllib3.exceptions import ProtocolError
-
-    try:
-        return send()
-    except ProtocolError as error:
-        if not isinstance(error.args[-1], ConnectionError):
-            raise
-        return send()
+def _is_there(digest: BlobDigest, answer: _Answer) -> bool:
+    """Tell whether `answer` to HEAD says that the blob is there, in its size."""
+    if answer.status != 404:
+        _check(answer)
+    return answer.status == 200 and answer.length in ("", str(digest.size))
 
 
 def _check(answer: _Answer, *, writing: bool = False) -> None:
@@ -174,14 +193,15 @@ def _check(answer: _Answer, *, writing: bool = False) -> None:
 
 
 def _read_body(response: urllib3.BaseHTTPResponse, room: int) -> bytes:
-    """Return the body, or its first ``room + 1`` bytes. One that is cut off is an error."""
-    found = b""
-    while len(found) <= room and (chunk := response.read(_MOST, decode_content=False)):
-        found += chunk
-    if len(found) > room:
+    """Return the body, or more than `room` bytes of it. One that is cut off is an error."""
+    chunks: list[bytes] = []
+    while room >= 0 and (chunk := response.read(_MOST, decode_content=False)):
+        chunks.append(chunk)
+        room -= len(chunk)
+    if room < 0:
         response.close()
     response.release_conn()
-    return found[: room + 1]
+    return b"".join(chunks)
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
