@@ -1,30 +1,145 @@
-"""Modules that programs import and no run loaded: presets that bring them, and findings.
+"""Modules that no run loaded: presets that bring them, and findings; nothing is executed.
 
 ``python-imports``  what programs in Python import, and the codecs
 ``perl-modules``    what programs in Perl load
 ``node-modules``    what programs in JavaScript load
 ``siblings``        all files of the directories out of which a run loaded a module by dlopen(3)
 
-Nothing is executed. Sources are searched for the statements that import a module, also where they
-stand in a function that no run called. A name that leads to no file is a module of another system,
-or an optional one.
+Sources are searched for the statements that import a module, also where they stand in a function
+that no run called. A name that leads to no file is a module of another system, or an optional one.
+
+An ELF module that some file needs by name is a library. One that a run read though none needs it
+was chosen at run time: a coder of an image library, an engine, a character set. Another input
+chooses another one.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import ListError
-from ..fs.paths import show
-from . import siblings
-from .finding import Examined, Finding, Rank
+from ..elf.reader import read
+from ..errors import ElfError, ListError
+from ..fs.lookup import FileKind
+from ..fs.overlay import OverlaidFiles, Overlay
+from ..fs.paths import join, show
+from . import dpkg
+from .entry import Entry
+from .exclusions import is_of_interpreter
+from .finding import Examined, Finding, Rank, some
 from .node_modules import NodeModules
+from .own_code import is_elf_file, libc, needed_files
 from .perl_modules import PerlModules
 from .python_imports import PythonImports
 from .request import Request
+
+# Siblings: modules beside one that a run loaded.
+
+_LIBRARIES = re.compile(rb"(/usr(/local)?)?/lib(32|64|x32)?(/[\w]+-linux-\w+)?")
+"""Directories of libraries: their files are loaded by dlopen, too, and are no siblings."""
+
+_CONFIGURED = re.compile(rb"/(engines-[\d.]+|ossl-modules|krb5|gconv|audit|ruby)/")
+"""Modules that are loaded only if a configuration names them, or that others report."""
+
+_SHARED_OBJECT = re.compile(rb".*\.so(\.[\d.]+)?")
+
+
+def module_directories(view: Overlay | OverlaidFiles, entries: Collection[Entry]) -> list[bytes]:
+    """Return the directories out of which a run loaded a module by name, sorted."""
+    needed, home = needed_files(entries), os.path.dirname(libc(entries))
+    modules = [
+        entry.path
+        for entry in entries
+        if entry.kind == "file"
+        and _SHARED_OBJECT.fullmatch(entry.path)
+        and entry.path not in needed
+        and any(reason.startswith("run:") for reason in entry.reasons)
+        and not _is_of_others(os.path.dirname(entry.path), home)
+    ]
+    # A library that only a wrapper script finds, by LD_LIBRARY_PATH, is needed by its soname.
+    names = _needed_names(view, entries) if modules else set()
+    found = {os.path.dirname(path) for path in modules if os.path.basename(path) not in names}
+    return sorted(found)
+
+
+def _is_of_others(directory: bytes, home: bytes) -> bool:
+    is_of_libraries = directory == home or _LIBRARIES.fullmatch(directory)
+    return bool(is_of_libraries) or is_of_interpreter(directory)
+
+
+def _needed_names(view: Overlay | OverlaidFiles, entries: Iterable[Entry]) -> set[bytes]:
+    """Return the names of libraries that ELF files among `entries` need."""
+    found: set[bytes] = set()
+    for entry in entries:
+        if is_elf_file(view, entry):
+            with view.open(entry.path) as stream, suppress(ElfError):
+                found |= {*read(stream, entry.path).needed}
+    return found
+
+
+def sibling_paths(view: Overlay | OverlaidFiles, entries: Collection[Entry]) -> list[bytes]:
+    """Return the files in all such directories: modules, and the tables that name them."""
+    return [path for each in module_directories(view, entries) for path in _files(view, each)]
+
+
+def find_siblings(image: Examined) -> Iterator[Finding]:
+    """Yield a finding for each such directory that lacks a module."""
+    for directory in module_directories(image.view, image.entries):
+        modules = filter(_SHARED_OBJECT.fullmatch, _files(image.view, directory))
+        listed, every = image.count(modules)
+        if listed < every:
+            yield Finding(
+                Rank.LIKELY,
+                f"an input for another module of {show(directory)}",
+                f"runs loaded {listed} of its {every}",
+                "add the preset siblings",
+            )
+
+
+def find_unloaded(image: Examined) -> Iterator[Finding]:
+    """Yield a finding for the modules of listed libraries, of which no run loaded any.
+
+    A library and its modules are of one Debian package: gdk-pixbuf and its readers of images.
+    """
+    files = image.view if isinstance(image.view, OverlaidFiles) else image.view.files
+    home = libc(image.entries)
+    libraries = {path for path in needed_files(image.entries) if path != home}
+    modules: list[bytes] = []
+    with suppress(ListError):
+        modules = [*filter(_SHARED_OBJECT.fullmatch, dpkg.paths_beside(files, sorted(libraries)))]
+    of_library = {os.path.dirname(path) for path in modules if not _is_rare(path, home)}
+    listed = {os.path.dirname(path) for path in image.paths if _SHARED_OBJECT.fullmatch(path)}
+    if absent := sorted(of_library - listed):
+        yield Finding(
+            Rank.POSSIBLE,
+            "an input for a module of a library",
+            f"the image has none of {some(absent)}",
+            f"list {show(absent[0])}" if len(absent) == 1 else "list those that it may load",
+        )
+
+
+def _is_rare(module: bytes, home: bytes) -> bool:
+    return bool(_CONFIGURED.search(module)) or _is_of_others(
+        os.path.dirname(module), os.path.dirname(home)
+    )
+
+
+def _files(view: Overlay | OverlaidFiles, directory: bytes) -> Iterator[bytes]:
+    """Yield the paths in `directory` that lead to files."""
+    names: Iterable[bytes] = ()
+    with suppress(ListError):
+        names = view.listing(directory)
+    for path in (join(directory, name) for name in names):
+        status = view.walk(path).status
+        if status is not None and status.kind is FileKind.FILE:
+            yield path
+
+
+# The graph of imports.
 
 MOST_MODULES = 20_000
 """A program that imports more is not followed to the end."""
@@ -98,6 +213,8 @@ def _source(image: Examined, path: bytes) -> bytes | None:
     return None
 
 
+# Presets and findings.
+
 LANGUAGES: dict[str, Callable[[Examined], Language]] = {
     "node-modules": NodeModules,
     "perl-modules": PerlModules,
@@ -129,7 +246,7 @@ def presets_with(image: Examined, path: bytes) -> Iterator[str]:
 
 
 def _siblings(image: Examined) -> Iterable[bytes]:
-    paths = siblings.paths(image.view, image.entries)
+    paths = sibling_paths(image.view, image.entries)
     if not paths:
         raise ListError(
             "use preset siblings",
@@ -159,8 +276,8 @@ def find(image: Examined) -> Iterator[Finding]:
         if name not in image.presets:
             with suppress(ListError):
                 yield from _gaps(image, name)
-    yield from siblings.find(image)
-    yield from siblings.find_unloaded(image)
+    yield from find_siblings(image)
+    yield from find_unloaded(image)
 
 
 def _gaps(image: Examined, name: str) -> Iterator[Finding]:
