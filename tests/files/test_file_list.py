@@ -17,7 +17,7 @@ from scratch_image.files.list_sources import Sources
 from scratch_image.fs.file_system import FileSystem
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root
-from scratch_image.fs.tree_facts import BaseImage
+from scratch_image.fs.unpacked_tree import BaseImage
 
 
 def _file(path: bytes, source: bytes = b"", text: bytes = b"") -> Entry:

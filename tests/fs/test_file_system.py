@@ -9,7 +9,7 @@ import pytest
 from scratch_image.errors import InputError, ListError
 from scratch_image.fs.file_system import FileSystem
 from scratch_image.fs.lookup import FileKind
-from scratch_image.fs.tree_facts import Owners
+from scratch_image.fs.unpacked_tree import Owners
 
 
 def test_staged_file_lies_at_its_image_path(base: bytes, tmp_path: Path) -> None:

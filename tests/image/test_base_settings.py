@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scratch_image.errors import InputError
 from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
-from scratch_image.fs.tree_facts import BaseImage
+from scratch_image.fs.unpacked_tree import BaseImage
 from scratch_image.image import base_settings
 from scratch_image.image.settings import HealthCheck, Settings
 

@@ -21,11 +21,11 @@ from scratch_image.elf.closure import Closure, LddRow
 from scratch_image.elf.link_map import Library, Missing
 from scratch_image.errors import InputError
 from scratch_image.files.entry import Entry, read_entries, write_entries
-from scratch_image.fs import tree_facts
+from scratch_image.fs import unpacked_tree
 from scratch_image.fs.digest import Digest
 from scratch_image.fs.paths import escape, is_plain, show
 from scratch_image.fs.root import Aspect
-from scratch_image.fs.tree_facts import Owners
+from scratch_image.fs.unpacked_tree import Owners
 from scratch_image.image import layer_stack
 from scratch_image.image.compression import MEDIA_TYPES
 from scratch_image.image.layer import Layer
@@ -282,7 +282,7 @@ FORMATS = {
     ),
     "footprint": Format(footprints, Footprint.text, state.read),
     "seal": Format(seals, Seal.text, seal.read),
-    "owners": Format(owned, Owners.text, read_file(tree_facts.read_owners)),
+    "owners": Format(owned, Owners.text, read_file(unpacked_tree.read_owners)),
     "layers": Format(
         st.lists(blobs(), max_size=2),
         lambda found: layer_stack.write(found, "zlib 1.2, level 6"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import SysrootError
-from scratch_image.fs import tree_facts
+from scratch_image.fs import unpacked_tree
 from scratch_image.fs.capabilities import attribute
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Root, WatchedFileSystem
@@ -56,7 +56,9 @@ def test_owners_and_modes_are_kept_for_an_ordinary_user(tmp_path: Path) -> None:
     as_nobody(tmp_path, lambda: make(TarOrigin("x"), tree, archive))
 
     assert os.lstat(tree + b"/etc/shadow").st_uid == 65534
-    root = Root(WatchedFileSystem(tree, owners=tree_facts.read_owners(sysroot.owners_file(tree))))
+    root = Root(
+        WatchedFileSystem(tree, owners=unpacked_tree.read_owners(sysroot.owners_file(tree)))
+    )
     found = {}
     for path in (b"/etc/shadow", b"/usr/bin/su", b"/home/me", b"/home/me/link", b"/lib64"):
         status = root.status(path)
@@ -85,7 +87,9 @@ def test_nobody_gets_privileges_by_a_tree(tmp_path: Path, tree: bytes) -> None:
 
     make(TarOrigin("x"), tree, archive)
 
-    found = Root(WatchedFileSystem(tree, owners=tree_facts.read_owners(sysroot.owners_file(tree))))
+    found = Root(
+        WatchedFileSystem(tree, owners=unpacked_tree.read_owners(sysroot.owners_file(tree)))
+    )
     assert os.listxattr(tree + b"/usr/bin/ping") == []
     assert found.capabilities(b"/usr/bin/ping") == "cap_net_raw=ep"
     assert Overlay(found, b"/project").capabilities(b"/usr/bin/ping") == "cap_net_raw=ep"

@@ -18,7 +18,7 @@ from .accounts import GROUP, NONROOT, PASSWD, parse
 from .lookup import LATEST, MADE_UP_DIR, FileKind, Status, Walk, walk
 from .paths import is_under, join, show
 from .staging import Chosen, Staging
-from .tree_facts import BaseImage, Owners
+from .unpacked_tree import BaseImage, Owners
 
 _KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.DIR, stat.S_IFLNK: FileKind.LINK}
 

@@ -332,7 +332,7 @@ def _footprint(plan: Plan, base: Any, staged: StagedNodes, epoch: int) -> Footpr
     record, image = (_owners_file(base), _image_file(base)) if base else (b"", b"")
 
     def root(staged: StagedNodes, places: Staging | None = None) -> Root:
-        from ..fs import tree_facts
+        from ..fs import unpacked_tree
         from ..fs.root import Root, WatchedFileSystem
         from ..fs.staging import Chosen
 
@@ -340,10 +340,10 @@ def _footprint(plan: Plan, base: Any, staged: StagedNodes, epoch: int) -> Footpr
         if places is None:
             files = {path: _place(each, owner) for path, each in staged.items()}
             chosen = {path: Chosen(each.mode, each.owner) for path, each in staged.chosen.items()}
-        kept = tree_facts.read_owners(record) if record else tree_facts.Owners()
+        kept = unpacked_tree.read_owners(record) if record else unpacked_tree.Owners()
         made = functools.partial(is_step_file, owner.fs) if plan.has_suite else None
         own = top_of(owner), repositories_of(owner)
-        settings = tree_facts.read_image(image) if image else None
+        settings = unpacked_tree.read_image(image) if image else None
         return Root(
             WatchedFileSystem(tree, files, epoch, kept, *own, chosen, made, settings, places)
         )

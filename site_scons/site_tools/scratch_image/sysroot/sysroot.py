@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError, SysrootError
-from ..fs import tree_facts
 from ..fs.digest import Digest
 from ..fs.lookup import FileKind
 from ..fs.paths import join
 from ..fs.root import Root, WatchedFileSystem
-from ..fs.tree_facts import BaseImage
+from ..fs.unpacked_tree import BaseImage, lost_owners
 from .origin import Origin, has_packages, installed_packages
 from .unpack import Unpacking, remove
 
@@ -83,7 +82,7 @@ def unpacked_tree(
         unpacking = Unpacking(join(work, b"tree"), whole_system=True)
         _fill(unpacking, origin, root, sources, work)
         check(unpacking.directory, f"of {origin}")
-        lost = tree_facts.differing(unpacking.directory, unpacking.wanted, unpacking.capabilities)
+        lost = lost_owners(unpacking.directory, unpacking.wanted, unpacking.capabilities)
         listing = list(unpacking.listing())
         files = {owners_file(tree): lost.text(), **origin.settle(unpacking.directory)}
         config = origin.config(root)

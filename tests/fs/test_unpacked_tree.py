@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from scratch_image.errors import InputError
-from scratch_image.fs import tree_facts
+from scratch_image.fs import unpacked_tree
 from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
-from scratch_image.fs.tree_facts import BaseImage, Owners
+from scratch_image.fs.unpacked_tree import BaseImage, Owners
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ from scratch_image.fs.tree_facts import BaseImage, Owners
 def test_record_is_read_as_written(tmp_path: Path, record: Owners) -> None:
     (tmp_path / "x").write_bytes(record.text())
 
-    assert tree_facts.read_owners(os.fsencode(tmp_path / "x")) == record
+    assert unpacked_tree.read_owners(os.fsencode(tmp_path / "x")) == record
 
 
 def test_where_there_is_no_record_the_file_system_has_kept_all(tmp_path: Path) -> None:
-    record = tree_facts.read_owners(os.fsencode(tmp_path / "none"))
+    record = unpacked_tree.read_owners(os.fsencode(tmp_path / "none"))
 
     assert record.true(b"/x", 0o640, 5, 6) == (0o640, 5, 6)
 
@@ -69,7 +69,7 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, text: bytes) -> None:
     path.write_bytes(text)
 
     with pytest.raises(InputError) as error:
-        tree_facts.read_owners(os.fsencode(path))
+        unpacked_tree.read_owners(os.fsencode(path))
 
     assert str(error.value) == (
         f"cannot read owners {path}: it is damaged; delete it and build again"
@@ -85,7 +85,7 @@ def test_only_what_was_not_kept_is_listed(tmp_path: Path) -> None:
     me = (os.geteuid(), os.getegid())
     wanted = {b"/file": (0o640, *me), b"/other": (0o000, *me), b"/link": (0o755, *me)}
 
-    record = tree_facts.differing(os.fsencode(tmp_path), wanted, {b"/file": "cap_kill=p"})
+    record = unpacked_tree.lost_owners(os.fsencode(tmp_path), wanted, {b"/file": "cap_kill=p"})
 
     for path, one in wanted.items():
         found = os.lstat(os.fsencode(tmp_path) + path)
@@ -102,8 +102,8 @@ IMAGE = BaseImage("image x:1", {"User": '"33"', "Env.A": '"b"'}, 3, 1 << 40, 0)
 def test_image_is_read_as_written(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(IMAGE.text())
 
-    assert tree_facts.read_image(os.fsencode(tmp_path / "x")) == IMAGE
-    assert tree_facts.read_image(os.fsencode(tmp_path / "none")) == BaseImage()
+    assert unpacked_tree.read_image(os.fsencode(tmp_path / "x")) == IMAGE
+    assert unpacked_tree.read_image(os.fsencode(tmp_path / "none")) == BaseImage()
 
 
 WHOLE_IMAGE = '{"format":"scratch_image image 1","values":{"name":%s,"settings":%s,"sizes":%s}}'
@@ -125,7 +125,7 @@ def test_damaged_file(tmp_path: Path, text: str) -> None:
     path.write_text(text)
 
     with pytest.raises(InputError) as error:
-        tree_facts.read_image(os.fsencode(path))
+        unpacked_tree.read_image(os.fsencode(path))
 
     assert str(error.value) == (
         f"cannot read image {path}: it is damaged; delete it and build again"

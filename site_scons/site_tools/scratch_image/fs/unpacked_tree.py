@@ -1,4 +1,4 @@
-"""Facts about an unpacked tree, in private files beside it: its true owners, and its image.
+"""The private files beside an unpacked tree: its true owners, and the image it was made of.
 
 An ordinary user can give files to no other user, and has to be able to read the tree. So the
 owners, modes and capabilities that its file system did not keep lie in a file beside it, and a
@@ -77,7 +77,7 @@ def _owner(mode: int, uid: int, gid: int) -> tuple[int, int, int]:
     return operator.index(mode), operator.index(uid), operator.index(gid)
 
 
-def differing(
+def lost_owners(
     directory: bytes,
     wanted: Mapping[bytes, tuple[int, int, int]],
     capabilities: Mapping[bytes, str],
