@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import audit
+import warm
 
 PACKAGE = Path(__file__).parents[2] / "site_scons/site_tools/scratch_image"
 NO_ENGINE = "unix:///nonexistent/docker.sock"
@@ -70,17 +71,8 @@ class Scons:
         """
         variables = {**os.environ, **_COMPILED, "PYTHONPATH": self.path, **(env or {})}
         began = time.time() - 0.1  # file systems have a coarser clock
-        ran = subprocess.run(
-            [*self.command(later=later), *arguments],
-            cwd=directory,
-            env=variables,
-            input=commands,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        command = [*self.command(later=later), *arguments]
+        ran = warm.run(command, directory, variables, commands, timeout)
         for path in sorted(directory.rglob("*.oci.tar")):
             if path.stat().st_mtime > began:
                 assert audit.validate(os.fsencode(path)) == [], path
