@@ -12,9 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, ListError
-from ..fs.lookup import FileKind
 from ..fs.paths import is_under, show
-from ..fs.root import Aspect
 
 if TYPE_CHECKING:
     from ..fs.overlay import Overlay
@@ -46,6 +44,7 @@ def refuse_content(view: Overlay, entries: Iterable[Entry], allow: Collection[by
 
     A file as its Debian package ships it is trusted.
     """
+    from ..fs.root import Aspect
     from . import secret_search
 
     secrets = []
@@ -73,6 +72,7 @@ def _refuse(secrets: Sequence[str]) -> None:
 
 def _secret_rule(view: Overlay, path: bytes) -> str:
     """Return the rule that keeps `path` out of images, by its own name or its source's."""
+    from ..fs.lookup import FileKind
     from .secret_search import secret_rule
 
     status = view.files.status(path)

@@ -23,7 +23,6 @@ from .checks import OneFile, WrongPartError
 from .nodes import kind_of, step_of
 from .project import Project
 from .staged import StagedNode
-from .steps.health import compiler
 from .substitution import literal, substitute
 from .variables import VARIABLES, read
 
@@ -141,6 +140,8 @@ def _compiler(env: Any, values: Mapping[str, Any], others: Mapping[str, Any]) ->
         return ()
     if "CC" in others:
         raise TypeError
+    from .steps.health import compiler
+
     return compiler(env)
 
 
