@@ -19,13 +19,15 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
 
 from scratch_image import HealthCheck, Run, Staged, Suite  # noqa: E402
-from scratch_image.scons import builders, chain, tree  # noqa: E402
+from scratch_image.scons import builders  # noqa: E402
+from scratch_image.scons.chain import scratch_image  # noqa: E402
 from scratch_image.scons.steps import sysroot, table  # noqa: E402
+from scratch_image.scons.tree import image_tree  # noqa: E402
 from scratch_image.scons.variables import VARIABLES  # noqa: E402
 
 METHODS = {
-    "env.ScratchImage": chain.scratch_image,
-    "env.ImageTree": tree.image_tree,
+    "env.ScratchImage": scratch_image,
+    "env.ImageTree": image_tree,
     "env.Sysroot": sysroot.sysroot_call,
     "Run": Run,
     "Suite": Suite,

@@ -157,7 +157,7 @@ def test_private_run_depends_on_nothing_that_is_hidden() -> None:
         script = f"cat {home}/secret {other.name}; ls /tmp /root; [ -e {home} ]; [ -d /home/none ]"
         root = Root()
         found = traced(b"/bin/sh", "-c", script, root=root, private=True, cwd=b"/", status=1)
-        footprint = state.take(root)
+        taken = state.take(root)
         (Path(home) / "secret").write_text("changed")
 
     assert found.stdout == b"/root:\n\n/tmp:\n"
@@ -165,10 +165,10 @@ def test_private_run_depends_on_nothing_that_is_hidden() -> None:
         b"/home/none": "absent", b"/root": "stat", b"/tmp": "stat",
         os.fsencode(home): "absent", os.fsencode(other.name): "absent",
     }  # fmt: skip
-    assert footprint.again(Root()).signature() == footprint.signature()
+    assert taken.again(Root()).signature() == taken.signature()
     for path in (f"{home}/secret", "/tmp/staged"):
         staged = Root(WatchedFileSystem(staged={os.fsencode(path): b"/etc/passwd"}))
-        assert footprint.again(staged).signature() != footprint.signature()
+        assert taken.again(staged).signature() != taken.signature()
 
 
 def is_hidden(path: bytes) -> bool:
@@ -222,14 +222,14 @@ def test_private_run_of_a_program_in_a_home() -> None:
         settle_clock()
         root = Root()
         found = traced(os.fsencode(f"{home}/link"), root=root, private=True, cwd=b"/")
-        footprint = state.take(root)
-        same = footprint.again(Root()).signature()
+        taken = state.take(root)
+        same = taken.again(Root()).signature()
         Path(home, "mine").write_text("")
-        other = footprint.again(Root()).signature()
+        other = taken.again(Root()).signature()
 
     assert Used(Use.EXEC, os.fsencode(f"{home}/mine")) in found.record.uses
     assert Used(Use.LINK, os.fsencode(f"{home}/link")) in found.record.uses
-    assert same == footprint.signature() != other
+    assert same == taken.signature() != other
 
 
 def test_private_run_in_another_base(tmp_path: Path, programs: Path) -> None:
