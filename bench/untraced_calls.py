@@ -346,7 +346,6 @@ PROGRAMS = (
         staged={"/usr/bin/java": "'/usr/bin/java'", "/srv/Main.class": "'Main.class'"},
         files={"Main.java": JAVA},
         prepare=("javac Main.java",),
-        noise=("TZ with",),
     ),
     Program(
         "numpy",
@@ -422,7 +421,6 @@ PROGRAMS = (
             ),
             Call("ruby -e 'puts `echo 3`'", said="can start /bin/sh"),
         ),
-        noise=("/specifications",),
     ),
     Program(
         "node",
@@ -438,7 +436,7 @@ PROGRAMS = (
             Call("node -p 'os.userInfo().username'", said="the name of a user or group"),
             Call("node -e 'dns.lookup(\"localhost\", (e, a) => console.log(e, a))'"),
         ),
-        noise=("TZ with", "temporary file"),
+        noise=("temporary file",),
     ),
     Program(
         "gnuplot",

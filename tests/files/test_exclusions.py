@@ -77,6 +77,8 @@ def test_directory_of_logs_stays(base: Path) -> None:
         ("/usr/lib/python3.11/json", True), ("/usr/lib/python3/dist-packages", True),
         ("/srv/venv/lib/python3.12/site-packages/x", True), ("/usr/share/perl/5.36/IO", True),
         ("/usr/lib/x86_64-linux-gnu/perl-base", True), ("/app/node_modules/x", True),
+        ("/var/lib/gems/3.1.0/specifications", True),
+        ("/usr/share/rubygems-integration/all/specifications", True), ("/opt/specifications", False),
         ("/usr/lib/php/20220829", False), ("/usr/lib/pythonic", False),
     ],
 )  # fmt: skip

@@ -109,6 +109,25 @@ def test_accounts(base: Path, entries: list[Entry], presets: list[str], told: bo
     assert _find(base, *entries) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param("user www-data;", False, id="an account that is kept"),
+        pytest.param("user root;", True, id="root"),
+        pytest.param("# user www-data;", True, id="none"),
+    ],
+)
+def test_accounts_of_settings_are_kept(base: Path, line: str, told: bool) -> None:
+    (base / "etc").mkdir()
+    (base / "etc/passwd").write_text("root:x:0:0::/:\nwww-data:x:33:33::/:\ngames:x:5:60::/:\n")
+    (base / "etc/daemon.conf").write_text(line)
+    kept = _account(b"root:x:0:0::/:\nwww-data:x:33:33::/:\n", "preset:passwd", "run:1")
+
+    found = _find(base, "/daemon", "/etc/daemon.conf", *kept)
+
+    assert len(found) == told
+
+
 def test_names_of_users_need_an_account_file(base: Path) -> None:
     assert _find(base, "/whoami") == [
         "the name of a user or group: /whoami calls getpwuid, and the image has no /etc/passwd; "

@@ -34,6 +34,8 @@ def base(tmp_path: Path) -> Path:
         "towlower", "puts", "SSL_CTX_set_default_verify_paths",
     ):  # fmt: skip
         write_elf(tmp_path / name, name)
+    write_elf(tmp_path / "icu", "localtime_r", "_ZN6icu_728TimeZone13createDefaultEv")
+    write_elf(tmp_path / "usr/lib/jvm/lib/libjava.so", "localtime")
     write_elf(tmp_path / "git", "iconv_open", "ISO-8859-1")
     write_elf(tmp_path / "bash", "iconv_open")
     write_elf(tmp_path / "go", "crypto/x509.(*Certificate).Verify")
@@ -87,6 +89,11 @@ CERTIFI = "/usr/lib/python3/dist-packages/certifi"
                      ["3 TZ with another time zone: " + ZONES.format(1)], id="one zone"),
         pytest.param("/localtime /usr/share/zoneinfo/UTC /usr/share/zoneinfo/Asia/Tokyo", [],
                      id="all zones"),
+        pytest.param("/icu", [], id="zones of ICU"),
+        pytest.param("/icu /localtime", ["3 TZ with a time zone: " + ZONES.format(0)],
+                     id="zones of ICU and of the system"),
+        pytest.param("/usr/lib/jvm/lib/libjava.so /usr/lib/jvm/lib/server/libjvm.so "
+                     "/usr/lib/jvm/lib/security/cacerts", [], id="zones of a JVM"),
         pytest.param("/usr/lib/libfontconfig.so.1 /usr/share/fonts/B.otf", [FONTS.format(1)],
                      id="one font"),
         pytest.param("/usr/lib/libfontconfig.so.1 /usr/share/fonts/B.otf /usr/share/fonts/a/A.ttf",

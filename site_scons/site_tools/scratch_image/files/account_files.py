@@ -172,6 +172,13 @@ def _names_in_files(view: Overlay, entries: Iterable[Entry]) -> set[bytes]:
     return names
 
 
+def _names_in_settings(view: Overlay | OverlaidFiles, entries: Iterable[Entry]) -> set[bytes]:
+    """Return the accounts that the listed settings name."""
+    accounts = all_accounts(view.below)
+    paths = filter(_SETTINGS.fullmatch, _code_and_settings(entries))
+    return {name for path in paths for name in find_names(view.files, path, accounts)}
+
+
 def _code_and_settings(entries: Iterable[Entry]) -> Iterator[bytes]:
     """Yield the listed programs, libraries and settings; the C library has names of its own."""
     for entry in entries:
@@ -204,12 +211,15 @@ def kept_accounts(entries: Iterable[Entry]) -> tuple[str, ...]:
 
 
 def lost_accounts(
-    view: Overlay | OverlaidFiles, entries: Iterable[Entry]
+    view: Overlay | OverlaidFiles, entries: Collection[Entry]
 ) -> Iterator[tuple[bytes, list[str]]]:
     """Yield each account file that a run read, and of which the image has fewer accounts.
 
-    With it the names that are left. A file that the user has given is the user's business.
+    With it the names that are left. A file that the user has given is the user's business. So are
+    settings that name an account: another name there makes a new list.
     """
+    if _names_in_settings(view, entries) & {*map(os.fsencode, kept_accounts(entries))} - {b"root"}:
+        return
     for entry in entries:
         by_run = any(reason.startswith("run:") for reason in entry.reasons)
         if entry.path in ACCOUNTS and entry.text and by_run:

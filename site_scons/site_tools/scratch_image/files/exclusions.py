@@ -28,8 +28,12 @@ _NOISE = re.compile(b"|".join(b"(?:%s)" % rule for rule in NOISE.values()), re.D
 
 _OF_INTERPRETERS = re.compile(
     rb"(.*/)?(python\d[\d.]*|dist-packages|site-packages|perl|perl5|perl-base|node_modules)(/.*)?"
+    rb"|.*/(gems|rubygems-integration)/[\w.]+/specifications(/.*)?"
 )
-"""Directories of modules that files import by name: `python_imports` and its like find those."""
+"""Directories of modules that files import by name: `python_imports` and its like find those.
+
+Ruby lists the specifications of all gems at its start, and opens those that a program requires.
+"""
 
 
 def is_host_noise(path: bytes) -> bool:

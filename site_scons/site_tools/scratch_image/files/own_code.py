@@ -38,6 +38,9 @@ _PROGRAM = re.compile(rb"(?<![\w/.$}*~-])(/(?:[\w.+-]+/)*s?bin/[\w.+-]+)(?![\w/*
 
 _COMMENT = re.compile(rb"^[ \t]*#.*", re.MULTILINE)
 
+_ICU_ZONES = re.compile(rb"icu_\d+8TimeZone")
+"""A class of ICU, which has all time zones in its own data."""
+
 _GO = b"crypto/x509.(*Certificate).Verify"
 _GLIBC = re.compile(rb"GNU C Library [^\n]{,80}release version (\d+)\.(\d+)")
 
@@ -53,6 +56,8 @@ class OwnFile:
     """The absolute paths that it names, sorted."""
     checks_certificates: bool
     """Whether it has Go's code for certificates, which needs no library."""
+    has_zones: bool = False
+    """Whether it has the time zones of ICU."""
 
     def calls(self, functions: Collection[bytes]) -> str:
         """Return the first of `functions` that it calls; nothing if it calls none."""
@@ -86,7 +91,8 @@ def read_code(image: Examined, path: bytes, words: Collection[bytes]) -> OwnFile
     held = frozenset(words).intersection(_WORD.findall(content))
     starts = ((each.start(), each[0]) for each in _PATH.finditer(content))
     named = {path for start, path in starts if _is_in_first_word(content, start)}
-    return OwnFile(path, held, tuple(sorted(named)), _GO in content)
+    has_zones = _ICU_ZONES.search(content) is not None
+    return OwnFile(path, held, tuple(sorted(named)), _GO in content, has_zones)
 
 
 def _is_in_first_word(content: bytes, at: int) -> bool:

@@ -21,6 +21,9 @@ _FONTS = (b"/usr/share/fonts", b"/usr/local/share/fonts")
 _FONT = re.compile(rb".*\.(ttf|ttc|otf|pfb|pcf|pcf\.gz|bdf)", re.IGNORECASE)
 _TERMINALS = (b"/etc/terminfo", b"/lib/terminfo", b"/usr/share/terminfo")
 _TERMINAL_LIBRARY = re.compile(rb"lib(tinfo|ncurses|curses)w?\.so\b.*")
+_JVM = b"/libjvm.so"
+"""The end of the path of a JVM, two levels below the directory with all that it has."""
+
 _SERVICES = (b"/etc/services", b"/etc/protocols")
 
 _ENOUGH = 0.9
@@ -128,9 +131,10 @@ def _is_left_behind(image: Examined, path: bytes) -> bool:
 
 
 def _zones(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
+    others = [file for file in code if not _has_own_zones(image, file)]
     has_looked = any(path == b"/etc/localtime" or is_under(path, _ZONES) for path in image.used)
-    caller = _caller(code, _TIMES)
-    if has_looked or caller:
+    caller = _caller(others, _TIMES)
+    if caller or (has_looked and len(others) == len(code)):
         listed, every = image.count(filter(_is_zone, image.files(_ZONES)))
         if listed < every * _ENOUGH:
             yield Finding(
@@ -139,6 +143,15 @@ def _zones(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
                 f"it means UTC, as the image has {listed} of {every} zones",
                 "add the preset tzdata",
             )
+
+
+def _has_own_zones(image: Examined, file: OwnFile) -> bool:
+    """Tell whether `file` takes time zones from ICU, or from its JVM."""
+    return file.has_zones or any(
+        is_under(file.path, os.path.dirname(os.path.dirname(path)))
+        for path in image.paths
+        if path.endswith(_JVM)
+    )
 
 
 def _is_zone(path: bytes) -> bool:
@@ -221,7 +234,7 @@ def _own_stores(image: Examined, code: Collection[OwnFile]) -> Iterator[tuple[by
     for path in sorted(image.paths):
         above = os.path.dirname(os.path.dirname(path))
         store = join(os.path.dirname(path), b"cacert.pem")
-        if path.endswith(b"/libjvm.so"):
+        if path.endswith(_JVM):
             store = join(above, b"security/cacerts")
         elif not path.endswith(b"/certifi/__init__.py"):
             continue
