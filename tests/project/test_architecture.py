@@ -107,7 +107,7 @@ UNTESTED = {
     "publish": "ping",
     "cache": "store",
     "files": "list_options",
-    "scons": "remote sconscript checks request_aliases constructors nodes command_line steps/layer_stack steps/seccomp steps/test",
+    "scons": "remote image_chain shared_cache sconscript checks request_aliases constructors nodes command_line steps/layer_stack steps/seccomp steps/test",
 }
 """Modules that the tests of file systems, builders, file lists and inspections hold."""
 

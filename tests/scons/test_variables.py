@@ -151,6 +151,10 @@ TAKEN = {
         *("b'/x'", "'a'", "'/a'", "'a b'", "'a\\nb'", "'a \"b'", "'x || y'"),
         *("__import__('pathlib').Path('/x')",),
     ],
+    "IMAGE_CACHE": ["''", "'/a'"],
+    "IMAGE_CACHE_WRITE": ["True", "''"],
+    "IMAGE_CACHE_TLS": ["{}"],
+    "IMAGE_CACHE_TRUST": ["''", *_LISTS],
     "RUN": [],
     "IMAGE_STAGED": ["{}"],
 }

@@ -9,12 +9,16 @@ from .tls import Tls
 
 
 def open_store(url: str, tls: Tls, sources: CredentialSources) -> Store:
-    """Return the store that `url` means: a server.
+    """Return the store that `url` means: an absolute directory, or a server.
 
     InputError when it means none, when files of `tls` make no sense, or when other machines could
     read the credentials on their way. This sends no request. Only the libraries of that store are
     imported.
     """
+    if url[:1] == "/":
+        from .directory_store import DirectoryStore
+
+        return DirectoryStore(url)
     address = Address.parse(url)
     login = CacheLogin(address, sources)
     if address.scheme.startswith("grpc"):

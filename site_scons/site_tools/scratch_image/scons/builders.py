@@ -26,6 +26,7 @@ from ..errors import InputError, ProcessError, ScratchImageError
 from ..fs.digest import Digest
 from ..fs.paths import is_under, show
 from ..fs.target import leftovers, lock, lock_file, temporary
+from . import tools
 from .bases import base_of
 from .checks import Files, WrongPartError
 from .footprint import FootprintNode
@@ -43,13 +44,14 @@ from .nodes import (
 from .project import Project
 from .sconscript import refuse
 from .staged import StagedNode, StagedNodes
-from .steps.step import Plan, Step
+from .steps.step import Plan
 from .steps.table import BUILDERS, comstr, find_kind
 from .variables import defaults, read, require
 
 if TYPE_CHECKING:
     from ..fs.root import Root
     from ..fs.staging import Staging
+    from .sharing import Sharing
     from .terminal import Terminal
 
 
@@ -152,7 +154,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     from ..sandbox import process
 
     process.is_interrupted = _is_interrupted
-    step, footprint = target[0].attributes.step, target[0].attributes.footprint
+    step = target[0].attributes.step
     # In the project, even if a repository has built them.
     files = [os.fsencode(each.get_abspath()) for each in target]
     terminal = Project.of(env).terminal
@@ -162,7 +164,7 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     shows = contextlib.nullcontext() if is_silent else terminal.showing(title, temporary(files[0]))
     try:
         with lock(lock_file(files[0]), functools.partial(_wait, terminal, title)), shows:
-            lines = _run(step, footprint, files, source)
+            lines = _run(target, files, source, env)
     except ScratchImageError as error:
         return str(error)
     except OSError as error:
@@ -172,8 +174,9 @@ def _act(target: list[Any], source: list[Any], env: Any) -> str | None:
     return None
 
 
-def _run(step: Step, footprint: FootprintNode, files: list[bytes], source: list[Any]) -> str:
-    """Have `step` write `files` from `source`; return the lines about it."""
+def _run(target: list[Any], files: list[bytes], source: list[Any], env: Any) -> str:
+    """Have the step of `target` write `files` from `source`; return the lines about it."""
+    step, footprint = target[0].attributes.step, target[0].attributes.footprint
     for path in leftovers([*files, os.fsencode(footprint.file)]):
         os.unlink(path)
     root = footprint.root()
@@ -182,9 +185,26 @@ def _run(step: Step, footprint: FootprintNode, files: list[bytes], source: list[
     for node in source:
         # SCons would read it after the step, and note a content that may be newer.
         node.get_csig()
+    sharing = _sharing(env, target[0])
+    if sharing and (restored := sharing.restore(root, files)):
+        return restored
     root.watch()
-    lines = step.inherit(root).run(root, files, [host_path(each) for each in source])
-    return lines + _note(footprint.keep(root))
+    begun = time.monotonic()
+    lines: str = step.inherit(root).run(root, files, [host_path(each) for each in source])
+    moved = footprint.keep(root)
+    if sharing:
+        sharing.keep(root, files, lines, time.monotonic() - begun)
+    return lines + _note(moved)
+
+
+def _sharing(env: Any, owner: Any) -> Sharing | None:
+    """Return how the step that makes `owner` shares its result, if the project has a cache."""
+    address = read(env, "IMAGE_CACHE")
+    if not address or SCons.Script.GetOption("cache_disable"):
+        return None
+    from .shared_cache import SharedCache
+
+    return SharedCache.of(env, address).sharing(owner)
 
 
 def _note(moved: Sequence[bytes]) -> str:
@@ -237,21 +257,7 @@ def _users_line(target: list[Any], source: list[Any], env: Any) -> str:
 def signature(target: list[Any], source: list[Any], env: Any, for_signature: bool) -> str:  # noqa: ARG001
     """Return the digest of all but sources and footprint that decides over a target's bytes."""
     step = target[0].attributes.step
-    return Digest.of(f"{plugin_code()} {step!r} {step.tools()}".encode()).hex
-
-
-@functools.cache
-def plugin_code() -> Digest:
-    """Return the digest of the plugin's own modules: other modules may make other bytes."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    contents = []
-    for directory, directories, names in os.walk(package):
-        directories[:] = sorted({*directories} - {"__pycache__"})
-        for name in sorted(names):
-            if name.endswith((".py", ".html", ".c")):
-                with open(f"{directory}/{name}", "rb", buffering=0) as file:
-                    contents.append(file.read())
-    return Digest.of(b"\0".join(contents))
+    return Digest.of(f"{tools.plugin_code()} {step!r} {step.tools()}".encode()).hex
 
 
 # The emitter: one shape, and a plan for each builder
@@ -286,7 +292,7 @@ def _emit(
         node.set_precious()
         node.set_nocache()
         node.attributes.step, node.attributes.builder = plan.step, builder
-        node.attributes.footprint = footprint
+        node.attributes.footprint, node.attributes.targets = footprint, plan.targets
     return list(plan.targets), list(plan.sources)
 
 

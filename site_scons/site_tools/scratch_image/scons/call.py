@@ -18,7 +18,6 @@ from ..image.compression import compressor
 from ..image.settings import HealthCheck
 from ..sandbox.run import Run
 from . import tools
-from .builders import plugin_code
 from .checks import OneFile, WrongPartError
 from .nodes import kind_of, step_of
 from .project import Project
@@ -161,7 +160,7 @@ def _digest(env: Any, parts: list[Any]) -> str:
     names = sorted(name for name in env.keys() if name.startswith("IMAGE_"))  # noqa: SIM118
     answers = Project.of(env).answers(read(env, "DOCKER_HOST"))
     suffix = values.get("LAYERTARSUFFIX", "")
-    words = [str(plugin_code()), _text(parts), _text(names), str(answers), compressor(suffix)]
+    words = [str(tools.plugin_code()), _text(parts), _text(names), str(answers), compressor(suffix)]
     return Digest.of("\0".join(words).encode("utf-8", "surrogateescape")).hex
 
 

@@ -22,6 +22,7 @@ from .bases import is_image
 from .builders import call_builder, require_known
 from .call import ImageCall
 from .checks import OneFile, WrongPartError, check_arguments, quote_value
+from .image_chain import ImageChain
 from .nodes import LazyNodes, image_path, kind_of, stem
 from .project import DeclaredImage, Project, tags_of
 from .sconscript import refuse
@@ -217,6 +218,7 @@ def _declare_steps(
     ldd = call_builder("Ldd", own, target, programs)
     extra = literal(read(own, "EXTRA_FILES"))
     files = call_builder("FileList", own, target, [*traces, ldd, *extra])
+    _join([*(each[0] for each in traces), *ldd, *files])
     packer = "LayerTar" if read(own, "IMAGE_LAYERS") == "single" else "LayerStack"
     layers = call_builder(packer, own, target, files)
     archive = call_builder("OciImage", own, target, [layers, ldd, *traces])
@@ -228,6 +230,13 @@ def _declare_steps(
     )
     _declare_requests(env, given, image, parts, is_per_platform=True)
     return archive
+
+
+def _join(owners: list[Any]) -> None:
+    """Let a cache have the steps that make `owners` as one."""
+    chain = ImageChain(owners)
+    for owner in owners:
+        owner.attributes.chain = chain
 
 
 def _stage_check(env: Any, target: str, staged: StagedNodes) -> list[Any]:

@@ -95,6 +95,11 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         self._stored = taken
         return taken.moved_paths()
 
+    def adopt(self, fresh: state.Footprint) -> None:
+        """Write down the states `fresh`, for which a cache had the target: it is whole."""
+        self._stored = fresh.with_nonce()
+        target.write(os.fsencode(self.file), [self._stored.text()])
+
     def read_stored(self) -> state.Footprint | None:
         """Return the footprint that the last build left; None when there is no whole one."""
         if not self._read:
@@ -125,10 +130,12 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         if self.implicit is None:
             self.implicit, self.implicit_set = [], set()
             self._children_reset()
-            self._add_child(self.implicit, self.implicit_set, self._implicit_nodes())
+            nodes = self.needed_nodes(self.read_stored())
+            self._add_child(self.implicit, self.implicit_set, nodes)
 
-    def _implicit_nodes(self) -> list[Any]:
-        found = derived_nodes(self.owner.fs, self._looked_paths(), self.mentions())
+    def needed_nodes(self, footprint: state.Footprint | None) -> list[Any]:
+        """Return the nodes that something builds, and whose files `footprint` has."""
+        found = derived_nodes(self.owner.fs, self._looked_paths(footprint), self.mentions())
         return [node for node in [*self._made_for_staging(), *found] if node != self.owner]
 
     def _made_for_staging(self) -> list[Any]:
@@ -138,10 +145,9 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
             self.staged.made = [made for node in nodes for made in made_below(node)]
         return self.staged.made
 
-    def _looked_paths(self) -> set[str]:
-        """Return where the paths in the project lie that the last build looked at."""
-        stored = self.read_stored()
-        if stored is None:
+    def _looked_paths(self, footprint: state.Footprint | None) -> set[str]:
+        """Return where the paths in the project lie that `footprint` has."""
+        if footprint is None:
             return set()
         top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
         try:
@@ -149,7 +155,7 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
             root = self.make_root(StagedNodes())
         except (ScratchImageError, OSError, ValueError):
             return set()
-        looked = {path for path, _ in stored.states}
+        looked = {path for path, _ in footprint.states}
         machine = looked if self.is_shared else map(root.files.host_path, looked)
         return {os.fsdecode(path) for path in machine if path.startswith(top)}
 
@@ -197,6 +203,8 @@ class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has
         """Forget what was found: ``--interactive`` builds again in the same process."""
         super().clear()
         self.staged.places = self.staged.made = None
+        if chain := getattr(self.owner.attributes, "chain", None):
+            chain.clear()
         self._read, self._fresh, self._told = False, None, False
 
     def tell(self) -> None:

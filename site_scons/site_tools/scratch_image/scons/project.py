@@ -6,6 +6,7 @@ import atexit
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,9 @@ class Project:
         """Requests for images of the tree that is being read; None outside of trees."""
         self.deferral: Any = None
         """The calls of the SConscript of a tree that is being read (see `deferral`)."""
+        self.caches: dict[str, Any] = {}
+        """The caches of results that this build uses, by address."""
+        self.cache_lock = threading.Lock()
         self._aliases: dict[str, Callable[[str], Any]] = {}
         """Functions that declare the aliases ``WORD/PLACE`` of a place for a word."""
         self._declared: set[str] = set()

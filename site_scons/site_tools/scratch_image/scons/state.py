@@ -11,7 +11,7 @@ import contextlib
 import functools
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..elf.loader_cache import CACHE, loader_cache
@@ -107,6 +107,10 @@ class Footprint:
     def signature(self) -> str:
         """Return the digest of the nonce and the states."""
         return str(Digest.of(_FORMAT.write(self._signed_fields())))
+
+    def with_nonce(self) -> Footprint:
+        """Return the same states as the footprint of another build."""
+        return replace(self, nonce=secrets.token_hex(8))
 
     def moved_paths(self) -> tuple[bytes, ...]:
         """Return the sorted paths that changed while the step ran."""
@@ -285,7 +289,8 @@ def _listing(files: FileSystem, path: bytes) -> str:
     return str(Digest.of(b"\0".join(kinds)))
 
 
-def _digest(files: FileSystem, path: bytes) -> str:
+def read_digest(files: FileSystem, path: bytes) -> str:
+    """Return the digest of the file `path`."""
     with files.open(path) as stream:
         return str(Digest.of_stream(stream))
 
@@ -319,7 +324,7 @@ _ALONE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
 """The aspects that are the whole state of a file."""
 
 _BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
-    Aspect.CONTENT: functools.partial(find_once, _digest),
+    Aspect.CONTENT: functools.partial(find_once, read_digest),
     Aspect.TRUST: functools.partial(find_once, _trust),
     Aspect.SECRET: lambda files, path, _status: _secret(files, path),
     Aspect.ACCOUNTS: lambda files, path, _status: _accounts(files, path),

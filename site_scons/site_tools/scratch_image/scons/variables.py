@@ -61,7 +61,7 @@ class Variable:
     @property
     def default_text(self) -> str:
         """The default, for help and reference."""
-        words = self.unset or f"`{self.default}`"
+        words = self.unset or (f"`{self.default}`" if self.default != "" else "none")
         return f"the environment's, or {words}" if self.inherited else words
 
     def initial(self) -> Any:
@@ -183,6 +183,26 @@ VARIABLES = (
     Variable("STRACE", "strace",
              Text("a program", '"/usr/bin/strace"', "[^\\0]+", names=True),
              "the strace program"),
+    Variable("IMAGE_CACHE", "",
+             Text("an absolute directory, or a URL", '"/srv/cache"', r"(/|[a-z]+://)[^\0]+|"),
+             "a cache of results, which checkouts and machines share: an absolute directory, "
+             "`https://HOST/PATH` by Bazel's HTTP protocol, or `grpcs://HOST/INSTANCE` by the "
+             "Remote Execution API", inherited=True),
+    Variable("IMAGE_CACHE_WRITE", "",
+             OneOf("True, False, '1' or '0'", "False", [True, False, "1", "0", ""]),
+             "whether this build puts results into the cache as well; if it is not set, into a "
+             "directory alone", inherited=True),
+    Variable("IMAGE_CACHE_TLS", {},
+             Dictionary("a dictionary of PEM files", '{"ca": "ca.pem"}',
+                        OneOf("ca, cert or key", "", ["ca", "cert", "key"]),
+                        Text("a file", "", r"[^\0]+", names=True)),
+             "PEM files for encrypted connections to the cache: `ca`, the authority of its "
+             "certificate; `cert` and `key`, our own", unset="the system's authorities"),
+    Variable("IMAGE_CACHE_TRUST", (),
+             Names("a public key, or a list of public keys", '["MCowBQYDK2VwAyEA/dI6dDxFx2s="]',
+                   Text("a public key", "", "[A-Za-z0-9+/=]{20,}")),
+             "Ed25519 public keys, in base64: entries of the cache that none of them has signed "
+             "are not used", unset="none, and no signature is needed"),
     Variable("RUN", (),
              RUN,
              "the one run of `Strace`; `ScratchImage` sets it", unset="the program alone"),

@@ -68,6 +68,10 @@ class ListStep(Step):
         """As for `LddStep`."""
         return tools.elf_reader(), tools.processor()
 
+    def shared_words(self) -> tuple[str, ...]:
+        """Return the step itself, and its tools."""
+        return repr(self), *self.tools()
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the list of all that the `sources` request; return lines about what it may lack."""
         from ...files import file_list

@@ -53,6 +53,10 @@ class LddStep(Step):
         """Return the reader of ELF files, and the processor: it decides which libraries load."""
         return tools.elf_reader(), tools.processor()
 
+    def shared_words(self) -> tuple[str, ...]:
+        """Return the step itself, and its tools."""
+        return repr(self), *self.tools()
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the closures; there are no sources.
 

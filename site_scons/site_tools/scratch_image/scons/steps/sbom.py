@@ -30,6 +30,10 @@ class SbomStep(Step):
         """Return the libraries that write the bill."""
         return (tools.libraries(*sbom.WRITERS[self.suffix]),)
 
+    def shared_words(self) -> tuple[str, ...]:
+        """Return the step itself, and its tools."""
+        return repr(self), *self.tools()
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Write the bill of the file list `sources[0]` and the image archive `sources[1]`."""
         from ...files.entry import read_list

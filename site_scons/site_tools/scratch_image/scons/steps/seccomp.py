@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,13 @@ class SeccompStep(Step):
     def tools(self) -> tuple[str, ...]:
         """Return the tracer, which names the calls, and the processor."""
         return tools.program(self.strace), tools.processor()
+
+    def shared_words(self) -> tuple[str, ...] | None:
+        """Return the runs, strace's version, processor and kernel."""
+        if any(each.command.network == "host" for each in self.runs):
+            return None
+        known = replace(self, strace=b"")
+        return repr(known), tools.release(self.strace), tools.processor(), os.uname().release
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Carry out each run in a root of its own, which holds nothing but the layers.

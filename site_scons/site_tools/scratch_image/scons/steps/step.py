@@ -44,6 +44,14 @@ class Step(ABC):
         """Return the programs, libraries and processor that decide over the targets' bytes."""
         return ()
 
+    def shared_words(self) -> tuple[str, ...] | None:
+        """Return all of the step that decides over its result, in words of any machine.
+
+        None for a step whose results are not shared: to make them is cheaper than to fetch them, or
+        an engine, a registry or the network decides over them.
+        """
+        return None
+
     def has_work(self) -> bool:
         """Tell whether there is anything to do: an image without a registry is not pushed."""
         return True

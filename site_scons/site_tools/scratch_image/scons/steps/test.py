@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,13 @@ class TestStep(Step):
     def tools(self) -> tuple[str, ...]:
         """Return the tracer, and what decides which libraries are loaded."""
         return tools.program(self.strace), tools.processor()
+
+    def shared_words(self) -> tuple[str, ...] | None:
+        """Return the runs, strace's version, processor and kernel; None where an engine decides."""
+        if self.address or any(each.command.network == "host" for each in self.runs):
+            return None
+        known = replace(self, strace=b"")
+        return repr(known), tools.release(self.strace), tools.processor(), os.uname().release
 
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Repeat each run in a root of its own, where this machine gives one, and in a container.

@@ -92,6 +92,13 @@ class TraceStep(Step):
         """Return the tracer, and what decides which libraries are loaded."""
         return tools.program(self.strace), tools.processor()
 
+    def shared_words(self) -> tuple[str, ...] | None:
+        """Return the run, strace's version and the processor; the view has keys of its own."""
+        if self.command.network == "host":
+            return None
+        known = replace(self, strace=b"", view="")
+        return repr(known), tools.release(self.strace), tools.processor()
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Trace with the one source, if there is one, as standard input."""
         from ...trace import tracer
