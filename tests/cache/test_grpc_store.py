@@ -255,7 +255,7 @@ def test_server_that_is_not_there_is_a_line(host: str, cause: str) -> None:
 def test_store_that_is_closed_is_a_line(casd: Casd) -> None:
     opened = store(casd.host)
     opened.close()
-    with pytest.raises(StoreError, match="it was closed"):
+    with pytest.raises(StoreError, match="closed channel"):
         get_entry(opened)
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +172,15 @@ def test_server_that_misbehaves_is_a_line(
     assert (raised.value.cause, raised.value.writing) == (cause, False)
 
 
+def test_machine_without_room_for_threads_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(StoreError, match="can't start new thread"):
+        get_entry(store("127.0.0.1:1"))
+
+
 def test_server_that_answers_byte_by_byte_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline, "SILENCE", 0.5)
     slow = caches.drip(b"HTTP/1.1 200 OK\r\n" + b"A: B\r\n" * 20)
@@ -236,13 +248,45 @@ def test_server_that_does_not_encrypt_is_a_line(web: Nginx) -> None:
 
 def test_token_is_shown_and_stays_secret(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{caches.TOKEN}\n")
-    with caches.nginx(tmp_path / "cache", authorization=f"Bearer {caches.TOKEN}") as web:
+    guard = caches.GUARD.format(f"Bearer {caches.TOKEN}")
+    with caches.nginx(tmp_path / "cache", guard=guard) as web:
         opened = store(web.host, token_file=str(tmp_path / "token"))
         put(opened)
         assert get_blob(opened) == BLOB
 
         with pytest.raises(StoreError, match="it answers 401"):
             get_entry(store(web.host))
+
+
+def test_nginx_of_the_page_lets_all_read_and_one_write(tmp_path: Path, certificates: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/cache.md").read_text()
+    found = re.search(r"```nginx\n(.*?)```", page, re.DOTALL)
+    assert found
+    port = caches.free_port()
+    server = found[1]
+    for shown, used in {
+        "listen 443": f"listen 127.0.0.1:{port}",
+        "/etc/nginx/cache.pem": str(certificates / "server.pem"),
+        "/etc/nginx/cache.key": str(certificates / "server.key"),
+        "/etc/nginx/cache.htpasswd": str(tmp_path / "htpasswd"),
+        "/srv/cache": str(tmp_path / "cache/files"),
+    }.items():
+        assert shown in server
+        server = server.replace(shown, used)
+    subprocess.run(
+        ["htpasswd", "-bc", tmp_path / "htpasswd", "ci", "p@ss"], check=True, capture_output=True
+    )
+    tls = Tls(str(certificates / "server.pem"))
+    reader, writer = f"localhost:{port}", f"ci:p%40ss@localhost:{port}"
+
+    with caches.nginx_server(tmp_path / "cache", server, port):
+        with pytest.raises(StoreError, match="it answers 401") as raised:
+            put(store(reader, tls=tls))
+        assert raised.value.writing
+        put(store(writer, tls=tls))
+
+        assert get_blob(store(reader, tls=tls)) == BLOB
+        assert get_entry(store(reader, tls=tls)) == b"entry"
 
 
 def test_redirect_gets_no_credentials(tmp_path: Path) -> None:

@@ -31,12 +31,17 @@ daemon off; pid {place}/pid; worker_processes 1; error_log {place}/error.log war
 {user}
 events {{ worker_connections 512; }}
 http {{
-  access_log {place}/access.log; client_max_body_size 1g;
-  client_body_temp_path {place}/files/.body; proxy_temp_path {place}/proxy;
+  access_log {place}/access.log; proxy_temp_path {place}/proxy;
   fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
+  {server}
+}}
+"""
+
+_SERVER = """
   server {{
     listen {host} {tls};
     {certificates}
+    client_max_body_size 1g; client_body_temp_path {place}/files/.body;
     root {place}/files;
     location ~ "^(/[a-z]+)*/(ac|cas)/[0-9a-f]{{64}}$" {{
       {guard}
@@ -44,7 +49,6 @@ http {{
     }}
     location / {{ return 403; }}
   }}
-}}
 """
 
 _CERTIFICATES = """
@@ -53,7 +57,8 @@ _CERTIFICATES = """
     if ($ssl_client_verify != SUCCESS) {{ return 403; }}
 """
 
-_GUARD = 'if ($http_authorization != "{}") {{ return 401; }}'
+GUARD = 'if ($http_authorization != "{}") {{ return 401; }}'
+"""Lines of nginx: requests must have this header."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +73,35 @@ class Nginx:
 
 
 @contextmanager
-def nginx(place: Path, *, tls: Path | None = None, authorization: str = "") -> Iterator[Nginx]:
+def nginx(place: Path, *, tls: Path | None = None, guard: str = "") -> Iterator[Nginx]:
     """Run nginx as a cache with its files below `place`.
 
     With `tls`, a directory, it has ``server.pem`` from there, and wants ``client.pem`` of clients.
-    `authorization` is the header that requests must have; empty for none.
+    `guard` are lines of its language that refuse requests.
     """
-    (place / "files").mkdir(parents=True)
     port = free_port()
-    config = _NGINX.format(
+    server = _SERVER.format(
         place=place,
         host=f"127.0.0.1:{port}",
-        user="" if os.geteuid() else "user root;",
         tls="ssl" if tls else "",
         certificates=_CERTIFICATES.format(tls=tls) if tls else "",
-        guard=_GUARD.format(authorization) if authorization else "",
+        guard=guard,
     )
-    (place / "nginx.conf").write_text(config)
-    command = ["/usr/sbin/nginx", "-e", place / "error.log", "-c", place / "nginx.conf"]
-    with _running(command, f"127.0.0.1:{port}", place / "error.log"):
+    with nginx_server(place, server, port):
         host = "localhost" if tls else "127.0.0.1"
         yield Nginx(f"{host}:{port}", place / "files", place / "access.log")
+
+
+@contextmanager
+def nginx_server(place: Path, server: str, port: int) -> Iterator[None]:
+    """Run nginx with the lines `server`, which make it listen at `port`."""
+    (place / "files").mkdir(parents=True, exist_ok=True)
+    user = "" if os.geteuid() else "user root;"
+    config = place / "nginx.conf"
+    config.write_text(_NGINX.format(place=place, user=user, server=server))
+    log = place / "error.log"
+    with _running(["/usr/sbin/nginx", "-e", log, "-c", config], f"127.0.0.1:{port}", log):
+        yield
 
 
 @dataclass(frozen=True)

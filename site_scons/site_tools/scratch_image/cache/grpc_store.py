@@ -187,8 +187,8 @@ class GrpcStore:
             if not writing and status in ("NOT_FOUND", "RESOURCE_EXHAUSTED"):
                 return None
             raise _refusal_error(status, details, writing=writing) from error
-        except ValueError as error:
-            raise StoreError("it was closed") from error
+        except (ValueError, RuntimeError) as error:  # A closed channel, or no room for a thread.
+            raise StoreError(one_line(error)) from error
 
 
 def _refusal_error(status: str, details: str, *, writing: bool) -> StoreError:

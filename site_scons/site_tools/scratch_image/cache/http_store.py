@@ -134,7 +134,7 @@ class HttpStore:
         groups = [works[at : at + _CONNECTIONS] for at in range(0, len(works), _CONNECTIONS)]
         try:
             return [each for group in groups for each in finish_within(seconds, group)]
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, RuntimeError) as error:
             raise self._reach_error(error) from error
 
     def _exchange(self, request: _Request, headers: Mapping[str, str]) -> _Answer:

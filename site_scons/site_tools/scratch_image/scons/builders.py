@@ -199,12 +199,13 @@ def _run(target: list[Any], files: list[bytes], source: list[Any], env: Any) -> 
 
 def _sharing(env: Any, owner: Any) -> Sharing | None:
     """Return how the step that makes `owner` shares its result, if the project has a cache."""
-    address = read(env, "IMAGE_CACHE")
-    if not address or SCons.Script.GetOption("cache_disable"):
+    # The environment's may have a password: so it is in no variable that others print.
+    url = read(env, "IMAGE_CACHE") if "IMAGE_CACHE" in env else os.environ.get("IMAGE_CACHE")
+    if not url or SCons.Script.GetOption("cache_disable"):
         return None
     from .shared_cache import SharedCache
 
-    return SharedCache.of(env, address).sharing(owner)
+    return SharedCache.of(env, url).sharing(owner)
 
 
 def _note(moved: Sequence[bytes]) -> str:

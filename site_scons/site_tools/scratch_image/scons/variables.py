@@ -187,7 +187,7 @@ VARIABLES = (
              Text("an absolute directory, or a URL", '"/srv/cache"', r"(/|[a-z]+://)[^\0]+|"),
              "a cache of results, which checkouts and machines share: an absolute directory, "
              "`https://HOST/PATH` by Bazel's HTTP protocol, or `grpcs://HOST/INSTANCE` by the "
-             "Remote Execution API", inherited=True),
+             "Remote Execution API", unset="the environment's, or none"),
     Variable("IMAGE_CACHE_WRITE", "",
              OneOf("True, False, '1' or '0'", "False", [True, False, "1", "0", ""]),
              "whether this build puts results into the cache as well; if it is not set, into a "
