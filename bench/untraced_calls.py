@@ -369,8 +369,8 @@ PROGRAMS = (
         "/usr/bin/gcc",
         '"gcc -x c -S -o - - < stdin.txt"',
         (
-            Call("gcc -x c -c -o /tmp/main.o -", C),
-            Call("gcc -x c -o /tmp/main - -lm", C),
+            Call("gcc -x c -c -o /tmp/main.o -", C, said="can start /bin/sh, /usr/bin/as"),
+            Call("gcc -x c -o /tmp/main - -lm", C, said="can start /bin/sh, /usr/bin/as"),
             Call("gcc -x c++ -S -o - -", CPP, said="program of /usr/lib/gcc/x86_64-linux-gnu/12"),
             Call(
                 "gcc -x c -O2 -S -o - -",

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from debs import install
 from examined import examine, write_elf
 from scratch_image.files import other_modes
 from scratch_image.files.own_code import own_code
@@ -36,7 +37,7 @@ def base(tmp_path: Path) -> Path:
 def _find(base: Path, *listed: str, executed: str = "") -> list[str]:
     uses = (Used(Use.EXEC, executed.encode()),) if executed else ()
     image = examine(base, *listed, uses=uses)
-    code = [*own_code(image, other_modes.SHELL_CALLS)]
+    code = [*own_code(image, other_modes.START_CALLS)]
     return [f"{each.rank} {each}" for each in sorted(other_modes.find_programs(image, code))]
 
 
@@ -79,6 +80,32 @@ def test_programs_that_can_start_the_same_share_a_line(base: Path) -> None:
     assert _find(base, "/bin/awk", "/bin/sqlite") == [
         OTHER.format("/bin/awk, /bin/sqlite can start /bin/sh", "list /bin/sh")
     ]
+
+
+@pytest.mark.parametrize(
+    ("strings", "starts"),
+    [
+        pytest.param(["execvp", "%{!S:as -o %o}"], True, id="command"),
+        pytest.param(["posix_spawnp", "x | \tas $NAME"], True, id="command in a line"),
+        pytest.param(["%{!S:as -o %o}"], False, id="no call that starts programs"),
+        pytest.param(["execvp", "as", "such as this", "as it is", "was -x"], False, id="word"),
+        pytest.param(["execvp", "x; sort -n"], False, id="program of another package"),
+    ],
+)
+def test_commands_of_needed_packages(base: Path, strings: list[str], starts: bool) -> None:
+    more = "Depends: libx | none, binutils:any (>= 2)\n"
+    install(base, "binutils:amd64", {"/usr/bin/as": "", "/usr/share/as/as": ""})
+    install(base, "coreutils", {"/usr/bin/sort": ""})
+    install(base, "gcc", {"/bin/driver": ""}, more=more)
+    write_elf(base / "bin/driver", *strings)
+    for name in ("as", "sort"):
+        write_elf(base / "usr/bin" / name)
+
+    found = _find(base, "/bin/driver")
+
+    told = OTHER.format("/bin/driver can start /usr/bin/as", "list /usr/bin/as")
+    assert found == [told] * starts
+    assert _find(base, "/bin/driver", "/usr/bin/as") == []
 
 
 JVM = "/usr/lib/jvm/java-17"

@@ -42,6 +42,10 @@ _OWN_FIELDS = (
 _IDENTITY = r"[a-z0-9][a-z0-9+.-]+ [0-9A-Za-z.+~:-]+ [a-z0-9][a-z0-9-]*"
 """Name, version and architecture, as Debian's policy has them."""
 
+_DEPENDS = rb"(?m)^(?:Pre-)?Depends:[ \t]*(.*)$"
+_DEPENDENCY = rb"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)"
+_PROGRAM = rb"(?:/usr)?/s?bin/[^/]+"
+
 _SUM = rb"(?m)^([0-9a-f]{32})  (.+)$"
 
 
@@ -86,6 +90,7 @@ class Database:
                 self._paragraphs.setdefault(name, []).append(paragraph.strip(b"\n") + b"\n")
         self._package = functools.cache(self._find)
         self._sums = functools.cache(self._read_sums)
+        self._programs = functools.cache(self._find_programs)
 
     def owner(self, path: bytes) -> Owned | None:
         """Return what the file `path`, link-free but for its last component, is of."""
@@ -101,6 +106,20 @@ class Database:
         """Return the paths of the packages that dpkg's files call `keys`."""
         names = {key.encode() for key in keys}
         return [path for path, key in self._owners.items() if key in names]
+
+    def needed_programs(self, package: Package) -> list[bytes]:
+        """Return the programs, on a usual PATH, of the packages on which `package` depends."""
+        fields = re.findall(_DEPENDS, package.control)
+        names = {name for field in fields for name in re.findall(_DEPENDENCY, field)}
+        return [path for name in sorted(names) for path in self._programs().get(name, ())]
+
+    def _find_programs(self) -> dict[bytes, list[bytes]]:
+        """Return the programs of each package by its name."""
+        found: dict[bytes, list[bytes]] = {}
+        for path, key in self._owners.items():
+            if re.fullmatch(_PROGRAM, path):
+                found.setdefault(key.split(b":")[0], []).append(path)
+        return found
 
     def _names_before_usr_merge(self, path: bytes) -> tuple[bytes, ...]:
         """Return how a package that knows no merged directories lists `path`."""
@@ -220,6 +239,15 @@ def paths_beside(files: FileSystem, paths: Iterable[bytes]) -> list[bytes]:
     """
     found = [lookup(files, path) for path in paths]
     return _database(files).paths({each.package.key for each in found if each})
+
+
+def needed_programs(files: FileSystem, path: bytes) -> list[bytes]:
+    """Return the programs of packages on which that of the file `path` depends, off the record.
+
+    ListError when the database cannot be read.
+    """
+    found = lookup(files, path)
+    return _database(files).needed_programs(found.package) if found else []
 
 
 def answer(files: FileSystem, path: bytes) -> bytes:

@@ -33,7 +33,7 @@ _ACCOUNT_CALLS = (b"getpwnam", b"getpwnam_r", b"getgrnam", b"getgrnam_r", b"init
 
 _NUMBER_CALLS = (b"getpwuid", b"getpwuid_r", b"getgrgid", b"getgrgid_r")
 
-_WORDS = (*system_data.WORDS, *other_modes.SHELL_CALLS, *_ACCOUNT_CALLS, *_NUMBER_CALLS)
+_WORDS = (*system_data.WORDS, *other_modes.START_CALLS, *_ACCOUNT_CALLS, *_NUMBER_CALLS)
 
 
 def find(

@@ -1,9 +1,9 @@
 """Programs and directories that the image's own code uses only in other modes than the traced ones.
 
-A program names some programs by path. Others lie in a directory of their own: that of git has its
-commands, that of gcc its passes. And a program names its directory of data, modules or headers, as
-gawk does with /usr/share/awk, or lies in it, as that of a JVM does. Runs use some files there, and
-other inputs need others.
+A program names some programs by path, or in a command, as gcc does with ``as``. Others lie in a
+directory of their own: that of git has its commands, that of gcc its passes. And a program names
+its directory of data, modules or headers, as gawk does with /usr/share/awk, or lies in it, as that
+of a JVM does. Runs use some files there, and other inputs need others.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from ..errors import ListError
 from ..fs.lookup import FileKind
 from ..fs.paths import is_under, join, show
 from ..trace.record import Use
+from . import dpkg
 from .exclusions import is_of_interpreter
 from .finding import Examined, Finding, Rank, some
-from .own_code import OwnFile
+from .own_code import OwnFile, read_commands
 
 SHELL_CALLS = (b"system", b"popen")
 """Functions of libc that start a shell."""
+
+START_CALLS = (*SHELL_CALLS, b"execvp", b"execvpe", b"execlp", b"posix_spawnp")
+"""Functions of libc that start a program by its name."""
 
 _SHELL = b"/bin/sh"
 
@@ -47,7 +51,8 @@ def find_programs(image: Examined, code: Collection[OwnFile]) -> Iterator[Findin
     for file in code:
         is_node = os.path.basename(file.path) in _NODE
         shell = [_SHELL] if is_node or file.calls(SHELL_CALLS) else []
-        absent = {path for path in (*file.paths, *shell) if _is_absent(image, path)}
+        named = (*file.paths, *shell, *_commands(image, file))
+        absent = {path for path in named if _is_absent(image, path)}
         users.setdefault(tuple(sorted(absent)), []).append(file.path)
     for programs, paths in users.items():
         if programs:
@@ -61,6 +66,20 @@ def find_programs(image: Examined, code: Collection[OwnFile]) -> Iterator[Findin
             )
     for directory in _private_directories(image, code):
         yield from _in_directory(image, directory)
+
+
+def _commands(image: Examined, file: OwnFile) -> list[bytes]:
+    """Return the programs that `file` can start by name, of packages on which its own depends.
+
+    Any other program of that name is a word: hundreds of programs have names like ``file``.
+    """
+    if not file.calls(START_CALLS):
+        return []
+    with suppress(ListError):
+        programs = dpkg.needed_programs(image.view.below.files, file.path)
+        names = read_commands(image, file.path, {*map(os.path.basename, programs)})
+        return [path for path in programs if os.path.basename(path) in names]
+    return []
 
 
 def _is_absent(image: Examined, path: bytes) -> bool:

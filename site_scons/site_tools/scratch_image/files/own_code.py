@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..fs.overlay import OverlaidFiles, Overlay
-from ..fs.paths import is_under, unescape
+from ..fs.paths import is_under, show, unescape
 from .entry import Entry
 from .finding import Examined
 
@@ -95,6 +95,18 @@ def read_code(image: Examined, path: bytes, words: Collection[bytes]) -> OwnFile
     return OwnFile(path, held, tuple(sorted(named)), _GO in content, has_zones)
 
 
+def read_commands(image: Examined, path: bytes, names: Collection[bytes]) -> set[bytes]:
+    """Return those of the `names` of programs that begin a command in the ELF file `path`.
+
+    Such a name begins a line, a string or a part of one, and has an option or a value after it.
+    """
+    with image.view.open(path) as stream:
+        content = stream.read(_MOST)
+    held = [re.escape(each) for each in sorted(names, reverse=True) if each + b" " in content]
+    command = rb"[\0\n:|;&(`][ \t]*(%b) [-%%$<\"']" % b"|".join(held)
+    return {*re.findall(command, content)} if held else set()
+
+
 def _is_in_first_word(content: bytes, at: int) -> bool:
     """Tell whether the string of `content` that has byte `at` has no space before it."""
     return content.find(b" ", content.rfind(b"\0", 0, at) + 1, at) < 0
@@ -112,6 +124,19 @@ def _is_of_system(path: bytes, needed: Collection[bytes], home: bytes) -> bool:
     if _INTERPRETER.fullmatch(name):
         return False
     return directory == home or (path in needed and is_under(path, home))
+
+
+def own_libraries(image: Examined, code: Collection[OwnFile]) -> list[bytes]:
+    """Return the libraries that own code needs by name, but for libc; links are followed."""
+    reasons = {f"needed-by:{show(file.path)}" for file in code}
+    named = (entry.path for entry in image.entries if reasons.intersection(entry.reasons))
+    found = {image.view.walk(path).real for path in named}
+    libraries = [entry for entry in image.entries if entry.path in found]
+    return [
+        entry.path
+        for entry in libraries
+        if is_elf_file(image.view, entry) and not entry.path.endswith(_LIBC)
+    ]
 
 
 def is_elf_file(view: Overlay | OverlaidFiles, entry: Entry) -> bool:
