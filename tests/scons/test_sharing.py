@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from lab import WITHOUT_NAMESPACES, Lab, Scons
+from packages import SUITE, Repository
 from scratch_image.fs.capabilities import ATTRIBUTE, attribute
 
 TRACES = ["TRACE first", "TRACE second"]
@@ -379,3 +380,47 @@ def test_a_program_that_is_used_where_it_was_built_is_bound(
         shutil.copy("/bin/true", place / "app")
         ran, found = split(checkouts.build("app.oci.tar", project=place))
         assert (ran == []) is shared, (name, ran, found)
+
+
+DEBIAN = """
+from scratch_image.sandbox import process
+process.SEARCH_PATH = b"{tools}:" + process.SEARCH_PATH  # an mmdebstrap that trusts our packages
+debian = env.Sysroot("debian", packages="hello", suite="{suite}", mirror="{mirror}", lock="lock")
+env.ScratchImage("sh", "/bin/sh", ROOT=debian, RUNS=["sh -c :"])
+"""
+
+
+def test_a_locked_sysroot_and_its_image_come_from_the_cache(
+    checkouts: Checkouts, tmp_path: Path
+) -> None:
+    repository = Repository(tmp_path.resolve() / "repository")
+    text = DEBIAN.format(tools=repository.tools, suite=SUITE, mirror=repository.mirror)
+    places = [tmp_path.resolve() / name for name in ("first", "second", "third")]
+
+    def build(place: Path) -> str:
+        sconstruct = (checkouts.lab.project / "SConstruct").read_text()
+        checkouts.lab.write(
+            place / "SConstruct", sconstruct.replace('env.ImageTree("images")', text)
+        )
+        if not (place / "tool").exists():
+            shutil.copytree(checkouts.lab.project / "tool", place / "tool")
+        return checkouts.build("sh.oci.tar", project=place)
+
+    first = build(places[0])
+    again = build(places[0])
+    checkouts.lab.write(places[1] / "lock", (places[0] / "lock").read_text())
+    second = build(places[1])
+    repository.withdraw("hello", "1.0")
+    checkouts.lab.write(places[2] / "lock", (places[0] / "lock").read_text())
+    third = build(places[2])
+
+    # The first build wrote the lock. A checkout that has it makes the tar that others get.
+    assert "ROOT " in first and "from the cache" not in first
+    assert "from the cache" not in again
+    for output in (second, third):
+        assert split(output)[0] == [], output
+    assert re.search("^ROOT .*, from the cache, ", third, re.MULTILINE)
+    names = ("sh.files", "sh.tar", "debian.sysroot")
+    made = [[(place / name).read_bytes() for name in names] for place in places]
+    assert made[0] == made[1] == made[2]
+    assert "up to date" in build(places[2])

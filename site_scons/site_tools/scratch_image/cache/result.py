@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ _SMALL = 1 << 20
 
 _MAX_TEXT = 64 << 20
 """Bytes that they have at most, unpacked."""
+
+_PIECE = 32 << 20
+"""Bytes of a large file that are one blob."""
 
 _LONGEST = 1e7
 """Seconds that a step takes at most."""
@@ -126,6 +129,56 @@ def _seconds(number: float) -> float:
 def _blob(text: str) -> bytes:
     """Return the bytes that `text`, made by `to_text`, stands for."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def write_file(key: str, path: bytes, seconds: float) -> SharedResult:
+    """Return the entry of `key` for the file `path`, which took `seconds` to make."""
+    pieces = FilePieces(path)
+    files = [OutputFile(str(at), digest) for at, digest in enumerate(pieces.digests)]
+    text = _FORMAT.write({"key": key, "seconds": round(seconds, 3), "pieces": len(files)})
+    return SharedResult(CacheEntry(tuple(files), _seal(zlib.compress(text))), pieces)
+
+
+def read_file(entry: CacheEntry, key: str) -> tuple[list[BlobDigest], float]:
+    """Return the pieces of the file in `entry` (hostile), and the seconds that it took.
+
+    EntryError when it is not the entry of `key`.
+    """
+    found = _FORMAT.read(
+        unpack(_open(entry.stdout), _MAX_TEXT),
+        lambda values: (values["key"], int(values["pieces"]), _seconds(values["seconds"])),
+    )
+    files = [(each.path, each.digest) for each in entry.files]
+    if not found or found[0] != key or [name for name, _ in files] != [*map(str, range(found[1]))]:
+        raise EntryError("it is the entry of another result")
+    return [digest for _, digest in files], found[2]
+
+
+class FilePieces(Mapping[BlobDigest, bytes]):
+    """A large file as blobs, each of which is read when it is sent."""
+
+    def __init__(self, path: bytes) -> None:
+        """Take the file `path`, which stays as it is."""
+        self._path = path
+        self.digests: list[BlobDigest] = []
+        """Of the pieces, in their order."""
+        self._starts: dict[BlobDigest, int] = {}
+        with open(path, "rb") as file:
+            while piece := file.read(_PIECE):
+                self.digests.append(BlobDigest.of(piece))
+                self._starts[self.digests[-1]] = file.tell() - len(piece)
+
+    def __getitem__(self, digest: BlobDigest) -> bytes:
+        start = self._starts[digest]
+        with open(self._path, "rb") as file:
+            file.seek(start)
+            return file.read(digest.size)
+
+    def __iter__(self) -> Iterator[BlobDigest]:
+        return iter(self._starts)
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
 
 def _seal(text: bytes) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from .path_set import (
     read_path_sets,
     write_path_sets,
 )
-from .result import StepResult, read_result, write_result
+from .result import StepResult, read_file, read_result, write_file, write_result
 from .signature import Signatures
 from .store import Store, StoreError
 
@@ -210,6 +211,32 @@ class Share:
             self._add(unit.title, weak, path_set, marks(lines))
             self._debug(f"{unit.title}: kept {strong[:12]}")
 
+    # Large files
+
+    def fetch_file(self, title: str, key: str, path: bytes) -> float | None:
+        """Write the file of `key` to `path`; return the seconds that it took to make.
+
+        None where the store has none.
+        """
+        with self._reaching(), self._distrusting(title, key):
+            if not self.is_off and (entry := self._entry(result_entry(key))):
+                digests, seconds = read_file(entry, key)
+                with open(path, "wb") as file:
+                    file.writelines(map(self._blob, digests))
+                self._debug(f"{title}: found {key[:12]}")
+                return seconds
+        self._debug(f"{title}: no result of the same step and sources")
+        return None
+
+    def keep_file(self, title: str, key: str, path: bytes, seconds: float) -> None:
+        """Keep the file `path` as that of `key`; it took `seconds` to make."""
+        if self.is_off or self.is_read_only:
+            return
+        with self._reaching():
+            made = write_file(key, path, seconds)
+            self._send(key, result_entry(key), made.entry, made.blobs)
+            self._debug(f"{title}: kept {key[:12]}")
+
     def _add(self, title: str, weak: str, path_set: PathSet, last: bytes) -> None:
         """Make `path_set` the first one of the weak key `weak`."""
         known = self._path_sets(title, weak)
@@ -223,7 +250,9 @@ class Share:
     ) -> None:
         message = self._signatures.sign(key.digest, entry).write()
         resend = weak in self._spoilt
-        self._store.keep(key.digest, message, {**key.blobs, **blobs}, resend=resend)
+        # None is read before it is sent.
+        everything = ChainMap({**key.blobs}, blobs)  # type: ignore[arg-type]  # none is written
+        self._store.keep(key.digest, message, everything, resend=resend)
 
     # Failures
 

@@ -51,7 +51,7 @@ from .variables import defaults, read, require
 if TYPE_CHECKING:
     from ..fs.root import Root
     from ..fs.staging import Staging
-    from .sharing import Sharing
+    from .shared_cache import SharedCache
     from .terminal import Terminal
 
 
@@ -185,27 +185,29 @@ def _run(target: list[Any], files: list[bytes], source: list[Any], env: Any) -> 
     for node in source:
         # SCons would read it after the step, and note a content that may be newer.
         node.get_csig()
-    sharing = _sharing(env, target[0])
+    cache = _cache(env)
+    sharing = cache.sharing(target[0]) if cache else None
     if sharing and (restored := sharing.restore(root, files)):
         return restored
     root.watch()
     begun = time.monotonic()
-    lines: str = step.inherit(root).run(root, files, [host_path(each) for each in source])
+    step = cache.join(step.inherit(root)) if cache else step.inherit(root)
+    lines: str = step.run(root, files, [host_path(each) for each in source])
     moved = footprint.keep(root)
     if sharing:
         sharing.keep(root, files, lines, time.monotonic() - begun)
     return lines + _note(moved)
 
 
-def _sharing(env: Any, owner: Any) -> Sharing | None:
-    """Return how the step that makes `owner` shares its result, if the project has a cache."""
+def _cache(env: Any) -> SharedCache | None:
+    """Return the cache of results that the project has, if it has one."""
     # The environment's may have a password: so it is in no variable that others print.
     url = read(env, "IMAGE_CACHE") if "IMAGE_CACHE" in env else os.environ.get("IMAGE_CACHE")
     if not url or SCons.Script.GetOption("cache_disable"):
         return None
     from .shared_cache import SharedCache
 
-    return SharedCache.of(env, url).sharing(owner)
+    return SharedCache.of(env, url)
 
 
 def _note(moved: Sequence[bytes]) -> str:

@@ -24,6 +24,7 @@ from .substitution import literal
 from .variables import read
 
 if TYPE_CHECKING:
+    from .steps.step import Step
     from .terminal import Terminal
 
 
@@ -82,6 +83,10 @@ class SharedCache:
             return Sharing(share, self._code, owner)
         except (ScratchImageError, OSError):
             return None  # The step itself reports a source that cannot be read.
+
+    def join(self, step: Step) -> Step:
+        """Return `step` with what it takes from the cache while it runs."""
+        return step.join(self._share, self._code) if self._share else step
 
     def _debug(self, line: str) -> None:
         """Write a line about a look-up to the file that ``--cache-debug`` names."""

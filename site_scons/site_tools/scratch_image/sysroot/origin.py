@@ -40,6 +40,21 @@ class Origin(ABC):
         no tar; ValueError when it cannot be read.
         """
 
+    def shared_words(self, root: Root) -> tuple[str, ...] | None:
+        """Return all that decides over the tar, in words of any machine; put looks on record.
+
+        None where that is not known before, or where others would fetch the tar no faster.
+        """
+        return None
+
+    def note(self) -> str:
+        """Return more words for the line about the tree."""
+        return ""
+
+    def forget(self) -> bool:
+        """Take no tar of others any more; tell whether this one was."""
+        return False
+
     def config(self, root: Root) -> Mapping[str, Any] | None:
         """Return the config (hostile) of the image that was unpacked; None when it was none."""
         return None
@@ -167,10 +182,7 @@ class DebianOrigin(Origin):
         self, root: Root, sources: Sequence[bytes], work: bytes
     ) -> Generator[bytes, None, None]:
         """Yield the tar that mmdebstrap makes of the packages, in the locked versions if any."""
-        if self.lock:
-            root.look(self._lock_file, Aspect.CONTENT)
-            if os.path.exists(self._lock_file):
-                root.files.status(self._lock_file)  # A new one is an output, and not watched.
+        self._look_at_lock(root)
         locked = self._read_lock() if self.lock else ()
         tool = process.find(b"mmdebstrap")
         if tool is None:
@@ -182,6 +194,19 @@ class DebianOrigin(Origin):
         with open(made, "rb", buffering=0) as stream:
             yield from iter(lambda: stream.read(1 << 20), b"")
         os.unlink(made)
+
+    def shared_words(self, root: Root) -> tuple[str, ...] | None:
+        """Return the request and the locked packages; None without a lock."""
+        if not self.lock or not os.path.exists(self._lock_file):
+            return None
+        self._look_at_lock(root)
+        return repr(self), os.uname().machine, *self._read_lock()
+
+    def _look_at_lock(self, root: Root) -> None:
+        if self.lock:
+            root.look(self._lock_file, Aspect.CONTENT)
+            if os.path.exists(self._lock_file):
+                root.files.status(self._lock_file)  # A new one is an output, and not watched.
 
     @property
     def _lock_file(self) -> bytes:

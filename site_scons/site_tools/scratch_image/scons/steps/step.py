@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import InputError
 
 if TYPE_CHECKING:
+    from ...cache.share import Share
     from ...fs.root import Root
 
 
@@ -51,6 +52,10 @@ class Step(ABC):
         an engine, a registry or the network decides over them.
         """
         return None
+
+    def join(self, share: Share, code: str) -> Step:
+        """Return the step with what it takes from the cache `share` while it runs."""
+        return self
 
     def has_work(self) -> bool:
         """Tell whether there is anything to do: an image without a registry is not pushed."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError
+from ...errors import InputError, SysrootError
 from ...fs.paths import show
 from ...fs.target import write
 from ...image import compression
 from ...sysroot import sysroot
 from ...sysroot.origin import DebianOrigin, EngineOrigin, Origin, TarOrigin
+from ...sysroot.sysroot import UnpackedTree
 from ..checks import TEXT, Names, OneFile, Several, check_arguments
 from ..nodes import find_node, top_of
 from ..substitution import substitute
@@ -20,6 +21,7 @@ from ..variables import read
 from .step import Plan, Step, StepKind
 
 if TYPE_CHECKING:
+    from ...cache.share import Share
     from ...fs.root import Root
 
 
@@ -39,6 +41,14 @@ class SysrootStep(Step):
         """Whether it is made of an image, which has settings."""
         return isinstance(self.origin, EngineOrigin)
 
+    def join(self, share: Share, code: str) -> SysrootStep:
+        """Return the step with an origin whose tar the cache may have."""
+        from ...cache.shared_origin import SharedOrigin
+
+        if not isinstance(self.origin, DebianOrigin):
+            return self
+        return replace(self, origin=SharedOrigin(self.origin, share, code))
+
     def run(self, root: Root, targets: Sequence[bytes], sources: Sequence[bytes]) -> str:
         """Make the tree of `sources`, or check the directory."""
         from ...fs.root import Aspect
@@ -48,10 +58,13 @@ class SysrootStep(Step):
             line = self.directory
             write(targets[0], [_text(f"directory {self.directory}")])
         else:
-            with sysroot.unpacked_tree(self.origin, self.tree, root, sources) as made:
-                for path, text in sorted(made.files.items()):
-                    write(path, [text])
-                line = f"{made.paths} paths"
+            try:
+                made = self._unpack(self.origin, root, sources)
+            except SysrootError:
+                if not self.origin.forget():
+                    raise
+                made = self._unpack(self.origin, root, sources)
+            line = f"{made.paths} paths{self.origin.note()}"
             write(targets[0], [_text(f"{self.origin}\ncontent {made.content}")])
             root.look(sysroot.owners_file(self.tree), Aspect.CONTENT)
             if self.is_image:
@@ -59,6 +72,12 @@ class SysrootStep(Step):
         # A tree that goes is made again.
         root.look(self.tree, Aspect.STAT)
         return line
+
+    def _unpack(self, origin: Origin, root: Root, sources: Sequence[bytes]) -> UnpackedTree:
+        with sysroot.unpacked_tree(origin, self.tree, root, sources) as made:
+            for path, text in sorted(made.files.items()):
+                write(path, [text])
+            return made
 
 
 def _text(text: str) -> bytes:
