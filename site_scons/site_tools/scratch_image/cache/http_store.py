@@ -17,7 +17,7 @@ from . import deadline
 from .address import Address
 from .cache_login import CacheLogin
 from .deadline import finish_within
-from .entry import MAX_ENTRY, BlobDigest
+from .entry import MAX_ENTRY, BlobDigest, CacheEntry
 from .store import StoreError, reach_error
 from .tls import Tls
 
@@ -73,7 +73,6 @@ class HttpStore:
         self._address = address
         self._login = login
         self._pool = _connections(address, tls)
-        self._sent: set[BlobDigest] = set()
 
     def entry(self, key: BlobDigest) -> bytes | None:
         """Return the entry of `key`; None where there is none, or it is too large."""
@@ -100,13 +99,16 @@ class HttpStore:
         *,
         resend: bool = False,
     ) -> None:
-        """Send blobs and then `entry`, as `Store.keep` says."""
-        wanted = set(blobs) if resend else blobs.keys() - self._sent
+        """Send blobs and then `entry`, as `Store.keep` says.
+
+        Action, command and input root stay here: no server wants them over HTTP, and each of them
+        would be one more request, and one more file.
+        """
+        wanted = {each.digest for each in CacheEntry.read(entry).files}
         large = {each for each in wanted if each.size > _SMALL}
         self._put((f"cas/{each.hex}", blobs[each]) for each in wanted - large)
         for each in large if resend else self.missing(large):
             self._put([(f"cas/{each.hex}", blobs[each])])
-        self._sent |= wanted
         self._put([(f"ac/{key.hex}", entry)])
 
     def close(self) -> None:
