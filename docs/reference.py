@@ -20,9 +20,9 @@ sys.path.insert(0, os.path.join(TOP, "site_scons", "site_tools"))
 
 from scratch_image import HealthCheck, Run, Staged, Suite  # noqa: E402
 from scratch_image.scons import builders  # noqa: E402
-from scratch_image.scons.chain import scratch_image  # noqa: E402
+from scratch_image.scons.image_tree import image_tree  # noqa: E402
+from scratch_image.scons.scratch_image import scratch_image  # noqa: E402
 from scratch_image.scons.steps import sysroot, table  # noqa: E402
-from scratch_image.scons.tree import image_tree  # noqa: E402
 from scratch_image.scons.variables import VARIABLES  # noqa: E402
 
 METHODS = {

@@ -30,8 +30,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 OUR_OWN = {
-    "test_builders", "test_footprint", "test_platforms", "test_project", "test_step_inputs",
-    "test_sysroots", "test_tree", "test_variables",
+    "test_builders", "test_footprint_node", "test_platforms", "test_project", "test_step_inputs",
+    "test_sysroots", "test_image_tree", "test_variables",
 }  # fmt: skip
 """Modules about our own messages and values, which one SCons shows as well as two."""
 

@@ -14,7 +14,7 @@ from scratch_image.files.entry import Entry, write_entries
 from scratch_image.fs.overlay import Overlay
 from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
 from scratch_image.image import layer_stack
-from scratch_image.scons import state
+from scratch_image.scons import footprint
 from scratch_image.scons.steps.layer_stack import StackStep
 from scratch_image.scons.steps.layer_tar import LayerStep
 
@@ -175,9 +175,9 @@ def _signature(base: Path, staged: dict[bytes, bytes]) -> list[str]:
     source = base / "app/mod.py"
     root = Root(WatchedFileSystem(b"/" if staged else os.fsencode(base), staged, epoch=EPOCH))
     bytecode.date_sources(Overlay(root, b"/project"), _entries(source))
-    taken = state.take(root)
+    taken = footprint.take(root)
     os.utime(source, (NEWER + 9, NEWER + 9))
-    return state.explain(taken, taken.again(root))
+    return footprint.explain(taken, taken.again(root))
 
 
 def test_touching_a_source_makes_its_layer_anew(tmp_path: Path) -> None:

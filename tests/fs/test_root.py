@@ -8,7 +8,7 @@ import pytest
 from scratch_image.fs.capabilities import ATTRIBUTE, attribute
 from scratch_image.fs.file_system import FileSystem
 from scratch_image.fs.root import Aspect, Root, WatchedFileSystem, is_fresh
-from scratch_image.scons import state
+from scratch_image.scons import footprint
 
 DIR = b"/dir"
 
@@ -236,8 +236,8 @@ def test_change_of_capabilities_is_explained(tmp_path: Path) -> None:
     (tmp_path / "program").write_text("")
     root = Root(WatchedFileSystem(os.fsencode(tmp_path)))
     assert root.capabilities(b"/program") == ""
-    taken = state.take(root)
+    taken = footprint.take(root)
 
     os.setxattr(tmp_path / "program", ATTRIBUTE, attribute("cap_net_raw=ep"))
 
-    assert state.explain(taken, taken.again(root)) == ["/program: capabilities changed"]
+    assert footprint.explain(taken, taken.again(root)) == ["/program: capabilities changed"]

@@ -35,11 +35,10 @@ from scratch_image.inspect import report
 from scratch_image.inspect.report import Report
 from scratch_image.publish import push
 from scratch_image.publish.engine import LoadedImage
-from scratch_image.scons import seal, state
-from scratch_image.scons.declaration import Declaration, DeclaredCall
+from scratch_image.scons import footprint, up_to_date
+from scratch_image.scons.footprint import Footprint
 from scratch_image.scons.remote import REMOTE
-from scratch_image.scons.seal import Places, Seal
-from scratch_image.scons.state import Footprint
+from scratch_image.scons.up_to_date import Declaration, DeclaredCall, Places, Seal
 from scratch_image.sysroot.origin import DebianOrigin
 from scratch_image.trace.record import Record, Use, Used, read_record, write_record
 
@@ -280,8 +279,8 @@ FORMATS = {
         lambda text: read_entries(text, "x"),
         tuple,
     ),
-    "footprint": Format(footprints, Footprint.text, state.read),
-    "seal": Format(seals, Seal.text, seal.read),
+    "footprint": Format(footprints, Footprint.text, footprint.read),
+    "seal": Format(seals, Seal.text, up_to_date.read),
     "owners": Format(owned, Owners.text, read_file(unpacked_tree.read_owners)),
     "layers": Format(
         st.lists(blobs(), max_size=2),

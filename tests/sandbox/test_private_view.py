@@ -29,7 +29,7 @@ from scratch_image.errors import TraceError
 from scratch_image.fs.root import Root, WatchedFileSystem
 from scratch_image.fs.staging import Chosen
 from scratch_image.sandbox.run import Run
-from scratch_image.scons import state
+from scratch_image.scons import footprint
 from scratch_image.trace import tracer
 from scratch_image.trace.record import Use, Used
 
@@ -157,7 +157,7 @@ def test_private_run_depends_on_nothing_that_is_hidden() -> None:
         script = f"cat {home}/secret {other.name}; ls /tmp /root; [ -e {home} ]; [ -d /home/none ]"
         root = Root()
         found = traced(b"/bin/sh", "-c", script, root=root, private=True, cwd=b"/", status=1)
-        taken = state.take(root)
+        taken = footprint.take(root)
         (Path(home) / "secret").write_text("changed")
 
     assert found.stdout == b"/root:\n\n/tmp:\n"
@@ -222,7 +222,7 @@ def test_private_run_of_a_program_in_a_home() -> None:
         settle_clock()
         root = Root()
         found = traced(os.fsencode(f"{home}/link"), root=root, private=True, cwd=b"/")
-        taken = state.take(root)
+        taken = footprint.take(root)
         same = taken.again(Root()).signature()
         Path(home, "mine").write_text("")
         other = taken.again(Root()).signature()

@@ -16,11 +16,11 @@ __all__ = ["HealthCheck", "Run", "Staged", "Suite", "exists", "generate"]
 
 def generate(env: Any, **_: Any) -> None:
     """Add builders, methods and defaults to `env`; what the user has set stays."""
-    from .scons import builders, chain, tree
+    from .scons import builders, image_tree, scratch_image
 
     builders.add_to(env)
-    env.AddMethod(chain.scratch_image, "ScratchImage")
-    env.AddMethod(tree.image_tree, "ImageTree")
+    env.AddMethod(scratch_image.scratch_image, "ScratchImage")
+    env.AddMethod(image_tree.image_tree, "ImageTree")
 
 
 def exists(env: Any) -> bool:  # noqa: ARG001

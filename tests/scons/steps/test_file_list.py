@@ -12,7 +12,7 @@ from scratch_image.files import secret_search
 from scratch_image.files.entry import read_entries
 from scratch_image.files.list_options import ListOptions
 from scratch_image.fs.root import Root, WatchedFileSystem
-from scratch_image.scons import state
+from scratch_image.scons import footprint
 from scratch_image.scons.steps.file_list import ListSource, ListStep
 from scratch_image.scons.steps.layer_tar import LayerStep
 from step_files import list_of_two_sources, make_project, path_in
@@ -52,9 +52,9 @@ def test_state_of_a_list_and_its_layer_is_the_same_afresh(tmp_path: Path) -> Non
         root = Root(WatchedFileSystem(epoch=7))
         target = path_in(tmp_path, "x.files" if each is step else "x.tar")
         each.run(root, [target], [path_in(tmp_path, source)])
-        taken = state.take(root)
+        taken = footprint.take(root)
 
-        assert state.explain(taken, taken.again(Root(WatchedFileSystem(epoch=7)))) == []
+        assert footprint.explain(taken, taken.again(Root(WatchedFileSystem(epoch=7)))) == []
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_list_depends_on_the_kind_of_secret_and_not_on_other_content(tmp_path: P
     notes.write_text("none")
     root = Root(WatchedFileSystem(own=os.fsencode(tmp_path)))
     step.run(root, targets, sources)
-    taken = state.take(root)
+    taken = footprint.take(root)
 
     notes.write_text("none of them")
     same = taken.again(Root(WatchedFileSystem(own=os.fsencode(tmp_path))))
@@ -216,7 +216,7 @@ def test_list_depends_on_the_kind_of_secret_and_not_on_other_content(tmp_path: P
     other = taken.again(Root(WatchedFileSystem(own=os.fsencode(tmp_path))))
 
     assert same.signature() == taken.signature()
-    assert state.explain(taken, other) == [f"{notes}: secret in it changed"]
+    assert footprint.explain(taken, other) == [f"{notes}: secret in it changed"]
     assert b"R4nd0m" not in other.text()
 
 

@@ -8,7 +8,7 @@ from scratch_image.errors import InputError
 from scratch_image.fs.root import Aspect, Root
 from scratch_image.image import archive
 from scratch_image.publish.registry import Tag
-from scratch_image.scons import state
+from scratch_image.scons import footprint
 from scratch_image.scons.steps.push import PushStep
 from step_files import path_in
 
@@ -28,7 +28,7 @@ def test_push_names_digests_and_mounts_layers_of_its_neighbours(tmp_path: Path, 
         assert line.startswith(f"{hub}/steps/{name}:1 {digest.short}, sent 0.0 MB")
         assert (tmp_path / name / "x.pushed").read_text() == f"{hub}/steps/{name}:1@{digest}\n"
         assert root.looked == {(str(tag).encode(), Aspect.TAG)}
-        assert state.take(root).states == {(str(tag).encode(), Aspect.TAG): str(digest)}
+        assert footprint.take(root).states == {(str(tag).encode(), Aspect.TAG): str(digest)}
 
 
 def test_image_without_a_registry_is_not_pushed(tmp_path: Path) -> None:

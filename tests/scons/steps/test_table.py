@@ -35,7 +35,7 @@ env = Environment(tools=["scratch_image"], toolpath=[{place!r}])
 env.ImageTree("images")
 modules = [name.removeprefix("scratch_image.") for name in sys.modules]
 print(*sorted(name.removeprefix("scons.steps.") for name in modules if name[:12] == "scons.steps."))
-print(*{{"fs.root", "scons.state", "sandbox.process", "publish.engine_client"}}.intersection(modules))
+print(*{{"fs.root", "scons.footprint", "sandbox.process", "publish.engine_client"}}.intersection(modules))
 """
 
 

@@ -29,7 +29,7 @@ from ..fs.target import leftovers, lock, lock_file, temporary
 from . import tools
 from .bases import base_of
 from .checks import Files, WrongPartError
-from .footprint import FootprintNode
+from .footprint_node import FootprintNode
 from .nodes import (
     host_path,
     is_step_file,

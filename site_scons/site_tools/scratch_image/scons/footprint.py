@@ -1,252 +1,334 @@
-"""The SCons node that stands for the state of all that a target's step looked at.
+"""Footprints: the state of all that a step looked at, taken after it, compared before the next.
 
-SCons's own File nodes miss modes, links, absence and listings, and cost more than forty times as
-much for each path on a null build. A footprint is one dependency of one target: its signature is
-the digest of the state text (see `state`) that lies beside the target, with every state taken
-afresh; what .sconsign keeps is the digest of the text as the step left it.
-
-This leans on a few things that SCons does not document: `Value.get_ninfo` runs again after a
-build, `scan` may name nodes, and ``_memo_lookup_map`` turns a stored name back into a node.
-``tests/test_footprint.py`` holds them on the oldest and the newest SCons that are supported.
+A footprint is text: one line for each (path, aspect) that the step's root has on record, with the
+state that was found. The same lines taken afresh are equal if, and only if, nothing that the step
+depends on has changed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+import functools
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import SCons.Node
-import SCons.Node.FS
-import SCons.Node.Python
-import SCons.Script
+from ..elf.loader_cache import CACHE, loader_cache
+from ..errors import ListError, ScratchImageError
+from ..files import dpkg
+from ..fs.digest import Digest
+from ..fs.file_system import FileSystem
+from ..fs.lookup import FileKind, Status
+from ..fs.paths import join, show
+from ..fs.private_file import Format, to_bytes, to_text
+from ..fs.root import Aspect, Root, Sights, find_once, is_fresh
+from .remote import REMOTE, remote_state, unknown_state
 
-from ..errors import ScratchImageError
-from ..fs import target
-from .nodes import existing_node, is_derived, made_below
-from .staged import StagedNodes
+_FORMAT = Format("footprint", 2)
 
-if TYPE_CHECKING:
-    from ..fs.root import Root
-    from . import state
+_MOVED = "moved"
+"""State of what changed while the step ran: it equals no state that is taken afresh."""
 
-_NONE = "none"
-"""Signature where there is no whole footprint: it never equals one that a build has stored."""
+_HIDDEN, _SHOWN = "hidden", "shown"
+"""States of what a root hides of its base, and of what it shows all the same."""
 
+_READ = (Aspect.CONTENT, Aspect.MAGIC, Aspect.TRUST, Aspect.SECRET, Aspect.ACCOUNTS)
+"""Aspects that say what is in a file: to find one, the file is read."""
 
-class FootprintNode(SCons.Node.Python.Value):  # type: ignore[misc]  # SCons has no types
-    """State of every path that the last build of `owner` looked at."""
+_OF_IDENTITY = frozenset({*_READ, Aspect.STAT, Aspect.SIZE, Aspect.HARD})
+"""Aspects whose states follow from the identity of a file."""
 
-    def __init__(self, owner: Any, make_root: Callable[..., Root]) -> None:
-        """`owner` is a File node; `make_root` makes the root that its step sees."""
-        name = f"footprint of {owner.get_internal_path()}"
-        super().__init__(name, name=name)
-        self.owner = owner
-        self.file = os.path.join(owner.dir.get_abspath(), f".{owner.name}.footprint")
-        self.make_root = make_root
-        self.staged = StagedNodes()
-        """The staged nodes of that root."""
-        self.is_shared = False
-        """Whether no step makes the base of that root, so that other steps have the same."""
-        self.view = ""
-        """The base of that root, and what is staged there, as text."""
-        self.files = [self.file]
-        """The private files that it depends on: its own, and those that the root needs."""
-        self.mentions: Callable[[], Iterable[str]] = tuple
-        """Names the project's files that the step's sources name, absolute."""
-        self._stored: state.Footprint | None = None
-        self._read = False
-        self._fresh: str | None = None
-        self._told = False
-        self.Decider(_is_other)
-        SCons.Node.Python._memo_lookup_map[hash((name, None))] = self
+_StatusOf = Callable[[bytes], Status | None]
 
-    def root(self) -> Root:
-        """Return the root that the step sees; ScratchImageError when there can be none."""
-        return self.make_root(self.staged)
+_CHANGES = {
+    Aspect.CONTENT: "content",
+    Aspect.SIZE: "size",
+    Aspect.MAGIC: "kind of content",
+    Aspect.TRUST: "use of certificates",
+    Aspect.SECRET: "secret in it",
+    Aspect.ACCOUNTS: "accounts that it names",
+    Aspect.LISTING: "listing",
+    Aspect.HARD: "hard links",
+    Aspect.CAPABILITIES: "capabilities",
+    Aspect.ACL: "access control list",
+    Aspect.MTIME: "modification time",
+    Aspect.TIME: "modification time",
+    Aspect.SONAME: "answer of ld.so.cache",
+    Aspect.OWNER: "Debian package",
+    Aspect.IMAGE: "image in the engine",
+    Aspect.TAG: "image in the registry",
+    Aspect.SETTING: "setting of the base image",
+}
 
-    def _compared_root(self) -> Root:
-        """Return the root for a comparison of states.
-
-        As long as nothing is built for it, all steps of an image have the same places in it.
-        """
-        if not self.is_shared or self._made_for_staging():
-            return self.root()
-        root = self.make_root(self.staged, self.staged.places)
-        self.staged.places = root.files.staging
-        return root
-
-    def discard(self) -> None:
-        """Take the footprint away: from here on the target is not up to date."""
-        self._stored, self._read = None, True
-        if os.path.lexists(self.file):
-            os.unlink(self.file)
-
-    def keep(self, root: Root) -> tuple[bytes, ...]:
-        """Write down the state of all that `root` has on record: the target is whole.
-
-        Return the paths that changed while the step ran: the next build runs it again.
-        """
-        from . import state
-
-        taken = state.take(root)
-        target.write(os.fsencode(self.file), [taken.text()])
-        self._stored = taken
-        return taken.moved_paths()
-
-    def adopt(self, fresh: state.Footprint) -> None:
-        """Write down the states `fresh`, for which a cache had the target: it is whole."""
-        self._stored = fresh.with_nonce()
-        target.write(os.fsencode(self.file), [self._stored.text()])
-
-    def read_stored(self) -> state.Footprint | None:
-        """Return the footprint that the last build left; None when there is no whole one."""
-        if not self._read:
-            from . import state
-
-            self._read = True
-            try:
-                with open(self.file, "rb") as stream:
-                    self._stored = state.read(stream.read())
-            except OSError:
-                self._stored = None
-        return self._stored
-
-    def fresh(self) -> state.Footprint | None:
-        """Return the stored footprint with every state taken afresh; None when there is none."""
-        stored = self.read_stored()
-        try:
-            return stored and stored.again(self._compared_root())
-        except (ScratchImageError, OSError, ValueError):
-            return None
-
-    # The interface of SCons's nodes. None of these may raise: an exception that leaves a node's
-    # method while a target is being booked as built stops every other thread of a parallel build
-    # for ever.
-
-    def scan(self) -> None:
-        """Name the derived files among the paths: they are built before the state is taken."""
-        if self.implicit is None:
-            self.implicit, self.implicit_set = [], set()
-            self._children_reset()
-            nodes = self.needed_nodes(self.read_stored())
-            self._add_child(self.implicit, self.implicit_set, nodes)
-
-    def needed_nodes(self, footprint: state.Footprint | None) -> list[Any]:
-        """Return the nodes that something builds, and whose files `footprint` has."""
-        found = derived_nodes(self.owner.fs, self._looked_paths(footprint), self.mentions())
-        return [node for node in [*self._made_for_staging(), *found] if node != self.owner]
-
-    def _made_for_staging(self) -> list[Any]:
-        """Return the nodes that something builds for what is staged."""
-        if self.staged.made is None:
-            nodes = self.staged.nodes
-            self.staged.made = [made for node in nodes for made in made_below(node)]
-        return self.staged.made
-
-    def _looked_paths(self, footprint: state.Footprint | None) -> set[str]:
-        """Return where the paths in the project lie that `footprint` has."""
-        if footprint is None:
-            return set()
-        top = os.fsencode(self.owner.fs.Top.get_abspath()) + b"/"
-        try:
-            # Nodes that are built for staging are known already.
-            root = self.make_root(StagedNodes())
-        except (ScratchImageError, OSError, ValueError):
-            return set()
-        looked = {path for path, _ in footprint.states}
-        machine = looked if self.is_shared else map(root.files.host_path, looked)
-        return {os.fsdecode(path) for path in machine if path.startswith(top)}
-
-    def get_ninfo(self) -> Any:
-        """Return the node information with the signature that is true now."""
-        if self.ninfo is None:
-            self.ninfo = self.new_ninfo()
-        self.ninfo.csig = self._signature()
-        return self.ninfo
-
-    def _signature(self) -> str:
-        stored = self.read_stored() if self.owner.get_state() == SCons.Node.executed else None
-        if stored is not None:
-            return stored.signature()
-        if self._fresh is None:
-            for node in self.owner.get_executor().get_all_targets():
-                trust_time(node)
-            fresh = self.fresh()
-            self._fresh = _NONE if fresh is None else fresh.signature()
-            self._note(fresh)
-        return self._fresh
-
-    def _note(self, fresh: state.Footprint | None) -> None:
-        """Write down that another database of dpkg, or other files, give the same states.
-
-        Reading these takes time: where that cannot be written, the next build reads them, too.
-        """
-        stored = self.read_stored()
-        if fresh is None or stored is None or stored == fresh:
-            return
-        reads_only = SCons.Script.GetOption("no_exec") or SCons.Script.GetOption("question")
-        if self._fresh == stored.signature() and not reads_only:
-            with contextlib.suppress(OSError):
-                target.write(os.fsencode(self.file), [fresh.text()])
-
-    def get_csig(self) -> str:
-        """Return the signature that is true now."""
-        return str(self.get_ninfo().csig)
-
-    def get_text_contents(self) -> str:
-        """Return what SCons shows as this node's contents."""
-        return self.get_csig()
-
-    def clear(self) -> None:
-        """Forget what was found: ``--interactive`` builds again in the same process."""
-        super().clear()
-        self.staged.places = self.staged.made = None
-        if chain := getattr(self.owner.attributes, "chain", None):
-            chain.clear()
-        self._read, self._fresh, self._told = False, None, False
-
-    def tell(self) -> None:
-        """Print, once, each path that changed and how, for ``--debug=explain``."""
-        if self._told or "explain" not in SCons.Script.GetOption("debug"):
-            return
-        from . import state
-
-        self._told = True
-        stored, fresh = self.read_stored(), self.fresh()
-        for phrase in state.explain(stored, fresh) if stored and fresh else ():
-            print(f"scons: {self.owner.get_internal_path()}: {phrase}")  # noqa: T201
+_BARE = (
+    Aspect.IMAGE, Aspect.TAG, Aspect.SONAME, Aspect.OWNER, Aspect.MTIME, Aspect.TIME, Aspect.HARD,
+    Aspect.ACL, Aspect.CAPABILITIES, Aspect.SETTING,
+)  # fmt: skip
+"""Aspects whose states do not begin with kind, mode and owner."""
 
 
-def trust_time(node: Any) -> None:
-    """Let SCons take the target `node` for what it was if its time and size are the same.
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The looks of a step, and the states that it found."""
 
-    Targets are always new files. SCons alone would read a large layer on every null build. It
-    tells times in seconds: what this build has made may look like what it was.
+    nonce: str
+    """Random word of the build that took it, so that no two builds leave the same footprint.
+
+    Without it, a build killed before SCons noted it, and its cause taken back, would leave a
+    target made from what is no longer there and a footprint that says otherwise.
     """
-    if node.get_state() == SCons.Node.executed:
-        return
-    was = node.get_stored_info().ninfo
-    # A stored node may lack any of these, and nothing may be raised here.
-    csig = getattr(was, "csig", None)
-    now = (node.get_timestamp(), node.get_size() if node.exists() else None)
-    if csig and now == (getattr(was, "timestamp", None), getattr(was, "size", None)):
-        node.get_ninfo().csig = csig
+    stamp: str
+    """dpkg's database when it was taken: as long as that is the same, so are its answers.
+
+    No part of the signature: the same answers may come from another database.
+    """
+    states: dict[tuple[bytes, Aspect], str]
+    """Each path and aspect with its state, a few words of text."""
+    identities: dict[bytes, str] = field(default_factory=dict)
+    """Each file that was read, by what lstat(2) said of it before.
+
+    No part of the signature: as long as the file is the same, so is what is in it.
+    """
+
+    def text(self) -> bytes:
+        """Return the footprint as its file has it."""
+        identities = {to_text(path): found for path, found in self.identities.items()}
+        return _FORMAT.write(
+            {"dpkg": self.stamp, "identities": identities, **self._signed_fields()}
+        )
+
+    def _signed_fields(self) -> dict[str, Any]:
+        states: dict[str, dict[str, str]] = {}
+        for (path, aspect), found in self.states.items():
+            states.setdefault(aspect, {})[to_text(path)] = found
+        return {"nonce": self.nonce, "states": states}
+
+    def signature(self) -> str:
+        """Return the digest of the nonce and the states."""
+        return str(Digest.of(_FORMAT.write(self._signed_fields())))
+
+    def with_nonce(self) -> Footprint:
+        """Return the same states as the footprint of another build."""
+        return replace(self, nonce=secrets.token_hex(8))
+
+    def moved_paths(self) -> tuple[bytes, ...]:
+        """Return the sorted paths that changed while the step ran."""
+        return tuple(sorted({path for (path, _), found in self.states.items() if found == _MOVED}))
+
+    def again(self, root: Root) -> Footprint:
+        """Return the same footprint with every state taken afresh in `root`."""
+        views = [(key[0], was) for key, was in self.states.items() if key[1] is Aspect.VIEW]
+        hidden, shown = ([path for path, was in views if was == word] for word in (_HIDDEN, _SHOWN))
+        root.hide(hidden, shown)
+        status = functools.cache(root.files.status)
+        stamp, identities = _stamp(root.files, self.states), _identities(self.states, status)
+        kept = {}
+        if self.stamp == stamp:
+            same = {path for path, _ in self.identities.items() & identities.items()}
+            kept = {key: was for key, was in self.states.items() if _is_kept(*key, was, same)}
+        fresh = _states(root.files, self.states.keys() - kept.keys(), status)
+        return Footprint(self.nonce, stamp, {**fresh, **kept}, identities)
 
 
-def derived_nodes(fs: Any, looked: Iterable[str], mentioned: Iterable[str]) -> list[Any]:
-    """Return the nodes that something builds at the paths `looked`, and at or below `mentioned`."""
-    nodes = [node for path in sorted(looked) if is_derived(node := existing_node(fs, path))]
-    for path in sorted(mentioned):
-        if node := existing_node(fs, path):
-            nodes += made_below(node)
-    return list(dict.fromkeys(nodes))
+def take(root: Root) -> Footprint:
+    """Return the footprint of all that `root` has on record, as the step has seen it.
+
+    Of what the root has watched and what changed meanwhile, the state is one that nothing has.
+    """
+    # Looks from here on are not the step's.
+    sights, files, looked = root.end_watch(), root.files, root.looked
+    # The stamp first: what dpkg does from now on is seen by the next build.
+    stamp, status = _stamp(files, looked), functools.cache(files.status)
+    identities = _identities(looked, status)
+    states = _states(files, looked - root.known.keys(), status) | root.known
+    # Only now: the states were read from files that might change under the reader's hands.
+    if sights is not None:
+        states |= dict.fromkeys(_moved_paths(files, sights, looked), _MOVED)
+    return Footprint(secrets.token_hex(8), stamp, states, identities)
 
 
-def _is_other(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> bool:  # noqa: ARG001
-    """Tell whether `node`, a footprint, differs from what SCons stored: a decider."""
-    changed: bool = node.get_csig() != getattr(prev_ni, "csig", None)
-    if changed:
-        node.tell()
-    return changed
+def _moved_paths(
+    files: FileSystem, sights: Sights, keys: Iterable[tuple[bytes, Aspect]]
+) -> Iterator[tuple[bytes, Aspect]]:
+    """Yield what has changed since a step first saw it."""
+    databases = {
+        Aspect.SONAME: sights.has_changed(files, files.walk(CACHE).real, listed=False),
+        Aspect.OWNER: any(sights.has_changed(files, path, listed=True) for path in dpkg.FILES),
+    }
+    for path, aspect in keys:
+        if aspect in databases:
+            moved = databases[aspect]
+        else:
+            moved = sights.has_changed(files, path, listed=aspect is Aspect.LISTING)
+        if moved and aspect not in (*REMOTE, Aspect.VIEW, Aspect.SETTING):
+            yield path, aspect
+
+
+def _stamp(files: FileSystem, keys: Iterable[tuple[bytes, Aspect]]) -> str:
+    """Return the stamp of dpkg's database; a word for none where no state depends on it."""
+    depends = any(aspect in (Aspect.OWNER, Aspect.SECRET) for _, aspect in keys)
+    return dpkg.stamp(files).decode() if depends else "-"
+
+
+def _identities(keys: Iterable[tuple[bytes, Aspect]], status: _StatusOf) -> dict[bytes, str]:
+    """Return the identity of each file that is to be read, but for fresh ones."""
+    found = {}
+    for path in {path for path, aspect in keys if aspect in _READ}:
+        with contextlib.suppress(ListError):
+            now = status(path)
+            if now and now.kind is FileKind.FILE and now.ctime_ns and not is_fresh(now):
+                device, inode = now.inode
+                found[path] = (
+                    f"{device} {inode} {now.size} {now.own_mtime} {now.ctime_ns} {now.mode} "
+                    f"{now.uid} {now.gid}"
+                )
+    return found
+
+
+def _is_kept(path: bytes, aspect: Aspect, was: str, same: Collection[bytes]) -> bool:
+    """Tell whether a state need not be taken again; `same` are the files that are as they were."""
+    is_sound = was.startswith("file ") or (aspect is Aspect.HARD and was != _MOVED)
+    is_same = path in same and aspect in _OF_IDENTITY and is_sound
+    return is_same or aspect is Aspect.OWNER
+
+
+def read(text: bytes) -> Footprint | None:
+    """Return the footprint that `text` holds; None when it is not one of this version."""
+    return _FORMAT.read(text, _footprint)
+
+
+def _footprint(values: dict[str, Any]) -> Footprint:
+    states: dict[tuple[bytes, Aspect], str] = {}
+    # Most paths occur with several aspects.
+    path_of = functools.cache(to_bytes)
+    for word, found in values["states"].items():
+        aspect = Aspect(word)
+        states |= {(path_of(path), aspect): state for path, state in found.items()}
+    if not all(isinstance(each, str) for each in states.values()):
+        raise ValueError
+    identities = {path_of(path): str(found) for path, found in values["identities"].items()}
+    return Footprint(str(values["nonce"]), str(values["dpkg"]), states, identities)
+
+
+def explain(old: Footprint, new: Footprint) -> list[str]:
+    """Return what changed from `old` to `new`, a phrase for each path: ``PATH: content``."""
+    phrases = []
+    for (path, aspect), was in sorted(old.states.items()):
+        now = new.states[path, aspect]
+        if was != now:
+            phrases.append(f"{show(path)}: {_change(aspect, was, now)}")
+    return list(dict.fromkeys(phrases))
+
+
+def _change(aspect: Aspect, was: str, now: str) -> str:
+    if was == _MOVED:
+        return "changed while the step ran"
+    old, new = was.split(" "), now.split(" ")
+    if "absent" in (old[0], new[0]):
+        return "appeared" if old[0] == "absent" else "vanished"
+    if aspect in _BARE:
+        return f"{_CHANGES[aspect]} changed"
+    if old[0] != new[0]:
+        return f"{old[0]} became {new[0]}"
+    if old[0] == "link":
+        return f"link changed from {old[1]} to {new[1]}"
+    if old[1:3] != new[1:3]:
+        return f"mode or owner changed from {' '.join(old[1:3])} to {' '.join(new[1:3])}"
+    return f"{_CHANGES.get(aspect, 'state')} changed"
+
+
+def _states(
+    files: FileSystem, keys: Iterable[tuple[bytes, Aspect]], status: _StatusOf
+) -> dict[tuple[bytes, Aspect], str]:
+    return {(path, aspect): _state(files, path, aspect, status) for path, aspect in keys}
+
+
+def _state(files: FileSystem, path: bytes, aspect: Aspect, status: _StatusOf) -> str:
+    """Return the state as words of text; never raises for what machine, engine or registry hold."""
+    try:
+        if aspect is Aspect.SONAME:
+            return str(Digest.of(loader_cache(files).answer(path)))
+        if aspect is Aspect.OWNER:
+            return str(Digest.of(dpkg.answer(files, path)))
+        if aspect in REMOTE:
+            return remote_state(path, aspect)
+        if aspect is Aspect.SETTING:
+            text = files.image.settings.get(to_text(path), "")
+            return str(Digest.of(text.encode())) if text else "absent"
+        if aspect is Aspect.VIEW:
+            return _HIDDEN if path in files.hidden else _SHOWN
+        found = status(path)
+        return "absent" if found is None else _words(files, path, aspect, found)
+    except ScratchImageError as error:
+        return unknown_state(error)
+
+
+def _words(files: FileSystem, path: bytes, aspect: Aspect, status: Status) -> str:
+    if status.kind is FileKind.LINK:
+        return f"link {show(status.target)}"
+    if aspect is Aspect.ACL:
+        return "yes" if files.has_access_list(path) else "no"
+    words = f"{status.kind.value} {status.mode:04o} {status.uid}:{status.gid}"
+    if aspect is Aspect.LISTING and status.kind is FileKind.DIR:
+        return f"{words} {_listing(files, path)}"
+    if status.kind is not FileKind.FILE:
+        return words
+    if aspect in _ALONE:
+        return _ALONE[aspect](files, path, status)
+    if aspect in _BESIDE:
+        return f"{words} {_BESIDE[aspect](files, path, status)}"
+    return words
+
+
+def _listing(files: FileSystem, path: bytes) -> str:
+    kinds = []
+    for name in files.listing(path):
+        status = files.status(join(path, name))
+        kinds.append(b"%s/%s" % (name, status.kind.value.encode() if status else b""))
+    return str(Digest.of(b"\0".join(kinds)))
+
+
+def read_digest(files: FileSystem, path: bytes) -> str:
+    """Return the digest of the file `path`."""
+    with files.open(path) as stream:
+        return str(Digest.of_stream(stream))
+
+
+def _secret(files: FileSystem, path: bytes) -> str:
+    from ..files import secret_search
+
+    found = secret_search.in_file(files, path)
+    return found.kind if found else "none"
+
+
+def _accounts(files: FileSystem, path: bytes) -> str:
+    from ..files import account_files
+
+    names = account_files.find_names(files, path, account_files.all_accounts(files))
+    return b",".join(names).decode("utf-8", "backslashreplace") or "none"
+
+
+def _trust(files: FileSystem, path: bytes) -> str:
+    return "yes" if files.trusts(path) else "no"
+
+
+_ALONE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
+    Aspect.MTIME: lambda _files, _path, status: str(status.mtime),
+    Aspect.TIME: lambda _files, _path, status: str(status.own_mtime),
+    Aspect.HARD: lambda _files, _path, status: (
+        str(status.inode[1]) if status.names > 1 else "single"
+    ),
+    Aspect.CAPABILITIES: lambda files, path, _status: files.capabilities(path) or "none",
+}
+"""The aspects that are the whole state of a file."""
+
+_BESIDE: dict[Aspect, Callable[[FileSystem, bytes, Status], str]] = {
+    Aspect.CONTENT: functools.partial(find_once, read_digest),
+    Aspect.TRUST: functools.partial(find_once, _trust),
+    Aspect.SECRET: lambda files, path, _status: _secret(files, path),
+    Aspect.ACCOUNTS: lambda files, path, _status: _accounts(files, path),
+    Aspect.MAGIC: lambda files, path, _status: files.magic(path),
+    Aspect.SIZE: lambda _files, _path, status: str(status.size),
+}
+"""The aspect of a file that stands after its kind, mode and owner."""

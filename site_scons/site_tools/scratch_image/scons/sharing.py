@@ -23,7 +23,7 @@ from ..fs.digest import Digest
 from ..fs.private_file import to_text
 from ..fs.root import WatchedFileSystem, find_once
 from ..fs.target import write
-from . import state
+from . import footprint
 from .nodes import host_path, is_derived, repositories_of, top_of
 from .steps.step import content
 from .steps.table import find_kind
@@ -65,7 +65,7 @@ class Offer:
     digests: list[str]
     """Of the sources that the step has to have."""
     result: StepResult
-    taken: state.Footprint
+    taken: footprint.Footprint
 
 
 class SharedStep:
@@ -108,14 +108,14 @@ class SharedStep:
     def _name(self, path: str | bytes) -> str:
         return to_text(self.checkout.portable_path(os.fsencode(path)))
 
-    def take(self, looks: Looks) -> state.Footprint:
+    def take(self, looks: Looks) -> footprint.Footprint:
         """Return the states of `looks` here; UnsharedError where that is not possible."""
         try:
-            return state.Footprint("", "", dict(looks)).again(self.footprint.root())
+            return footprint.Footprint("", "", dict(looks)).again(self.footprint.root())
         except (ScratchImageError, OSError, ValueError) as error:
             raise UnsharedError(str(error)) from error
 
-    def is_settled(self, taken: state.Footprint) -> bool:
+    def is_settled(self, taken: footprint.Footprint) -> bool:
         """Tell whether nothing that the step looks at is still to be built."""
         return all(map(_is_ready, self.footprint.needed_nodes(taken)))
 
@@ -126,7 +126,9 @@ def read_source(path: bytes) -> SourceFile:
     files.watch()
     path = os.path.realpath(path)
     status = files.status(path)
-    return SourceFile(status, find_once(state.read_digest, files, path, status) if status else "")
+    return SourceFile(
+        status, find_once(footprint.read_digest, files, path, status) if status else ""
+    )
 
 
 def _is_ready(node: Any) -> bool:
@@ -230,7 +232,7 @@ class Sharing:
         for each, result, taken in zip(members, found.results, found.taken, strict=True):
             yield each.owner, Offer([digests[node] for node in each.sources], result, taken)
 
-    def _note(self, root: Root, taken: state.Footprint, result: StepResult) -> None:
+    def _note(self, root: Root, taken: footprint.Footprint, result: StepResult) -> None:
         """Note the result of the step; keep those of its image once all are known."""
         chain = self._chain
         if chain is None or self._share.is_read_only:
@@ -261,7 +263,9 @@ class Sharing:
 
     # Keys
 
-    def _unit(self, members: Sequence[SharedStep], words: Sequence[Any]) -> Unit[state.Footprint]:
+    def _unit(
+        self, members: Sequence[SharedStep], words: Sequence[Any]
+    ) -> Unit[footprint.Footprint]:
         title = members[0].title if len(members) == 1 else f"image {members[-1].step.name}"
         return Unit(
             title,

@@ -8,15 +8,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from . import command_line, request_aliases, seal
-from .alias import image_alias, shows_all
+from . import command_line, request_aliases, up_to_date
 from .builders import cleans
-from .chain import add_help
 from .checks import OneFile, check_arguments
 from .deferral import Deferral
+from .image_alias import image_alias, shows_all
 from .nodes import LazyNodes, step_of
 from .project import DeclaredImage, Project, request_nodes
 from .sconscript import refuse
+from .scratch_image import add_help
 
 
 @check_arguments("ImageTree", directory=OneFile("a directory", '"images"'))
@@ -80,7 +80,7 @@ def _read(env: Any, top: str, name: str) -> Any:
     file = os.path.join(env.Dir(f"#build/{top}/{name}").get_abspath(), ".seal")
     # Requests need nodes of steps, and so does whoever wants to see all targets.
     can_wait = command_line.are_images(top) and not shows_all()
-    deferral = Deferral(env, seal.load(file)) if can_wait else None
+    deferral = Deferral(env, up_to_date.load(file)) if can_wait else None
     outside, project.deferral = project.deferral, deferral
     env.SConscript(
         f"#{top}/{name}/SConscript",

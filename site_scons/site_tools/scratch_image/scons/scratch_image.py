@@ -20,8 +20,8 @@ from ..sandbox import run
 from . import command_line, request_aliases
 from .bases import is_image
 from .builders import call_builder, require_known
-from .call import ImageCall
 from .checks import OneFile, WrongPartError, check_arguments, quote_value
+from .deferral import ImageCall
 from .image_chain import ImageChain
 from .nodes import LazyNodes, image_path, kind_of, stem
 from .project import DeclaredImage, Project, tags_of

@@ -1,18 +1,57 @@
+"""The declaration of an SConscript's images, as a seal has it."""
+
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scratch_image.elf import loader_cache
+from scratch_image.errors import InputError
 from scratch_image.files import dpkg
 from scratch_image.fs.root import Aspect, Root, WatchedFileSystem
-from scratch_image.scons import seal, state
-from scratch_image.scons.seal import Places, Seal
+from scratch_image.image.reference import Reference
+from scratch_image.scons import footprint, up_to_date
+from scratch_image.scons.up_to_date import Declaration, DeclaredCall, Places, Seal
+
+CALL = DeclaredCall(
+    "12ab",
+    ((Reference.parse("ghcr.io/me/a:1"), "build/a.oci.tar"),),
+    (("unix:///socket", "build/a.oci.tar"),),
+)
+DECLARATION = Declaration(
+    (CALL, DeclaredCall("34cd", (), ())),
+    frozenset([b"/x/build/a.tar", b"/x/build/\xff"]),
+    frozenset([b"/x/a"]),
+    frozenset([b"/x/b"]),
+    frozenset(["strace 6.1"]),
+    (b"/second", b"/first"),
+)
+
+
+def test_values_are_read_back() -> None:
+    assert Declaration.read(json.loads(json.dumps(DECLARATION.values()))) == DECLARATION
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("calls", [["12ab", [["A//", "x"]], []]], id="no tag"),
+        pytest.param("calls", [["12ab", []]], id="part of a call"),
+        pytest.param("calls", 1, id="number"),
+        pytest.param("targets", ["\0"], id="no path"),
+        pytest.param("inputs", [1], id="number for a path"),
+    ],
+)
+def test_values_of_another_form_are_refused(name: str, value: Any) -> None:
+    with pytest.raises((AttributeError, InputError, TypeError, ValueError)):
+        Declaration.read({**DECLARATION.values(), name: value})
 
 
 @pytest.fixture
@@ -39,7 +78,7 @@ def _places(base: Path) -> Places:
     with root.open(b"/file"):
         pass
     root.listing(b"/listed")
-    return Places.of(state.take(root), root)
+    return Places.of(footprint.take(root), root)
 
 
 def _sealed(base: Path, monkeypatch: pytest.MonkeyPatch) -> Seal:
@@ -113,7 +152,7 @@ def test_databases_are_sealed_where_they_were_asked(base: Path) -> None:
     root.look(b"libc.so.6", Aspect.SONAME)
     root.look(b"/file", Aspect.OWNER)
 
-    places = Places.of(state.take(root), root)
+    places = Places.of(footprint.take(root), root)
 
     assert {
         root.files.host_path(path) for path in (loader_cache.CACHE, *dpkg.FILES)
@@ -129,7 +168,7 @@ def test_hidden_directory_may_gain_what_it_likes(
     root.listing(b"/listed")
     _settle(monkeypatch)
     taken = Seal.take(
-        "signature", Places.of(state.take(root), Root(WatchedFileSystem(os.fsencode(base))))
+        "signature", Places.of(footprint.take(root), Root(WatchedFileSystem(os.fsencode(base))))
     )
     assert taken is not None
 
@@ -141,7 +180,7 @@ def test_hidden_directory_may_gain_what_it_likes(
 def test_engine_is_asked_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Root(WatchedFileSystem(os.fsencode(base)))
     root.look(b"unix:///nonexistent one:1", Aspect.IMAGE)
-    places = Places.of(state.take(root), root)
+    places = Places.of(footprint.take(root), root)
     _settle(monkeypatch)
 
     (asked,) = places.remotes
@@ -164,7 +203,7 @@ def test_text_is_read_back(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = Seal.take("signature", places)
     assert taken is not None
 
-    assert seal.read(taken.text()) == taken
+    assert up_to_date.read(taken.text()) == taken
 
 
 WHOLE = Seal(
@@ -189,7 +228,7 @@ WHOLE = Seal(
     ],
 )
 def test_what_is_no_whole_seal_is_none(text: bytes) -> None:
-    assert seal.read(text) is None
+    assert up_to_date.read(text) is None
 
 
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 60))
@@ -198,7 +237,7 @@ def test_damaged_seal_raises_nothing(junk: bytes, start: int, length: int) -> No
     whole = Places(frozenset([b"/etc/passwd"]), frozenset([b"/etc"]), frozenset([remote]))
     text = Seal("a", "b", whole).text()
 
-    found = seal.read(text[:start] + junk + text[start + length :])
+    found = up_to_date.read(text[:start] + junk + text[start + length :])
 
     assert found is None or not found.holds("another")
     assert found is None or found.holds(found.signature) in (True, False)

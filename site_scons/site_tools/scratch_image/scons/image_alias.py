@@ -1,8 +1,8 @@
 """The alias of an image: it names the image's steps, but only if something has moved.
 
 SCons takes about a millisecond to find one target up to date, whatever that depends on. Where the
-image's seal holds (see `seal`) nothing of its steps can be out of date, so the alias depends on no
-more than what other builders make for them.
+image's seal holds (see `up_to_date`) nothing of its steps can be out of date, so the alias depends
+on no more than what other builders make for them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ import SCons.Script
 from ..errors import ScratchImageError
 from ..fs import target
 from ..fs.digest import Digest
-from . import seal
+from . import up_to_date
 from .builders import signature
-from .declaration import Declaration, DeclaredCall
 from .deferral import Deferral
-from .footprint import FootprintNode, derived_nodes, trust_time
+from .footprint_node import FootprintNode, derived_nodes, trust_time
 from .nodes import host_path, is_derived, made_below, repositories_of, top_of
-from .seal import Places, Seal
+from .up_to_date import Declaration, DeclaredCall, Places, Seal
 
 
 class _AliasInfo(SCons.Node.Alias.AliasNodeInfo):  # type: ignore[misc]  # SCons has no types
@@ -107,7 +106,7 @@ class ImageAlias(SCons.Node.Alias.Alias):  # type: ignore[misc]  # SCons has no 
 
     def _look(self) -> list[Any]:
         """Return what is to be looked at where all steps have nodes."""
-        steps, stored = _Steps(self.steps), seal.load(self.file)
+        steps, stored = _Steps(self.steps), up_to_date.load(self.file)
         before = steps.built_before(stored) if stored else []
         if _are_waiting(before):
             return before
