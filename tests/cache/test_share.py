@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from scratch_image.cache import share
 from scratch_image.cache.directory_store import DirectoryStore
 from scratch_image.cache.entry import BlobDigest
 from scratch_image.cache.path_set import MAX_SETS, Checkout, States, UnsharedError
@@ -64,6 +66,7 @@ class Machine:
     def keep(self, world: World, *results: StepResult, at: Checkout = HERE) -> None:
         unit = self.unit(world, at, [len(each.outputs) for each in results])
         self.share.keep(unit, WEAK, [world.states] * len(results), results)
+        assert self.share.finish(60)
 
 
 @pytest.fixture
@@ -359,3 +362,24 @@ def test_counts_say_what_the_cache_was_good_for(machine: Machine) -> None:
     assert (counts.steps, counts.hits, counts.seconds) == (2, 1, 1.5)
     assert 0 < counts.received < 2000
     machine.share.close()
+
+
+def test_store_that_is_too_slow_is_a_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    class Slow(DirectoryStore):
+        def entry(self, key: BlobDigest) -> bytes | None:
+            go_on.wait(60)
+            return None
+
+    machine = Machine(Slow(str(place)))
+    monkeypatch.setattr(share, "_PATIENCE", 0.05)
+    unit = machine.unit(World())
+    machine.share.keep(unit, WEAK, [World().states], [SMALL])
+    machine.share.close()
+    go_on.set()
+
+    assert machine.share.finish(60)
+    assert machine.said == [
+        "cannot write to cache /cache: it is too slow; let it be nearer, or only read from it"
+    ]

@@ -64,6 +64,7 @@ class User:
 
     def put(self, weak: str, results: list[StepResult]) -> None:
         self.share.keep(self.unit(weak, len(results[0].outputs)), weak, [STATES], results)
+        assert self.share.finish(60)
 
 
 def _take(looks: Sequence[Looks]) -> list[Taken]:

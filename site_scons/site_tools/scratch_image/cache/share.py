@@ -32,9 +32,15 @@ from .path_set import (
 from .result import StepResult, read_file, read_result, write_file, write_result
 from .signature import Signatures
 from .store import Store, StoreError
+from .writer import Writer
 
 _DENIED = re.compile(rb"= -1 E(?:ACCES|PERM)\b")
 """A call in the text of strace that another user might have been allowed."""
+
+_PATIENCE = 30.0
+"""Seconds at the end of a build for results that are still to be sent."""
+
+_NEARER = "let it be nearer, or only read from it"
 
 Looks = Mapping[tuple[bytes, Aspect], str]
 
@@ -106,6 +112,7 @@ class Share:
         self._lock = threading.Lock()
         self._spoilt: set[str] = set()
         """Weak keys of which something in the store is damaged."""
+        self._writer = Writer()
         self.is_off = False
         self.is_read_only = False
         self.counts = Counts()
@@ -192,7 +199,10 @@ class Share:
     def keep(
         self, unit: Unit[_T], weak: str, states: Sequence[States], results: Sequence[StepResult]
     ) -> None:
-        """Keep the `results` of steps that have found the `states`, if these mean anything."""
+        """Keep the `results` of steps that have found the `states`, if these mean anything.
+
+        They are sent a little later; see `finish`.
+        """
         if self.is_off or self.is_read_only:
             return
         texts = [text for each in results for text in (*each.outputs, each.lines.encode())]
@@ -205,11 +215,20 @@ class Share:
             self._debug(f"{unit.title}: not kept: {error}")
             return
         strong = strong_key(weak, path_set, unit.checkout, lines)
-        with self._reaching():
-            made = write_result(strong, results)
-            self._send(weak, result_entry(strong), made.entry, made.blobs)
-            self._add(unit.title, weak, path_set, marks(lines))
-            self._debug(f"{unit.title}: kept {strong[:12]}")
+
+        def put() -> None:
+            with self._reaching():
+                if not self.is_read_only:
+                    made = write_result(strong, results)
+                    self._send(weak, result_entry(strong), made.entry, made.blobs)
+                    self._add(unit.title, weak, path_set, marks(lines))
+                    self._debug(f"{unit.title}: kept {strong[:12]}")
+
+        self._writer.add(sum(map(len, texts)), put)
+
+    def finish(self, seconds: float) -> bool:
+        """Wait until all results are in the store; say if `seconds` were enough."""
+        return self._writer.finish(seconds)
 
     # Large files
 
@@ -272,7 +291,10 @@ class Share:
                 self._tell(f"cannot use cache {self._name}: {error.cause}; {error.hint}")
 
     def close(self) -> None:
-        """Give the store's connections back."""
+        """Send what is still to be sent, for a while, and give the store's connections back."""
+        if not self.finish(_PATIENCE):
+            self.is_off = self.is_read_only = True
+            self._tell(f"cannot write to cache {self._name}: it is too slow; {_NEARER}")
         self._store.close()
 
 
