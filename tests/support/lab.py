@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import shutil
@@ -24,11 +25,8 @@ WITHOUT_NAMESPACES = (
 )
 """Words that start a command which can give no process a root of its own."""
 
-_COMPILED = {
-    "PYTHONDONTWRITEBYTECODE": "",
-    "PYTHONPYCACHEPREFIX": str(Path(__file__).parents[2] / "build/test/compiled"),
-}
-"""Copies of the plugin are compiled once, and beside none of them."""
+_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Copies of the plugin have its bytecode beside them, and a plugin that changes writes its own."""
 
 _LATER = """\
 import time
@@ -178,9 +176,8 @@ class Lab:
 
     def make_project(self, project: Path) -> None:
         """Make a project in `project`."""
-        shutil.copytree(
-            PACKAGE, project / "tool/scratch_image", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        compileall.compile_dir(PACKAGE, quiet=1)
+        shutil.copytree(PACKAGE, project / "tool/scratch_image")
         self.write(project / "SConstruct", SCONSTRUCT)
         self.write(project / "images/reader/SConscript", self.sconscript())
         self.write(project / "images/reader/reader.extra", f"{self.world}/extra1.txt\n")
@@ -188,7 +185,7 @@ class Lab:
     @staticmethod
     def copy_project(project: Path, copy: Path) -> None:
         """Make `copy`, a checkout of `project` in which nothing has been built."""
-        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("build", "__pycache__", ".*"))
+        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("build", ".*"))
 
     def save(self) -> None:
         """Keep a copy of world and project, for `restore`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import itertools
 import json
 import os
@@ -150,4 +151,6 @@ def _become(command: list[str], directory: str, variables: dict[str, str], umask
 if __name__ == "__main__":
     for library in LIBRARIES:
         __import__(library)
+    gc.collect()
+    gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])))
