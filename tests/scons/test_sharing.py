@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -424,3 +425,107 @@ def test_a_locked_sysroot_and_its_image_come_from_the_cache(
     made = [[(place / name).read_bytes() for name in names] for place in places]
     assert made[0] == made[1] == made[2]
     assert "up to date" in build(places[2])
+
+
+@pytest.mark.parametrize(("suffix", "is_shared"), [(".tar.gz", True), (".tar.zst", False)])
+def test_layers_are_shared_where_it_takes_long_to_pack_them(
+    checkouts: Checkouts, suffix: str, is_shared: bool
+) -> None:
+    _sconscript("    IMAGE_TAG", f"    LAYERTARSUFFIX='{suffix}',\n    IMAGE_TAG")(checkouts)
+
+    def build(*arguments: str) -> tuple[bool, bytes]:
+        output = checkouts.build(*arguments)
+        found = re.search("^TAR .*, from the cache, ", output, re.MULTILINE)
+        return found is not None, checkouts.lab.out(suffix, checkouts.place).read_bytes()
+
+    first, packed = build()
+    assert not first
+    assert build() == (is_shared, packed)
+    checkouts.lab.write(checkouts.lab.world / "extra1.txt", "packed")
+    changed, other = build("--cache-readonly")
+    assert not changed
+    assert other != packed
+    assert build("--cache-disable") == (False, other)
+
+
+def test_requests_come_from_the_cache_as_well(checkouts: Checkouts) -> None:
+    words = [f"{word}/images/reader" for word in ("test", "seccomp", "sbom")]
+    on_request = ["CALLS", "SBOM", "SBOM", "TEST"]
+
+    def build(*arguments: str) -> tuple[list[str], dict[str, bytes]]:
+        ran, found = split(checkouts.build(*words, *arguments))
+        assert sorted(ran + found) == sorted(on_request + SHARED)
+        names = (".tested", ".seccomp.json", ".spdx.json", ".cdx.json")
+        made = {name: checkouts.lab.out(name, checkouts.place).read_bytes() for name in names}
+        return ran, made
+
+    ran, first = build()
+    assert ran == on_request
+    assert build("--cache-readonly") == ([], first)
+    # A listed file without a run: only the bills, and the layer in which a run is repeated.
+    checkouts.lab.write(checkouts.lab.world / "extra1.txt", "other")
+    ran, other = build("--cache-readonly")
+    assert ran == on_request
+    assert other[".spdx.json"] != first[".spdx.json"]
+
+
+# Killed builds, and several at once
+
+
+KILLER = """\
+import os, signal
+os_replace = os.replace
+moments = 0
+
+def replace(source, target):
+    global moments
+    moments += 1
+    if moments == int(ARGUMENTS.get("kill", 0)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os_replace(source, target)
+
+os.replace = replace
+"""
+"""Put before the SConstruct: ends SCons before it renames its nth file."""
+
+
+@pytest.mark.parametrize("is_filled", [True, False], ids=["restoring", "filling"])
+def test_a_killed_build_leaves_nothing_that_is_wrong(
+    checkouts: Checkouts, tmp_path: Path, is_filled: bool
+) -> None:
+    wanted = checkouts.read(checkouts.lab.project)
+    sconstruct = checkouts.lab.project / "SConstruct"
+    sconstruct.write_text(KILLER + sconstruct.read_text())
+    for moment in (2, 6, 9, 13):
+        cache = checkouts.cache if is_filled else tmp_path / f"cache{moment}"
+        place = tmp_path.resolve() / f"checkout{moment}"
+        checkouts.lab.copy_project(checkouts.lab.project, place)
+        env = {"IMAGE_CACHE": str(cache)}
+
+        with pytest.raises(AssertionError):
+            checkouts.build(f"kill={moment}", project=place, env=env)
+        second = checkouts.build(project=place, env=env)
+
+        assert checkouts.read(place) == wanted, (moment, second)
+        assert "up to date" in checkouts.build(project=place, env=env)
+        assert split(checkouts.build("--cache-readonly", env=env)) == ([], SHARED), moment
+        assert checkouts.read() == wanted
+
+
+def test_several_builds_fill_a_cache_at_once(checkouts: Checkouts, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    places = [tmp_path.resolve() / name for name in ("one", "two", "three")]
+    for place in places:
+        checkouts.lab.copy_project(checkouts.lab.project, place)
+
+    with ThreadPoolExecutor() as pool:
+        env = {"IMAGE_CACHE": str(cache)}
+        builds = [pool.submit(checkouts.build, project=place, env=env) for place in places]
+        outputs = [each.result() for each in builds]
+
+    assert not any("cannot use cache" in each for each in outputs)
+    assert {str(checkouts.read(place)) for place in places} == {
+        str(checkouts.read(checkouts.lab.project))
+    }
+    assert not list(cache.rglob("*.new"))
+    assert split(checkouts.build("--cache-readonly", env=env)) == ([], SHARED)

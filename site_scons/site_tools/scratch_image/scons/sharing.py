@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from ..fs.root import Root
     from .image_chain import ImageChain
 
+_MOST = 1 << 29
+"""Bytes of targets that are kept at most: they are in memory while they are sent."""
+
 _READY = (SCons.Node.up_to_date, SCons.Node.executed)
 """States of a node that is as it will be at the end of the build."""
 
@@ -171,6 +174,8 @@ class Sharing:
         if self._share.is_read_only or taken is None:
             return
         try:
+            if sum(map(os.path.getsize, files)) > _MOST:
+                return
             now = [read_source(host_path(node)) for node in self._member.sources]
             result = StepResult(tuple(map(content, files)), lines, seconds)
         except (ScratchImageError, OSError):
