@@ -36,7 +36,6 @@ def base(tmp_path: Path) -> Path:
         write_elf(tmp_path / name, name)
     write_elf(tmp_path / "icu", "localtime_r", "_ZN6icu_728TimeZone13createDefaultEv")
     write_elf(tmp_path / "usr/lib/jvm/lib/libjava.so", "localtime")
-    write_elf(tmp_path / "usr/lib/libtmp.so.1", "tmpfile")
     write_elf(tmp_path / "git", "iconv_open", "ISO-8859-1")
     write_elf(tmp_path / "bash", "iconv_open")
     write_elf(tmp_path / "go", "crypto/x509.(*Certificate).Verify")
@@ -148,23 +147,6 @@ def test_old_glibc_needs_nsswitch(base: Path, version: str, files: str, is_repor
         "2 a host name: /getaddrinfo calls getaddrinfo, which needs /etc/nsswitch.conf and modules "
         "in a glibc before 2.35; add the preset nss"
     ] * is_reported  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("user", "is_reported"),
-    [
-        pytest.param("/puts", True, id="own code"),
-        pytest.param("/usr/lib/libssl.so.3", False, id="a library"),
-    ],
-)
-def test_temporary_files_of_libraries(base: Path, user: str, is_reported: bool) -> None:
-    library, above = f"/usr/lib/libtmp.so.1 needed-by:{user}", f"/lib needed-by:{user}"
-
-    assert _find(base, LIBC, "/puts", above, library) == [
-        "2 an input for which it makes a temporary file: /usr/lib/libtmp.so.1 calls tmpfile, and "
-        "the image has no /tmp; add the preset tmp"
-    ] * is_reported  # fmt: skip
-    assert _find(base, LIBC, "/puts", library, "/tmp") == []
 
 
 @pytest.mark.parametrize("look", ["/etc/localtime", "/usr/share/zoneinfo/Europe/Oslo"])

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..fs.overlay import OverlaidFiles, Overlay
-from ..fs.paths import is_under, show, unescape
+from ..fs.paths import is_under, unescape
 from .entry import Entry
 from .finding import Examined
 
@@ -124,19 +124,6 @@ def _is_of_system(path: bytes, needed: Collection[bytes], home: bytes) -> bool:
     if _INTERPRETER.fullmatch(name):
         return False
     return directory == home or (path in needed and is_under(path, home))
-
-
-def own_libraries(image: Examined, code: Collection[OwnFile]) -> list[bytes]:
-    """Return the libraries that own code needs by name, but for libc; links are followed."""
-    reasons = {f"needed-by:{show(file.path)}" for file in code}
-    named = (entry.path for entry in image.entries if reasons.intersection(entry.reasons))
-    found = {image.view.walk(path).real for path in named}
-    libraries = [entry for entry in image.entries if entry.path in found]
-    return [
-        entry.path
-        for entry in libraries
-        if is_elf_file(image.view, entry) and not entry.path.endswith(_LIBC)
-    ]
 
 
 def is_elf_file(view: Overlay | OverlaidFiles, entry: Entry) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 
 from ..fs.paths import is_under, join, show
 from .finding import Examined, Finding, Rank
-from .own_code import OwnFile, glibc_version, libc, own_libraries, read_code
+from .own_code import OwnFile, glibc_version, libc
 from .presets import BUNDLES, lacks_certificates
 
 _ZONES = b"/usr/share/zoneinfo"
@@ -33,11 +33,8 @@ _HOSTS = (b"getaddrinfo", b"gethostbyname", b"gethostbyname_r")
 _NAMES = (b"getservbyname", b"getservbyname_r", b"getprotobyname", b"getprotobyname_r")
 _TIMES = (b"tzset", b"localtime", b"localtime_r", b"mktime")
 _THREADS = (b"pthread_exit", b"pthread_cancel")
-_UNNAMED = (b"tmpfile", b"tmpfile64")
-"""Functions whose file can lie in /tmp only."""
-
 _TEMPORARY = (
-    *(*_UNNAMED, b"tmpnam", b"tempnam", b"mkdtemp"),
+    *(b"tmpfile", b"tmpfile64", b"tmpnam", b"tempnam", b"mkdtemp"),
     *(b"mkstemp", b"mkstemp64", b"mkstemps", b"mkostemp", b"mkostemp64"),
 )
 _TERMINAL_CALLS = (b"setupterm", b"tgetent", b"initscr", b"newterm")
@@ -210,13 +207,8 @@ def _terminals(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
 
 
 def _temporary_files(image: Examined, code: Collection[OwnFile]) -> Iterator[Finding]:
-    if b"/tmp" in image.paths:
-        return
     caller = _caller(code, _TEMPORARY)
-    if not caller:
-        libraries = own_libraries(image, code)
-        caller = _caller([read_code(image, path, _UNNAMED) for path in libraries], _UNNAMED)
-    if caller:
+    if caller and b"/tmp" not in image.paths:
         yield Finding(
             Rank.LIKELY,
             "an input for which it makes a temporary file",
