@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, Lab, Scons
+from rows import OLDEST_AND_NEWEST
 from scratch_image.fs.capabilities import ATTRIBUTE, attribute
 
 ALL = ["IMAGE", "LDD", "LIST", "LOAD", "TAR", "TRACE first", "TRACE second"]
@@ -128,11 +129,6 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def jobs(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture(scope="module")
 def built(scons: Scons, jobs: int, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     tag = f"reader-{scons.version}-j{jobs}:1"
     lab = Lab(tmp_path_factory.mktemp("rebuild"), scons, jobs, engine, tag).make()
@@ -169,12 +165,7 @@ def _import_stranger(engine: str, directory: Path) -> None:
 
 
 # Random edits have each SCons with each number of jobs.
-@pytest.mark.parametrize(
-    ("scons", "jobs"),
-    [("oldest", 1), ("newest", 8)],
-    indirect=True,
-    ids=["oldest, j1", "newest, j8"],
-)
+@OLDEST_AND_NEWEST
 @pytest.mark.parametrize(("edit", "expected"), ROWS)
 def test_edit_rebuilds_exactly_what_it_affects(
     lab: Lab, edit: Callable[[Lab], None], expected: list[str]

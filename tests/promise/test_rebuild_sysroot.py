@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
 from packages import SUITE, Repository
+from rows import OLDEST_AND_NEWEST, check_row
 
 SCONSTRUCT = """\
 DefaultEnvironment(tools=[])
@@ -193,11 +194,6 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def jobs(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture(scope="module")
 def rig(scons: Scons, jobs: int, tmp_path_factory: pytest.TempPathFactory) -> Rig:
     rig = Rig(tmp_path_factory.mktemp("sysroots"), scons, jobs)
     steps = [f"{label} sh" for label in ("LDD", "LIST", "TAR", "IMAGE")]
@@ -205,17 +201,9 @@ def rig(scons: Scons, jobs: int, tmp_path_factory: pytest.TempPathFactory) -> Ri
     return rig
 
 
-@pytest.mark.parametrize(
-    ("scons", "jobs"),
-    [("oldest", 1), ("newest", 8)],
-    indirect=True,
-    ids=["oldest, j1", "newest, j8"],
-)
+@OLDEST_AND_NEWEST
 @pytest.mark.parametrize(("edit", "expected"), ROWS)
 def test_edit_packs_anew_what_differs(
     rig: Rig, edit: Callable[[Rig], object], expected: list[str]
 ) -> None:
-    edit(rig)
-
-    assert rig.build() == sorted(expected)
-    assert rig.build() == []
+    check_row(rig, edit, expected)

@@ -86,11 +86,6 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def jobs(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture(scope="module")
 def staged(mode: str, scons: Scons, jobs: int, tmp_path_factory: pytest.TempPathFactory) -> Staged:
     """Build all images."""
     staged = Staged(tmp_path_factory.mktemp(mode), scons, mode, jobs)

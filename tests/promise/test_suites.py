@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
+from rows import OLDEST_AND_NEWEST, check_row
 from scratch_image.trace.record import Use, read_record
 
 HEAD = """\
@@ -160,11 +161,6 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def jobs(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture(scope="module")
 def built(scons: Scons, jobs: int, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop = Shop(tmp_path_factory.mktemp("suites") / "project", scons, TWO, jobs)
     assert shop.build() == sorted([*TRACES, "LDD", "LIST", *PACK])
@@ -182,19 +178,12 @@ def shop(built: Shop) -> Shop:
     return built
 
 
-@pytest.mark.parametrize(
-    ("scons", "jobs"),
-    [("oldest", 1), ("newest", 8)],
-    indirect=True,
-    ids=["oldest, j1", "newest, j8"],
-)
+@OLDEST_AND_NEWEST
 @pytest.mark.parametrize(("edit", "expected"), ROWS)
 def test_edit_runs_exactly_the_suites_that_it_affects(
     shop: Shop, edit: Edit, expected: list[str]
 ) -> None:
-    edit(shop)
-    assert shop.build() == sorted(expected)
-    assert shop.build() == []
+    check_row(shop, edit, expected)
 
 
 # Real suites.

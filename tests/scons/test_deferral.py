@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import re
 import shutil
-import socketserver
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +14,8 @@ import scratch_image
 from lab import NO_ENGINE, PACKAGE, Scons
 from scratch_image.scons.deferral import ImageCall
 from scratch_image.scons.variables import VARIABLES, read
+from servers import ping_server
+from static import StaticProject
 
 
 @pytest.fixture
@@ -135,12 +131,8 @@ env.ScratchImage("{0}", {{"/bin/x": "#program"}}, **values)
 """An image with a name, and with more variables."""
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(StaticProject):
     """A project of two images: one of its own program, and one of the machine's."""
-
-    directory: Path
-    scons: Scons
 
     def make(self) -> Project:
         """Write the two images, build them, and seal them."""
@@ -162,29 +154,6 @@ class Project:
             self.write(f"images/{name}/SConscript", text)
         self.build("images")
         self.seal()
-
-    def write(self, name: str, text: str) -> None:
-        """Write a text file."""
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def edit(self, name: str, old: str, new: str) -> None:
-        """Replace a text in a file."""
-        text = (self.directory / name).read_text()
-        assert old in text
-        self.write(name, text.replace(old, new))
-
-    def add(self, name: str, line: str) -> None:
-        """Add a line to a file."""
-        self.write(name, f"{(self.directory / name).read_text()}{line}\n")
-
-    def compile(self, name: str, text: str) -> None:
-        """Make a static program, which does nothing."""
-        code = f'void _start(void) {{}} const char own[] = "{text}";'
-        made = self.directory / name
-        command = ["gcc", "-x", "c", "-", "-static", "-nostdlib", "-o", str(made)]
-        subprocess.run(command, input=code.encode(), check=True)
 
     def run(
         self, *words: str, later: bool = False, env: dict[str, str] | None = None
@@ -428,35 +397,13 @@ def test_environment_of_the_process_counts(sealed: Project) -> None:
     assert sealed.compare("-n", "images", env={"SOURCE_DATE_EPOCH": "1"}) == ["one", "two"]
 
 
-class _Ping(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def _engine(path: Path) -> Iterator[None]:
-    with socketserver.UnixStreamServer(str(path), _Ping) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-            path.unlink()
-
-
 def test_engine_that_answers_now_declares_the_steps(built: Project) -> None:
     socket = built.directory / "socket"
     built.edit("SConstruct", NO_ENGINE, f"unix://{socket}")
     built.build("images")
     built.seal()
 
-    with _engine(socket):
+    with ping_server(socket):
         output, names = built.run("-n", "images")
 
     assert "LOAD" in output

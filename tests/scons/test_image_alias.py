@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from lab import NO_ENGINE, PACKAGE, Scons
+from static import StaticProject
 
 SCONSTRUCT = """\
 DefaultEnvironment(tools=[])
@@ -23,6 +23,8 @@ env.VariantDir("copies", "originals", duplicate=1)
 env.ImageTree("images")
 env.Command("uses", env.Alias("images/one"), Touch("$TARGET"))
 """
+
+IMAGE = "images/one/SConscript"
 
 SCONSCRIPT = """\
 Import("env")
@@ -54,18 +56,14 @@ SCons tells times in seconds.
 ALL = ["IMAGE", "LDD", "LIST", "TAR"]
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(StaticProject):
     """A project with one image in a tree, of a sysroot and staged files."""
-
-    directory: Path
-    scons: Scons
 
     def make(self) -> Project:
         """Write it."""
         self.write("SConstruct", SCONSTRUCT.format(tool=PACKAGE.parent, engine=NO_ENGINE))
-        self.write("images/one/SConscript", SCONSCRIPT)
-        self.compile("one")
+        self.write(IMAGE, SCONSCRIPT)
+        self.compile("images/one/source", "one")
         self.write("images/one/other", "other")
         self.write("images/one/one.extra", "/data\nlisted -> /srv/listed\n")
         self.write("images/one/listed/one", "1")
@@ -73,32 +71,10 @@ class Project:
         self.pack("data")
         return self
 
-    def write(self, name: str, text: str) -> None:
-        """Write a text file."""
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
     def replace(self, old: str, new: str) -> None:
         """Edit the image's SConscript."""
         assert old in SCONSCRIPT
-        self.write("images/one/SConscript", SCONSCRIPT.replace(old, new))
-
-    def add(self, line: str) -> None:
-        """Add a line to the image's SConscript."""
-        self.write("images/one/SConscript", f"{SCONSCRIPT}{line}\n")
-
-    def compile(self, text: str) -> None:
-        """Make the program that is copied: a static one, which does nothing."""
-        code = f'void _start(void) {{}} const char own[] = "{text}";'
-        made = self.directory / "images/one/source"
-        command = ["gcc", "-x", "c", "-", "-static", "-nostdlib", "-o", str(made)]
-        subprocess.run(command, input=code.encode(), check=True)
-
-    def extend(self, line: str) -> None:
-        """Add a line to the SConstruct."""
-        text = (self.directory / "SConstruct").read_text()
-        self.write("SConstruct", f"{text}{line}\n")
+        self.write(IMAGE, SCONSCRIPT.replace(old, new))
 
     def pack(self, data: str, mode: int = 0o644) -> None:
         """Make the tar of the sysroot."""
@@ -176,22 +152,22 @@ def _rename_over(project: Project) -> None:
 EDITS = [
     pytest.param(lambda p: p.write("images/one/other", "OTHER"), ["IMAGE", "TAR"], id="staged"),
     pytest.param(_rename_over, [], id="another file with the same content"),
-    pytest.param(lambda p: p.compile("two"), ["Copy", *ALL[:1], "LDD", "TAR"],
+    pytest.param(lambda p: p.compile("images/one/source", "two"), ["Copy", *ALL[:1], "LDD", "TAR"],
                  id="source of a staged file"),
     pytest.param(lambda p: p.pack("new"), ["ROOT", "IMAGE", "TAR"], id="content in the sysroot"),
     pytest.param(lambda p: p.pack("data", 0o600), ["ROOT", "IMAGE", "LIST", "TAR"],
                  id="mode in the sysroot"),
     pytest.param(lambda p: p.write("images/one/listed/two", "2"), ["IMAGE", "LIST", "TAR"],
                  id="file in a listed directory"),
-    pytest.param(lambda p: p.add('env.Make("#images/one/listed/two", "other")'),
+    pytest.param(lambda p: p.add(IMAGE, 'env.Make("#images/one/listed/two", "other")'),
                  ["Copy", "IMAGE", "LIST", "TAR"], id="file is made in a listed directory"),
     pytest.param(lambda p: p.replace('"other"', '"source"'), ALL,
                  id="another file is staged there"),
-    pytest.param(lambda p: p.add('Depends(image[1], "#originals/text")'), ["LIST"],
+    pytest.param(lambda p: p.add(IMAGE, 'Depends(image[1], "#originals/text")'), ["LIST"],
                  id="dependency of the project's own"),
-    pytest.param(lambda p: p.extend('env.Depends(env.Alias("images/one"), env.Make("new", "base.tar"))'), ["Copy"],
+    pytest.param(lambda p: p.add("SConstruct", 'env.Depends(env.Alias("images/one"), env.Make("new", "base.tar"))'), ["Copy"],
                  id="more for the alias"),
-    pytest.param(lambda p: p.add('Requires(image[1], env.Make("new", "other"))'), ["Copy"],
+    pytest.param(lambda p: p.add(IMAGE, 'Requires(image[1], env.Make("new", "other"))'), ["Copy"],
                  id="what has to be there first"),
     pytest.param(lambda p: p.seal.write_text("spoiled"), [], id="spoiled seal"),
     pytest.param(lambda p: (p.directory / "build/images/one/one.tar").unlink(), ["TAR"],
@@ -222,7 +198,7 @@ def test_edit_breaks_the_seal(
 def test_steps_that_the_project_has_changed_are_walked(
     sealed: Project, line: str, steps: list[str]
 ) -> None:
-    sealed.add(line)
+    sealed.add(IMAGE, line)
 
     assert sealed.build() == steps
     assert "build/images/one/one.tar" in _walked(sealed, "images/one")

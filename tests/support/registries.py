@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +22,7 @@ from archives import TAR, build
 from scratch_image.fs.digest import Digest
 from scratch_image.publish import push
 from scratch_image.publish.registry import Tag
+from servers import QuietHandler
 
 USER, PASSWORD = "fox", "correct-horse:battery"
 BASIC = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
@@ -178,7 +179,7 @@ def gate(registry: str) -> Iterator[Gate]:
         yield made
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
 
     def setup(self) -> None:
@@ -265,9 +266,6 @@ class _Handler(BaseHTTPRequestHandler):
         token = base64.b64encode(scopes.encode()).decode()
         self._give(200, {}, json.dumps({key: token}).encode(), body)
 
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
 
 @dataclass
 class Forward:
@@ -291,7 +289,7 @@ def forward(places: dict[str, str]) -> Iterator[Forward]:
         yield made
 
 
-class _Proxy(BaseHTTPRequestHandler):
+class _Proxy(QuietHandler):
     protocol_version = "HTTP/1.1"
 
     def _place(self, host: str) -> str:
@@ -306,7 +304,7 @@ class _Proxy(BaseHTTPRequestHandler):
             self.end_headers()
         return place
 
-    def do_CONNECT(self) -> None:
+    def do_CONNECT(self) -> None:  # noqa: N802
         self.close_connection = True
         if place := self._place(self.path):
             name, _, port = place.partition(":")
@@ -336,9 +334,6 @@ class _Proxy(BaseHTTPRequestHandler):
             connection.close()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
