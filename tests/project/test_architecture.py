@@ -91,6 +91,20 @@ def test_module_imports_only_modules_before_it(package: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("package", "name"), PLACES)
+def test_modules_and_functions_are_short(package: str, name: str) -> None:
+    functions = [each for each in nodes(package, name) if isinstance(each, ast.FunctionDef)]
+    # A docstring, as that of `Run`, is part of the reference.
+    long = [
+        each.name
+        for each in functions
+        if (each.end_lineno or 0) - each.lineno - (ast.get_docstring(each) or "").count("\n") > 40
+    ]
+
+    assert len(path_of(package, name).read_text().splitlines()) <= 450
+    assert long == []
+
+
+@pytest.mark.parametrize(("package", "name"), PLACES)
 def test_only_the_last_package_knows_scons(package: str, name: str) -> None:
     assert package == "scons" or "SCons" not in outside(package, name)
 

@@ -55,8 +55,7 @@ def find(
     listed = list(entries)
     names = {os.path.basename(entry.path) for entry in listed}
     requests: list[Request] = []
-    findings = []
-    done = set(done)
+    findings, done = [], set(done)
     users = list(_users(view, listed, done))
     image = _image(view, environment, programs if users else ())
     links = _links(view, listed) if users else {}

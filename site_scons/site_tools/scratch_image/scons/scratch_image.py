@@ -290,6 +290,15 @@ def _programs(env: Any, program: Any) -> tuple[StagedNodes, list[Any]]:
             )
     nodes = {path: _staged_node(env, path, given) for path, given in program.items()}
     staged = StagedNodes({os.fsencode(path): node for path, node in nodes.items()})
+    _check_places(staged)
+    programs = [each.node for each in staged.values() if not each.is_directory]
+    if not programs:
+        raise InputError("make an image of nothing", "no file is staged", "stage the program")
+    return staged, programs[:1]
+
+
+def _check_places(staged: StagedNodes) -> None:
+    """Raise InputError for a path at which no image can have a file of the project."""
     for path, node in staged.items():
         if not is_plain(path) or (path == b"/" and not node.is_directory):
             raise InputError(
@@ -303,10 +312,6 @@ def _programs(env: Any, program: Any) -> tuple[StagedNodes, list[Any]]:
                 "an engine mounts its own there",
                 "stage it elsewhere",
             )
-    programs = [each.node for each in staged.values() if not each.is_directory]
-    if not programs:
-        raise InputError("make an image of nothing", "no file is staged", "stage the program")
-    return staged, programs[:1]
 
 
 def _staged_node(env: Any, path: str, given: Any) -> StagedNode:
