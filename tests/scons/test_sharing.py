@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -322,6 +324,60 @@ def test_a_null_build_needs_no_cache(checkouts: Checkouts) -> None:
         shutil.move(checkouts.cache.with_name("gone"), checkouts.cache)
     assert "`images/reader' is up to date." in again
     assert "scratch_image.cache" not in again
+
+
+TERMINAL = (
+    sys.executable,
+    "-c",
+    "import os, pty, sys; os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:]))",
+)
+"""Words that start a command on a terminal."""
+
+
+def test_one_line_at_the_end_of_a_terminal_says_what_the_cache_was_good_for(
+    checkouts: Checkouts,
+) -> None:
+    output = checkouts.build("--cache-readonly", prefix=TERMINAL)
+
+    assert re.search(
+        r"^cache: 4 of 4 steps, 0\.0 MB in, saved about \d+\.\d s\r?$", output, re.MULTILINE
+    )
+    assert "cache: " not in checkouts.build("--cache-readonly")
+    assert "cache: " not in checkouts.build("-s", "--cache-readonly", prefix=TERMINAL)
+
+
+def test_an_interactive_build_looks_again(checkouts: Checkouts) -> None:
+    shutil.rmtree(checkouts.place, ignore_errors=True)
+    checkouts.lab.copy_project(checkouts.lab.project, checkouts.place)
+    archive, files = (checkouts.lab.out(name, checkouts.place) for name in (".oci.tar", ".files"))
+    command = [*checkouts.lab.scons.command(), "--interactive", "--cache-readonly"]
+
+    with subprocess.Popen(
+        [*command, f"engine={checkouts.lab.engine}"],
+        cwd=checkouts.place,
+        env={**os.environ, "IMAGE_CACHE": str(checkouts.cache)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as scons:
+        assert scons.stdin
+        assert scons.stdout
+        print("build images/reader", file=scons.stdin, flush=True)
+        while not archive.exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        files.unlink()
+        checkouts.lab.write(checkouts.lab.world / "maybe", "interactive")
+        print("build images/reader\nexit", file=scons.stdin, flush=True)
+        rest = scons.stdout.read()
+
+    ran, found = split(rest.replace("scons>>> ", ""))
+    assert sorted(found)[:4] == SHARED, rest
+    assert {"TRACE first", "TRACE second"} <= {*ran}, rest
+    made = files.read_bytes()
+    checkouts.build("--cache-disable")
+    assert files.read_bytes() == made
+    assert b"/maybe" in made
 
 
 # Results that hold for one place, or one user, only
