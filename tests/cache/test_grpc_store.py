@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -59,18 +60,27 @@ def put_large(opened: GrpcStore) -> None:
     opened.keep(KEY.digest, ENTRY, {LARGE_DIGEST: LARGE}, resend=True)
 
 
-def test_a_hit_is_two_calls_and_a_second_put_sends_no_blob(gate: GrpcGate) -> None:
+def test_a_hit_is_two_calls(gate: GrpcGate) -> None:
     opened = store(gate.host)
-    blobs = {**KEY.blobs, DIGEST: BLOB}
-    for _ in range(2):
-        opened.keep(KEY.digest, ENTRY, blobs)
+    opened.keep(KEY.digest, ENTRY, {**KEY.blobs, DIGEST: BLOB})
     assert get_entry(opened) == ENTRY
     assert get_blob(opened) == BLOB
 
     assert gate.names() == [
+        *("BatchUpdateBlobs", "UpdateActionResult"),
+        *("GetActionResult", "BatchReadBlobs"),
+    ]
+
+
+def test_large_blobs_are_sent_once(gate: GrpcGate) -> None:
+    opened = store(gate.host)
+    large = os.urandom(1 << 17)
+    for _ in range(2):
+        opened.keep(KEY.digest, ENTRY, {**KEY.blobs, BlobDigest.of(large): large})
+
+    assert gate.names() == [
         *("FindMissingBlobs", "BatchUpdateBlobs", "UpdateActionResult"),
         *("FindMissingBlobs", "UpdateActionResult"),
-        *("GetActionResult", "BatchReadBlobs"),
     ]
 
 

@@ -34,6 +34,9 @@ _MOST = (4 << 20) - (128 << 10)
 _AROUND = 256
 """Bytes around each blob in a message, at most."""
 
+_SMALL = 1 << 16
+"""Bytes of blobs that are sent without a question for them: it would cost as much."""
+
 _CHUNK = 1 << 20
 """Bytes of a blob that are sent at a time, where it is too large for one message."""
 
@@ -90,7 +93,8 @@ class GrpcStore:
         resend: bool = False,
     ) -> None:
         """Send blobs and then `entry`, as `Store.keep` says."""
-        wanted = sorted(blobs if resend else self.missing(blobs))
+        is_small = sum(digest.size for digest in blobs) <= _SMALL
+        wanted = sorted(blobs if resend or is_small else self.missing(blobs))
         for batch in _batches(digest for digest in wanted if digest.size <= _MOST):
             self._update({digest: blobs[digest] for digest in batch})
         for digest in wanted:
