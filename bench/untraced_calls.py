@@ -497,7 +497,7 @@ PROGRAMS = (
                 SVG.format(f'<image width="9" height="9" href="{PIXEL}"/>'),
                 said="gdk-pixbuf-2.0",
             ),
-            Call("rsvg-convert -f ps", SVG.format('<rect width="9" height="9"/>'), said="no /tmp"),
+            Call("rsvg-convert -f ps", SVG.format('<rect width="9" height="9"/>')),
             Call(
                 "rsvg-convert -w 45",
                 SVG.format('<text y="20" lang="ja">\u3042</text>'),
