@@ -380,6 +380,44 @@ def test_an_interactive_build_looks_again(checkouts: Checkouts) -> None:
     assert b"/maybe" in made
 
 
+DERIVED = """
+made = env.Command("made", "source", [Copy("$TARGET", "$SOURCE"), Chmod("$TARGET", int(open("source").read(), 8))])
+env.ScratchImage("app", "/bin/true", RUNS="true", EXTRA_FILES="app.extra")
+"""
+
+
+def test_a_file_that_is_still_to_be_built_is_not_looked_at(
+    checkouts: Checkouts, tmp_path: Path
+) -> None:
+    place = tmp_path.resolve() / "derived"
+    _project(checkouts, place, DERIVED)
+    checkouts.lab.write(place / "app.extra", "made -> /srv/made\n")
+    lists = {}
+    for mode in ("644", "755"):
+        checkouts.lab.write(place / "source", mode)
+        for name in ("strace", "ldd", "files"):
+            (place / f"app.{name}").unlink(missing_ok=True)
+        assert "LIST" in split(checkouts.build("app.oci.tar", project=place))[0]
+        lists[mode] = (place / "app.files").read_bytes()
+    assert lists["644"] != lists["755"]
+
+    # When the run is due, the file of the last build is there, and a new one is due as well.
+    checkouts.lab.write(place / "source", "644")
+    (place / "app.strace").unlink()
+    output = checkouts.build("app.oci.tar", project=place)
+
+    assert split(output) == ([], ["LIST", "TRACE default"]), output
+    assert (place / "app.files").read_bytes() == lists["644"]
+
+
+def _project(at: Checkouts, place: Path, text: str) -> None:
+    """Make a project in `place` whose SConstruct declares `text`."""
+    sconstruct = (at.lab.project / "SConstruct").read_text()
+    at.lab.write(place / "SConstruct", sconstruct.replace('env.ImageTree("images")', text))
+    if not (place / "tool").exists():
+        shutil.copytree(at.lab.project / "tool", place / "tool")
+
+
 # Results that hold for one place, or one user, only
 
 

@@ -111,16 +111,19 @@ class SharedStep:
     def _name(self, path: str | bytes) -> str:
         return to_text(self.checkout.portable_path(os.fsencode(path)))
 
-    def take(self, looks: Looks) -> footprint.Footprint:
-        """Return the states of `looks` here; UnsharedError where that is not possible."""
+    def take(self, looks: Looks, *, is_early: bool) -> footprint.Footprint:
+        """Return the states of `looks` here; UnsharedError where that is not possible.
+
+        `is_early` says that it is not the step's turn: something may still be built that it sees.
+        """
+        asked = footprint.Footprint("", "", dict(looks))
+        # Before the look: another thread may build it meanwhile.
+        if is_early and not all(map(_is_ready, self.footprint.needed_nodes(asked))):
+            raise UnsharedError("something that it looks at is still to be built")
         try:
-            return footprint.Footprint("", "", dict(looks)).again(self.footprint.root())
+            return asked.again(self.footprint.root())
         except (ScratchImageError, OSError, ValueError) as error:
             raise UnsharedError(str(error)) from error
-
-    def is_settled(self, taken: footprint.Footprint) -> bool:
-        """Tell whether nothing that the step looks at is still to be built."""
-        return all(map(_is_ready, self.footprint.needed_nodes(taken)))
 
 
 def read_source(path: bytes) -> SourceFile:
@@ -227,7 +230,7 @@ class Sharing:
         if None in words:
             return
         found = self._share.look_up(self._unit(members, words))
-        if not found or not all(map(SharedStep.is_settled, members, found.taken)):
+        if not found:
             return
         for each, result in zip(members, found.results, strict=True):
             digests |= {
@@ -245,7 +248,8 @@ class Sharing:
         members = [*map(SharedStep, chain.owners)]
         inner = _places_of_targets(members)
         digests = dict(zip(self._member.sources, self._digests, strict=True))
-        words = self._member.words(root, [inner.get(node, digests[node]) for node in digests])
+        sources = [inner.get(node, digests[node]) for node in self._member.sources]
+        words = self._member.words(root, sources)
         with chain.lock:
             chain.parts[self._member.owner] = Part(words or [], digests, taken.states, result)
             parts = [chain.parts[each] for each in chain.owners if each in chain.parts]
@@ -277,7 +281,10 @@ class Sharing:
             (self._key(words, view) for view in _views(members)),
             members[0].checkout,
             tuple(len(each.targets) for each in members),
-            lambda looks: [each.take(one) for each, one in zip(members, looks, strict=True)],
+            lambda looks: [
+                each.take(one, is_early=len(members) > 1)
+                for each, one in zip(members, looks, strict=True)
+            ],
         )
 
     def _key(self, words: Sequence[Any], view: list[Any]) -> str:
