@@ -42,3 +42,14 @@ def test_large_blobs_get_more_time() -> None:
     assert deadline.message_seconds(0) == deadline.SILENCE
     assert deadline.message_seconds(2 << 20) == deadline.SILENCE + 2
     assert deadline.blob_seconds(100 << 20) == 110
+
+
+def test_work_is_done_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+    assert deadline.finish_within(1.0, [lambda: 1, lambda: 2]) == [1, 2]
+    with deadline.watch(lambda: None) as progress:
+        progress()

@@ -53,7 +53,10 @@ def _start(work: Callable[[], _T]) -> Future[_T]:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    try:
+        threading.Thread(target=run, daemon=True).start()
+    except RuntimeError:
+        run()  # From Python 3.12 on there are no new threads when the program ends.
     return future
 
 
@@ -67,7 +70,8 @@ def watch(stop: Callable[[], object]) -> Iterator[Callable[[], None]]:
             timer.cancel()
         timers[:] = [threading.Timer(SILENCE, stop)]
         timers[0].daemon = True
-        timers[0].start()
+        with contextlib.suppress(RuntimeError):  # See `_start`.
+            timers[0].start()
 
     progress()
     try:
