@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scratch_image.cache.entry import BlobDigest, CacheEntry, EntryError, OutputFile
+from scratch_image.cache.path_set import MAX_SETS, PathSet, read_path_sets, write_path_sets
+from scratch_image.cache.result import StepResult, read_result, write_result
 from scratch_image.elf import closure
 from scratch_image.elf.closure import Closure, LddRow
 from scratch_image.elf.link_map import Library, Missing
@@ -257,6 +260,44 @@ def shown_paths(listed: list[Entry]) -> list[str] | None:
     return sorted({show(entry.path) for entry in listed}) or None
 
 
+looks = st.dictionaries(
+    st.tuples(paths, st.sampled_from([Aspect.STAT, Aspect.CONTENT, Aspect.SONAME])),
+    st.just(""),
+    max_size=4,
+)
+path_sets = st.lists(
+    st.tuples(
+        st.builds(PathSet, st.booleans(), st.booleans(), st.lists(looks, max_size=3).map(tuple)),
+        st.binary(max_size=8),
+    ),
+    max_size=MAX_SETS,
+)
+blob_digests = st.binary(max_size=4).map(BlobDigest.of)
+cache_entries = st.builds(
+    CacheEntry,
+    st.lists(st.builds(OutputFile, st.sampled_from(["0", "1.2"]), blob_digests), max_size=3).map(
+        tuple
+    ),
+    st.binary(max_size=9),
+    st.binary(max_size=9),
+)
+step_results = st.lists(
+    st.builds(
+        StepResult,
+        st.lists(st.binary(max_size=9), min_size=2, max_size=2).map(tuple),
+        st.sampled_from(["", "2 files\nlint: x"]),
+        st.integers(0, 9).map(float),
+    ),
+    min_size=1,
+    max_size=1,
+)
+
+
+def read_result_of(text: bytes) -> list[StepResult]:
+    """Return the results of one step of two targets that come with their entry."""
+    return read_result(CacheEntry.read(text), "k", [2], lambda _: b"")
+
+
 @dataclass(frozen=True)
 class Format:
     """A text that is written and read again."""
@@ -280,6 +321,11 @@ FORMATS = {
         tuple,
     ),
     "footprint": Format(footprints, Footprint.text, footprint.read),
+    "path sets": Format(path_sets, write_path_sets, read_path_sets),
+    "result": Format(
+        step_results, lambda found: write_result("k", found).entry.write(), read_result_of
+    ),
+    "entry": Format(cache_entries, CacheEntry.write, CacheEntry.read),
     "seal": Format(seals, Seal.text, up_to_date.read),
     "owners": Format(owned, Owners.text, read_file(unpacked_tree.read_owners)),
     "layers": Format(
@@ -345,5 +391,5 @@ def mutated(draw: st.DrawFn, text: bytes) -> bytes:
 def test_another_text_is_read_or_refused(name: str, data: st.DataObject) -> None:
     form = FORMATS[name]
     text = data.draw(mutated(form.write(data.draw(form.values))))
-    with suppress(InputError):
+    with suppress(InputError, EntryError):
         form.read(text)
