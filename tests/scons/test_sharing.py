@@ -287,6 +287,21 @@ def test_another_user_takes_the_same_results(checkouts: Checkouts) -> None:
     assert checkouts.read() == checkouts.read(checkouts.lab.project)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_plain_run_is_for_its_own_user(checkouts: Checkouts) -> None:
+    _sconscript("    IMAGE_TAG", "    TRACE_ROOT='plain',\n    IMAGE_TAG")(checkouts)
+    # No private run stands in for a plain one.
+    assert split(checkouts.build())[0] == ["LIST", *TRACES]
+    assert split(checkouts.build()) == ([], SHARED)
+    shutil.rmtree(checkouts.place)
+    checkouts.lab.copy_project(checkouts.lab.project, checkouts.place)
+    subprocess.run(["chown", "-R", "nobody", checkouts.place.parent], check=True)
+
+    output = checkouts.build(project=checkouts.place, user="nobody")
+
+    assert {*TRACES} <= {*split(output)[0]}, output
+
+
 # The names of SCons's own options
 
 
