@@ -31,7 +31,7 @@ settings.load_profile("untimed")
 
 OUR_OWN = {
     "test_builders", "test_footprint_node", "test_platforms", "test_project", "test_step_inputs",
-    "test_sysroots", "test_image_tree", "test_variables",
+    "test_suites", "test_sysroots", "test_image_tree", "test_upgrade", "test_variables",
 }  # fmt: skip
 """Modules about our own messages and values, which one SCons shows as well as two."""
 

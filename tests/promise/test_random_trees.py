@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from lab import NO_ENGINE, PACKAGE, Lab, Scons
 
-ROUNDS = int(os.environ.get("EDIT_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("EDIT_ROUNDS", "5"))
 
 SCONSTRUCT = f"""\
 DefaultEnvironment(tools=[])

@@ -608,7 +608,7 @@ def test_a_killed_build_leaves_nothing_that_is_wrong(
     wanted = checkouts.read(checkouts.lab.project)
     sconstruct = checkouts.lab.project / "SConstruct"
     sconstruct.write_text(KILLER + sconstruct.read_text())
-    for moment in (2, 6, 9, 13):
+    for moment in (2, 9) if is_filled else (6, 13):
         cache = checkouts.cache if is_filled else tmp_path / f"cache{moment}"
         place = tmp_path.resolve() / f"checkout{moment}"
         checkouts.lab.copy_project(checkouts.lab.project, place)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import Lab
 
-ROUNDS = int(os.environ.get("EDIT_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("EDIT_ROUNDS", "4"))
 OUTPUTS = (".first.trace", ".second.trace", ".ldd", ".files", ".tar", ".oci.tar")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -106,10 +107,15 @@ def _need_root(program: str) -> None:
 
 
 def _unpack_trixie() -> None:
-    if TRIXIE.is_dir():
-        return
     TRIXIE.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=TRIXIE.parent) as name:
+    with (
+        TRIXIE.with_suffix(".lock").open("w") as lock,
+        tempfile.TemporaryDirectory(dir=TRIXIE.parent) as name,
+    ):
+        # Another process of the tests may be about to do the same.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if TRIXIE.is_dir():
+            return
         # base-files has the links to /usr, without which no program finds its loader.
         words = ["--variant=extract", "--include=docker.io,base-files", "--mode=root"]
         made = subprocess.run(

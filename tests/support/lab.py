@@ -124,6 +124,7 @@ int main(void) {
 """
 
 SCONSTRUCT = """\
+DefaultEnvironment(tools=[])
 env = Environment(tools=["scratch_image"], toolpath=["tool"], DOCKER_HOST=ARGUMENTS["engine"])
 env.ImageTree("images")
 """
