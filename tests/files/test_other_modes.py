@@ -74,6 +74,34 @@ def test_findings(base: Path, listed: str, executed: str, found: list[str]) -> N
     assert _find(base, *listed.split(), executed=executed) == found
 
 
+WRAPPER = (
+    '2 a command for /start: it becomes the program that its words name (exec "$@"), and no run '
+    "gave it one; add a run that does (RUNS='start PROGRAM')"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "executed", "found"),
+    [
+        pytest.param('exec "$@"', "/start /bin/dash /lib/ld.so", [WRAPPER], id="no program"),
+        pytest.param("  exec ${@} # now", "/start /bin/dash", [WRAPPER], id="without quotes"),
+        pytest.param('exec "$@"', "/start /bin/dash /usr/bin/vi", [], id="a program"),
+        pytest.param('exec "$@"', "/bin/dash", [], id="script that no run started"),
+        pytest.param("exec vi", "/start /bin/dash", [], id="program of its own"),
+        pytest.param('# exec "$@"', "/start /bin/dash", [], id="comment"),
+    ],
+)
+def test_wrapper_without_a_program(base: Path, text: str, executed: str, found: list[str]) -> None:
+    (base / "start").write_text(f"#!/bin/sh\nset -e\n{text}\n")
+    (base / "start").chmod(0o755)
+    uses = tuple(Used(Use.EXEC, path.encode()) for path in executed.split())
+    image = examine(base, "/start", uses=uses)
+
+    code = [*own_code(image, other_modes.START_CALLS)]
+
+    assert [f"{each.rank} {each}" for each in other_modes.find_wrappers(image, code)] == found
+
+
 def test_programs_that_can_start_the_same_share_a_line(base: Path) -> None:
     write_elf(base / "bin/awk", "system")
 

@@ -160,10 +160,14 @@ def test_entrypoint_that_becomes_its_arguments(tmp_path: Path, newest: Scons) ->
     staged, command = _staged("start", "data"), "['cat', '/opt/app/data']"
     run = f"RUNS='start cat /opt/app/data', IMAGE_CMD={command}"
 
+    start = "IMAGE_ENTRYPOINT='/opt/app/start'"
+    default = _scons(tmp_path, newest, f"{staged}, IMAGE_CMD={command}, {start}", "images/app")
     alone = _scons(tmp_path, newest, f"{staged}, IMAGE_CMD={command}", "images/app", status=2)
-    traced = _scons(tmp_path, newest, f"{staged}, {run}, IMAGE_ENTRYPOINT='/opt/app/start'")
+    traced = _scons(tmp_path, newest, f"{staged}, {run}, {start}")
 
     cause = "the image does not have it on its PATH; add it, or name another one\n"
     assert f"cannot start 'cat' of IMAGE_CMD: {cause}" in alone
+    assert "lint: a command for /opt/app/start: it becomes the program " in default
     assert "TEST   app" in traced
+    assert "lint: a command" not in traced
     assert (tmp_path / "build/images/app/app.stdout").read_text() == "data\n"

@@ -45,6 +45,7 @@ def find(
     """
     code = [*own_code(image, _WORDS)]
     found = {*more, *system_data.find(image, code), *other_modes.find_programs(image, code)}
+    found |= {*other_modes.find_wrappers(image, code)}
     found |= {*imports.find(image), *_directories(image), *_accounts(image, code)}
     found |= {*_no_image_has(skipped), *_set_ids(image), *_access_lists(image)}
     fixes = {each.fix for each in found}

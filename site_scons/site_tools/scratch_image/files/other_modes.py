@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
+from ..elf.reader import interpreter_of_script
 from ..errors import ListError
 from ..fs.lookup import FileKind
 from ..fs.paths import is_under, join, show
@@ -93,6 +94,40 @@ def _is_program(image: Examined, path: bytes) -> bool:
         status = image.view.walk(path).status
         return status is not None and status.kind is FileKind.FILE and bool(status.mode & 0o111)
     return False
+
+
+_BECOMES_WORDS = re.compile(rb'^[ \t]*exec[ \t]+"?\$(?:[@*]|\{[@*]\})', re.MULTILINE)
+"""A line by which a shell script becomes the program that its words name."""
+
+_MOST = 1 << 20
+"""Bytes of a script that are searched."""
+
+
+def find_wrappers(image: Examined, code: Iterable[OwnFile]) -> Iterator[Finding]:
+    """Yield a finding for each script that starts the program of its words, and got none.
+
+    A script of which no run started anything else has shown no program that the image needs.
+    """
+    for path in (file.path for file in code if file.path in image.executed):
+        if image.view.magic(path) != "script":
+            continue
+        with image.view.open(path) as stream:
+            text = stream.read(_MOST)
+        if _BECOMES_WORDS.search(text) and not _starts_another(image, path, text):
+            name = os.path.basename(path)
+            yield Finding(
+                Rank.LIKELY,
+                f"a command for {show(path)}",
+                'it becomes the program that its words name (exec "$@"), and no run gave it one',
+                f"add a run that does (RUNS='{show(name)} PROGRAM')",
+            )
+
+
+def _starts_another(image: Examined, script: bytes, text: bytes) -> bool:
+    """Tell whether a run executed more than `script`, its interpreter, and a loader."""
+    shell = image.view.walk(interpreter_of_script(text) or b"/").real
+    others = image.executed - {script, shell}
+    return any(b".so" not in os.path.basename(path) for path in others)
 
 
 def _private_directories(image: Examined, code: Collection[OwnFile]) -> list[bytes]:
